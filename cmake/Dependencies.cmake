@@ -1,0 +1,12 @@
+# The libraries, all from Debian 12.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2>=1.52)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.14)
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto>=3.0)
+if(AUDITSTORE_BUILD_DAEMON OR NOT DEFINED AUDITSTORE_BUILD_DAEMON)
+  pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv>=1.44)
+  pkg_check_modules(PQ REQUIRED IMPORTED_TARGET libpq>=15)
+  pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
+endif()

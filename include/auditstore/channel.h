@@ -1,0 +1,36 @@
+/*
+ * channel: a connection to an auditstore daemon, made when first needed and again when lost.
+ *
+ * A channel may be used from several threads; whichever thread waits for an answer does the I/O.
+ * Nothing happens between calls. Free it when no call is open.
+ */
+#ifndef AUDITSTORE_CHANNEL_H
+#define AUDITSTORE_CHANNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct auditstore_channel;
+
+struct auditstore_channel_options {
+  int connect_timeout_ms;    /* 0: 20000 */
+  int default_timeout_ms;    /* deadline of calls that set none; 0: 30000 */
+  size_t max_message_bytes;  /* of one message received; 0: 4 MiB */
+  const char *user_agent;    /* put in front of the library's own; NULL: none */
+};
+
+/* `target` is "host:port" or "[ipv6]:port". `options` NULL: the defaults. Connects on first use.
+ * NULL: out of memory, or the target is malformed. */
+struct auditstore_channel *auditstore_channel_new(const char *target,
+                                                  const struct auditstore_channel_options *options);
+void auditstore_channel_free(struct auditstore_channel *channel); /* NULL is fine */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * arena: memory that lives as long as one request, with a hard limit.
+ *
+ * Pieces are never freed singly. Allocating above the limit gives NULL and marks the arena full,
+ * so that a caller can tell "too much for one request" from "malformed". Not thread-safe.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/str.h"
+
+struct arena_chunk;
+
+struct arena {
+  struct arena_chunk *head; /* owned; the newest chunk */
+  size_t used_bytes;        /* handed out, alignment included */
+  size_t limit_bytes;
+  bool is_full; /* an allocation was refused */
+};
+
+/* `limit_bytes` bounds the sum of what is handed out. Allocates nothing yet. */
+void arena_init(struct arena *a, size_t limit_bytes);
+
+/* Frees everything. A zeroed arena is fine. */
+void arena_deinit(struct arena *a);
+
+/* Uninitialised memory aligned to 16, or NULL above the limit. `size` 0 gives a valid pointer. */
+void *arena_alloc(struct arena *a, size_t size);
+
+/* The same, zeroed, for `count` elements; NULL as well when count * size overflows. */
+void *arena_calloc(struct arena *a, size_t count, size_t size);
+
+/* A copy of `s` with a NUL behind it, or NULL above the limit. */
+char *arena_strdup(struct arena *a, struct str s);

@@ -1,0 +1,33 @@
+/*
+ * str: a borrowed run of bytes. Not NUL-terminated; `data` may be NULL when `len` is 0.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct str {
+  const char *data;
+  size_t len;
+};
+
+static inline struct str str_of(const void *data, size_t len) {
+  return (struct str){.data = (const char *)data, .len = len};
+}
+
+static inline struct str str_z(const char *text) {
+  return (struct str){.data = text, .len = text ? strlen(text) : 0};
+}
+
+static inline bool str_equal(struct str a, struct str b) {
+  return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* The length of the valid UTF-8 prefix (RFC 3629: no surrogates, no overlong forms, at most
+ * U+10FFFF). Equal to s.len when all of it is valid. */
+size_t utf8_valid_prefix(struct str s);
+
+/* Valid UTF-8 without U+0000: what a PostgreSQL text can hold. */
+bool utf8_is_storable(struct str s);

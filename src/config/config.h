@@ -1,0 +1,117 @@
+/*
+ * config: the daemon's settings, from one YAML file, through one table.
+ *
+ * Words: key = "section.name"; source = where the effective value came from.
+ * keys.def has one row per key: type, name, default, range, unit and help. The parser, the checks,
+ * the defaults, --check-config, --print-config, the commented config/auditstore.yaml and
+ * docs/configuration.md all read that table. This struct holds the effective values, and it is what
+ * the parts use, what the log shows and what is printed: there is no second copy of a limit.
+ *
+ * Durations are int64_t microseconds (suffix _us), sizes int64_t bytes (suffix _bytes).
+ * Texts are owned by the config and never NULL; absent is "".
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/log.h"
+
+struct config_server {
+  const char *listen;          /* host:port; port 0 picks a free one */
+  int max_connections;         /* accepted at once; more are closed at once */
+  int max_concurrent_streams;  /* HTTP/2 streams per connection */
+  int64_t max_message_bytes;   /* of one gRPC message received */
+  int64_t stream_window_bytes; /* HTTP/2 receive window of a stream */
+  int64_t connection_window_bytes;
+  int64_t handshake_timeout_us; /* accept to the first SETTINGS */
+  int64_t write_timeout_us;     /* a peer that takes no byte for so long is cut off */
+  const char *port_file; /* when set, the port bound is written there once listening */
+};
+
+struct config_database {
+  const char *host;
+  int port;
+  const char *name;
+  const char *user;
+  const char *password_file; /* "" for none; never the password itself */
+  const char *sslmode;
+  const char *sslrootcert;
+  const char *application_name;
+  int max_open_conns;
+  int max_idle_conns;
+  int64_t conn_max_lifetime_us;  /* CLOCK_NEVER when off */
+  int64_t conn_max_idle_time_us; /* CLOCK_NEVER when off */
+  int max_waiters;
+  int max_connecting;
+  int64_t acquire_timeout_us;
+  int64_t connect_timeout_us;
+  int64_t connect_backoff_min_us;
+  int64_t connect_backoff_max_us;
+  int64_t fail_fast_after_us;
+  int64_t statement_timeout_us;
+  int64_t lock_timeout_us;
+  int64_t query_grace_us; /* a query's deadline here is statement_timeout plus this */
+};
+
+struct config_ingest {
+  int lanes;
+  int max_request_events;
+  int max_batch_events;
+  int64_t max_batch_bytes;
+  int min_split_events;
+  int max_queue_events;
+  int64_t max_queue_bytes;
+  int64_t write_timeout_us; /* from arrival to acknowledgement, when the caller sets no deadline */
+  int64_t max_event_age_us;
+  int64_t max_event_ahead_us;
+};
+
+struct config_query {
+  int default_page_size;
+  int max_page_size;
+  int64_t timeout_us; /* of one query, when the caller sets no shorter deadline */
+};
+
+struct config_storage {
+  int partitions_ahead;             /* months kept ready beyond the current one */
+  int64_t partition_check_every_us; /* how often that is looked after */
+};
+
+struct config_log {
+  enum log_level level;
+  enum log_format format;
+};
+
+struct config_shutdown {
+  int64_t timeout_us; /* SIGTERM to exit, at most */
+};
+
+struct config {
+  struct config_server server;
+  struct config_database database;
+  struct config_ingest ingest;
+  struct config_query query;
+  struct config_storage storage;
+  struct config_log log;
+  struct config_shutdown shutdown;
+  struct config_origin *origins; /* owned; the source of each key, in table order */
+  struct arena *arena;           /* owned; holds the texts */
+};
+
+/* Reads `path` and fills *ret_config; free it with config_deinit(). On failure writes every problem
+ * found, one line each ("file:line: key: what is wrong: what is allowed"), to `problems`, and
+ * returns ERR_INVALID_ARGUMENT. Warnings (a clamped value, a pair that makes no sense) go there as
+ * well, on success too. `path` NULL: the defaults. */
+int config_load(struct config *ret_config, const char *path, FILE *problems);
+void config_deinit(struct config *config);
+
+/* "section.key = value  # source" for every key, in table order. No secrets are among them. */
+void config_print(const struct config *config, FILE *out);
+
+/* The commented YAML file of all defaults, and the Markdown reference: both from the table. */
+void config_print_example(FILE *out);
+void config_print_reference(FILE *out);

@@ -1,0 +1,124 @@
+/*
+ * server: gRPC over HTTP/2 for services described by generated tables.
+ *
+ * Words: call = one RPC; message = one request message, unpacked; handler = the function, with its
+ * own pointer, that answers the calls of one method. Threads: loop thread only.
+ *
+ * Life of a call. The server parses the headers, finds the method and makes the call. For each
+ * request message it runs the method's handler with an unpacked message, which the handler then
+ * owns and must give back with grpc_message_release(). The handler answers with grpc_call_send()
+ * and ends the call with grpc_call_finish(), at once or later, exactly once, whatever happened to
+ * the peer in the meantime: until then the call pointer stays valid, and sends to a peer that is
+ * gone are dropped. Deadlines are enforced by the server: the peer gets DEADLINE_EXCEEDED and the
+ * call counts as cancelled.
+ *
+ * Flow control. The bytes of a message count against the stream's window until it is released, so a
+ * handler that holds messages slows exactly that peer.
+ */
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "config/config.h"
+#include "grpc/status.h"
+
+struct grpc_server;
+struct grpc_call;
+struct grpc_message;
+
+enum grpc_method_kind {
+  GRPC_UNARY,
+  GRPC_CLIENT_STREAMING,
+  GRPC_SERVER_STREAMING,
+  GRPC_BIDI_STREAMING,
+};
+
+/* What generated code tells of one method. `dispatch` casts and calls the typed handler:
+ * `message` NULL means: for a streaming request, the peer half-closed. */
+struct grpc_method {
+  const char *name; /* "WriteEvents" */
+  const char *path; /* "/auditstore.v1.AuditStore/WriteEvents" */
+  enum grpc_method_kind kind;
+  const ProtobufCMessageDescriptor *input;
+  const ProtobufCMessageDescriptor *output;
+  void (*dispatch)(const void *handlers, struct grpc_call *call, const ProtobufCMessage *request,
+                   struct grpc_message *message);
+};
+
+struct grpc_service {
+  const char *name; /* "auditstore.v1.AuditStore" */
+  const struct grpc_method *methods;
+  size_t method_count;
+};
+
+/* ---- life cycle ---- */
+
+/* `config` and `loop` must outlive the server. Opens nothing yet. */
+struct grpc_server *grpc_server_new(struct loop *loop, const struct config_server *config);
+
+/* Adds a service before listening. `service` and `handlers` must outlive the server. Generated code
+ * wraps this in a typed function. */
+void grpc_server_add(struct grpc_server *server, const struct grpc_service *service,
+                     const void *handlers);
+
+/* Listens on config->listen. ret_port (may be NULL): the port bound. ERR_UNAVAILABLE when the
+ * address can't be bound, with the reason. */
+int grpc_server_listen(struct grpc_server *server, int *ret_port, struct error *err);
+
+/* The status Health answers for "" and every service; NOT_SERVING until first set. */
+void grpc_server_set_serving(struct grpc_server *server, bool is_serving);
+
+/* Stops listening, sends GOAWAY, lets calls end, then runs `done`, once. Streams that wait for a
+ * peer to send are given an on_drain callback. Calls still open at `deadline_us` are cut off. */
+void grpc_server_drain(struct grpc_server *server, int64_t deadline_us, loop_task_cb *done,
+                       void *arg);
+
+/* After drain is done, or when nothing was ever listening. NULL is fine. */
+void grpc_server_free(struct grpc_server *server);
+
+/* ---- calls ---- */
+
+/* Packs and queues one response message. Copies: `response` may be freed at once. Response headers
+ * go out with the first message of a unary call's answer, and at accept for streaming ones. */
+void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response);
+
+/* False while more than 256 KiB of answers wait to be taken by the peer. */
+bool grpc_call_is_writable(const struct grpc_call *call);
+
+/* Ends the call. Takes `status`; NULL is OK. Queued messages go out first. The pointer is invalid
+ * afterwards. */
+void grpc_call_finish(struct grpc_call *call, struct grpc_status *status);
+
+/* Monotonic, CLOCK_NEVER when the caller set none. */
+int64_t grpc_call_deadline_us(const struct grpc_call *call);
+
+/* The peer cancelled or is gone, or the deadline passed. */
+bool grpc_call_is_cancelled(const struct grpc_call *call);
+
+/* Callbacks a handler may want; each may be NULL. Run from the loop, never inside a grpc_call_
+ * function; none runs after grpc_call_finish(). */
+struct grpc_call_events {
+  loop_task_cb *on_cancel;   /* once, when grpc_call_is_cancelled() becomes true */
+  loop_task_cb *on_writable; /* grpc_call_is_writable() became true again */
+  loop_task_cb *on_drain;    /* once: the server is stopping; end the call when work is done */
+};
+void grpc_call_set_events(struct grpc_call *call, const struct grpc_call_events *events, void *arg);
+
+/* The handler's own pointer, e.g. the state of a stream; NULL at first. */
+void grpc_call_set_context(struct grpc_call *call, void *context);
+void *grpc_call_context(const struct grpc_call *call);
+
+/* ---- messages ---- */
+
+/* Gives the message's memory and window credit back. Its bytes and structs are invalid afterwards.
+ * May be called after the call has ended. */
+void grpc_message_release(struct grpc_message *message);
+
+/* The arena it was unpacked into; the owner may allocate from it until release. */
+struct arena *grpc_message_arena(struct grpc_message *message);
+
+/* Length on the wire, for accounting. */
+size_t grpc_message_wire_bytes(const struct grpc_message *message);

@@ -1,0 +1,39 @@
+/*
+ * status: how a call ends, with typed details, for trailers and for embedding in messages.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "base/str.h"
+#include "google/rpc/status.pb-c.h"
+#include "grpc/wire.h"
+
+struct grpc_status; /* opaque; the caller of _new owns it until it hands it on */
+
+/* At most so many violations are kept; the message then says how many more there were. */
+#define GRPC_STATUS_MAX_VIOLATIONS 20
+
+struct grpc_status *grpc_status_new(enum grpc_code code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Code, text, and RetryInfo for a retryable kind. */
+struct grpc_status *grpc_status_from_error(const struct error *err);
+void grpc_status_free(struct grpc_status *status); /* NULL is fine */
+
+enum grpc_code grpc_status_code(const struct grpc_status *status);
+const char *grpc_status_message(const struct grpc_status *status);
+
+/* Adds a google.rpc.BadRequest violation. `field` and the description are copied. */
+void grpc_status_add_violation(struct grpc_status *status, const char *field, const char *format,
+                               ...) __attribute__((format(printf, 3, 4)));
+int grpc_status_violation_count(const struct grpc_status *status); /* also those not kept */
+
+/* Adds google.rpc.RetryInfo. */
+void grpc_status_set_retry_delay(struct grpc_status *status, int64_t delay_us);
+
+/* Adds google.rpc.ResourceInfo. Texts are copied. */
+void grpc_status_set_resource(struct grpc_status *status, const char *type, struct str name,
+                              const char *description);
+
+/* The whole as google.rpc.Status, valid until the status is changed or freed. */
+const Google__Rpc__Status *grpc_status_proto(struct grpc_status *status);

@@ -1,0 +1,17 @@
+/*
+ * service: WriteEvents and StreamEvents on top of ingest.
+ */
+#pragma once
+
+#include "auditstore/v1/audit_store.service.h"
+#include "ingest/ingest.h"
+
+struct ingest_service;
+
+struct ingest_service *ingest_service_new(struct loop *loop, struct ingest *ingest,
+                                          const struct config_ingest *config);
+void ingest_service_free(struct ingest_service *service);
+
+/* Fills the handlers of the two methods. */
+void ingest_service_fill(struct ingest_service *service,
+                         struct auditstore_v1_audit_store_handlers *handlers);

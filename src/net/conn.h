@@ -1,0 +1,48 @@
+/*
+ * conn: one accepted TCP connection: bytes in, bytes out, one write per loop turn.
+ *
+ * The user (an HTTP/2 session) is given bytes as they come and is asked for bytes when the socket
+ * can take them; it never touches the socket. Loop thread only. TLS will stand behind the same
+ * functions.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/loop.h"
+
+struct net_conn;
+
+/* A turn's output is gathered up to this before it is written (nghttp2 hands over one frame at a
+ * time; measured: one write per frame costs several times the CPU). */
+#define NET_WRITE_GATHER_BYTES (64 * 1024)
+
+struct net_conn_ops {
+  /* Bytes arrived (1 to 64 KiB). Return 0, or -1 to close. */
+  int (*on_read)(void *user, const uint8_t *data, size_t len);
+  /* Append what is to be sent, stopping at about NET_WRITE_GATHER_BYTES. Return 0; or -1 to close
+   * once what was appended is written. */
+  int (*on_produce)(void *user, struct buf *out);
+  /* The connection is gone, for whatever reason; called exactly once, from the loop, last of all.
+   * `reason` is a static text. */
+  void (*on_close)(void *user, const char *reason);
+};
+
+/* Sets what the connection calls. Called once, inside the listener's accept callback. */
+void net_conn_start(struct net_conn *conn, const struct net_conn_ops *ops, void *user);
+
+/* Asks for on_produce at the end of this loop turn (or as soon as the socket can take bytes). */
+void net_conn_want_write(struct net_conn *conn);
+
+/* Stops and resumes reading, for back-pressure. */
+void net_conn_pause_read(struct net_conn *conn);
+void net_conn_resume_read(struct net_conn *conn);
+
+/* Closes soon; on_close follows. Safe to call twice. With `flush`, what is queued is written first
+ * and the peer is given up to a second to read it (RFC 9112, 9.6: a close with unread input would
+ * reset the connection and lose the last bytes). */
+void net_conn_close(struct net_conn *conn, bool flush, const char *reason);
+
+/* "192.0.2.7:4711", for logs. */
+const char *net_conn_peer(const struct net_conn *conn);

@@ -1,0 +1,133 @@
+/*
+ * pool: a bounded set of PostgreSQL connections, lent to one user at a time.
+ *
+ * Words: lease = a connection in a user's hands (struct pg_conn); waiter = a request for one that
+ * isn't served yet; dial = opening a connection; pipeline = statements sent together, one round
+ * trip, one transaction. Threads: loop thread only. libpq never leaves this folder, so nobody can
+ * make a blocking call on a lease.
+ *
+ * A pipeline is one implicit transaction: its statements take effect together or not at all, and
+ * what it did is durable only when on_done says ok, which is after the server's answer to the sync
+ * that follows them.
+ */
+#pragma once
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+#include "config/config.h"
+
+struct pg_pool;
+struct pg_conn;
+struct pg_waiter;
+
+/* ---- life cycle ---- */
+
+/* Dials nothing yet. `config` and `loop` must outlive the pool. Reads the password file. */
+int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop, const struct config_database *config,
+                struct error *err);
+
+/* Fails waiters with ERR_CANCELED, dials no more, closes idle connections, waits for leases until
+ * deadline_us, then closes theirs too; then runs `done` once. */
+void pg_pool_drain(struct pg_pool *pool, int64_t deadline_us, loop_task_cb *done, void *arg);
+
+/* After drain is done, or when nothing was ever acquired. NULL is fine. */
+void pg_pool_free(struct pg_pool *pool);
+
+/* ---- leases ---- */
+
+/* `conn` is NULL on failure, and `err` says why: ERR_TIMEOUT the deadline or acquire_timeout
+ * passed; ERR_EXHAUSTED max_waiters are waiting; ERR_UNAVAILABLE the server is out of reach (for
+ * fail_fast_after or longer; the text holds the dial's error); ERR_CANCELED the pool drains. */
+typedef void pg_acquire_cb(void *arg, struct pg_conn *conn, const struct error *err);
+
+/* Queues for a connection, first come first served, until min(deadline_us, now + acquire_timeout).
+ * `holder` is a static text for logs. `cb` runs exactly once, never inside this call. The waiter is
+ * valid until cb runs or the request is cancelled. */
+struct pg_waiter *pg_acquire(struct pg_pool *pool, int64_t deadline_us, const char *holder,
+                             pg_acquire_cb *cb, void *arg);
+
+/* cb will not run. */
+void pg_acquire_cancel(struct pg_waiter *waiter);
+
+/* Gives the lease back. The pool hands it on, keeps it, or closes it when it isn't clean. With a
+ * pipeline under way the connection is closed and on_done doesn't run. */
+void pg_release(struct pg_conn *conn);
+
+/* ---- pipelines ---- */
+
+/* One SQL statement of the program's text. With a name it is prepared once per connection, on first
+ * use, in the same round trip. `name` is unique per sql. Static storage. */
+struct pg_statement {
+  const char *name; /* NULL: not prepared */
+  const char *sql;
+  int param_count;
+  const Oid *param_types; /* NULL: the server infers them */
+};
+
+/* Binary parameters. values[i] NULL is SQL NULL. Read during pg_send only. */
+struct pg_params {
+  const char *const *values;
+  const int *lengths;
+};
+
+enum pg_outcome_kind {
+  PG_OK,       /* committed */
+  PG_REFUSED,  /* the server refused a statement; nothing took effect; the lease is usable */
+  PG_LOST,     /* connection lost or deadline passed; the lease is dead: release it */
+};
+
+struct pg_outcome {
+  enum pg_outcome_kind kind;
+  bool is_in_doubt;  /* PG_LOST only: the sync was sent, so it may have committed */
+  int statement;     /* PG_REFUSED: the index of the refused one in the pipeline */
+  char sqlstate[6];  /* "23505"; "" when there is none */
+  struct error err;  /* code by pg_error_code(), text for the log */
+  char constraint[64]; /* constraint named in the refusal, or "" */
+};
+
+struct pg_pipeline_cb {
+  /* A statement's result (PGRES_TUPLES_OK or PGRES_COMMAND_OK), in order; all values binary.
+   * Borrowed: cleared after the call. May be NULL. Don't act on it before on_done says PG_OK. */
+  void (*on_result)(void *arg, int statement, const PGresult *result);
+  /* Exactly once, from the loop, unless the lease is released before. A new pipeline may be started
+   * inside it. */
+  void (*on_done)(void *arg, const struct pg_outcome *outcome);
+};
+
+/* Adds one statement to the pipeline of a lease that has none under way. `params` NULL: none. */
+void pg_send(struct pg_conn *conn, const struct pg_statement *statement,
+             const struct pg_params *params);
+
+/* Ends the pipeline and sends it. The deadline is min(deadline_us, now + statement_timeout +
+ * query_grace). */
+void pg_run(struct pg_conn *conn, int64_t deadline_us, const struct pg_pipeline_cb *cb, void *arg);
+
+/* Instead of a pipeline: runs `script`, one or more statements separated by semicolons without
+ * parameters, by the simple protocol, as one transaction unless it says otherwise. For migrations
+ * and DDL. */
+void pg_run_script(struct pg_conn *conn, const char *script, int64_t deadline_us,
+                   const struct pg_pipeline_cb *cb, void *arg);
+
+/* Our error code for an SQLSTATE: the one place where classes are mapped. */
+enum error_code pg_error_code(const char *sqlstate);
+
+/* ---- observation ---- */
+
+struct pg_pool_stats {
+  int open;       /* connections the server knows, dials not included */
+  int in_use;
+  int idle;
+  int connecting;
+  int closing;    /* closed here, not yet by the server; they count against max_open_conns */
+  int waiting;
+  int64_t acquires, waits, wait_us, timeouts;
+  int64_t opened, open_failures, closed;
+};
+void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *ret_stats);
+
+/* The last dial failed and no connection is left; ret_err (may be NULL) gets that error. */
+bool pg_pool_is_down(const struct pg_pool *pool, struct error *ret_err);
