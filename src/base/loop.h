@@ -18,15 +18,18 @@ typedef void loop_task_cb(void *arg);
 /* Embedded by its owner; zeroed before first use. */
 struct loop_task {
   struct list_link link;
+  struct list *list; /* the queue it stands in; NULL: not queued */
   loop_task_cb *cb;
   void *arg;
-  bool is_queued;
+  unsigned ran_in_turn;
 };
 
 struct loop {
   uv_loop_t *uv; /* borrowed */
   const struct clock *clock;
-  struct list deferred;
+  struct list queues[2]; /* this turn's work, and the next turn's */
+  unsigned current;      /* which of the two is this turn's */
+  unsigned turn;
   uv_prepare_t prepare; /* runs deferred work before the loop blocks */
   uv_idle_t idle;       /* active while work is deferred, so that the loop doesn't block */
 };
@@ -37,7 +40,8 @@ void loop_init(struct loop *loop, uv_loop_t *uv, const struct clock *clock);
 void loop_deinit(struct loop *loop);
 
 /* Runs task->cb(task->arg) once, after the current callback returns and before the loop sleeps.
- * Queuing a queued task again does nothing. Work deferred by deferred work runs in the same turn. */
+ * Queuing a queued task again does nothing. Work deferred by deferred work runs in the same turn,
+ * but no task twice in one: a turn always ends. */
 void loop_defer(struct loop *loop, struct loop_task *task);
 void loop_cancel(struct loop *loop, struct loop_task *task); /* fine when it isn't queued */
 
@@ -47,8 +51,10 @@ struct loop_timer {
   uv_timer_t uv;
   struct loop *loop;
   loop_task_cb *cb;
-  loop_task_cb *closed_cb;
   void *arg;
+  loop_task_cb *closed_cb;
+  void *closed_arg;
+  int64_t at_us; /* CLOCK_NEVER: not armed */
   bool is_open;
 };
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_task_cb *cb, void *arg);

@@ -1,0 +1,348 @@
+#include "app.h"
+
+#include "base/alloc.h"
+#include "base/loop.h"
+#include "grpc/server.h"
+#include "ingest/ingest.h"
+#include "ingest/service.h"
+#include "ledger/partitions.h"
+#include "ledger/schema.h"
+#include "pg/pool.h"
+#include "query/service.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* How often the start is tried again while PostgreSQL is away, and readiness is looked after. */
+#define PROBE_EVERY_US (500 * 1000)
+/* How long one attempt to check the schema may take. */
+#define CHECK_TIMEOUT_US (10LL * 1000 * 1000)
+#define MIGRATE_TIMEOUT_US (600LL * 1000 * 1000)
+
+enum app_phase { APP_STARTING, APP_SERVING, APP_DRAINING };
+
+struct app {
+  const struct config *config; /* borrowed */
+  uv_loop_t uv;
+  struct loop loop;
+  uv_signal_t sigterm, sigint;
+  struct loop_timer probe_timer; /* start attempts, then readiness */
+  struct loop_timer stop_timer;  /* the shutdown deadline */
+  struct pg_pool *pool;          /* owned, as all below */
+  struct partitions *partitions;
+  struct ingest *ingest;
+  struct ingest_service *ingest_service;
+  struct query_service *query_service;
+  struct auditstore_v1_audit_store_handlers handlers;
+  struct grpc_server *server;
+  enum app_phase phase;
+  bool is_serving;
+  bool is_probing;
+  int64_t stop_at_us;
+  int exit_code;
+};
+
+/* ---- the loop's frame, shared by running and migrating ---- */
+
+static void app_open_loop(struct app *app) {
+  int rc = uv_loop_init(&app->uv);
+  assert(rc == 0);
+  (void)rc;
+  loop_init(&app->loop, &app->uv, &clock_system);
+}
+
+static void app_close_loop(struct app *app) {
+  loop_deinit(&app->loop);
+  uv_run(&app->uv, UV_RUN_DEFAULT);
+  int rc = uv_loop_close(&app->uv);
+  assert(rc == 0);
+  (void)rc;
+}
+
+static int64_t app_now_us(const struct app *app) {
+  return clock_monotonic_us(app->loop.clock);
+}
+
+/* ---- readiness ---- */
+
+static void app_set_serving(struct app *app, bool is_serving, const char *why) {
+  if (app->is_serving == is_serving)
+    return;
+  app->is_serving = is_serving;
+  grpc_server_set_serving(app->server, is_serving);
+  if (is_serving)
+    log_info("serving");
+  else
+    log_warn("not serving", KV("reason", why));
+}
+
+static void on_probe_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+  struct app *app = arg;
+  app->is_probing = false;
+  if (conn)
+    pg_release(conn);
+  if (app->phase == APP_SERVING)
+    app_set_serving(app, conn != NULL, err ? err->text : "");
+}
+
+/* A pool that is down learns of the server's return only by trying: nobody else tries while health
+ * keeps callers away. */
+static void app_look_after_readiness(struct app *app) {
+  struct error err = {0};
+  if (!pg_pool_is_down(app->pool, &err)) {
+    app_set_serving(app, true, "");
+    return;
+  }
+  app_set_serving(app, false, err.text);
+  if (app->is_probing)
+    return;
+  app->is_probing = true;
+  pg_acquire(app->pool, app_now_us(app) + CHECK_TIMEOUT_US, "readiness", on_probe_acquired, app);
+}
+
+/* ---- start ---- */
+
+static void app_stop(struct app *app, int exit_code);
+
+static void app_fail_start(struct app *app, const char *what, const struct error *err) {
+  log_error(what, KV("error", err->text));
+  app_stop(app, EXIT_FAILURE);
+}
+
+static void app_probe_later(struct app *app) {
+  loop_timer_set(&app->probe_timer, app_now_us(app) + PROBE_EVERY_US);
+}
+
+static void on_partitions_ready(void *arg, const struct error *err) {
+  struct app *app = arg;
+  if (app->phase != APP_STARTING)
+    return;
+  /* Missing months are made on demand as well, so a failure here is no reason to stay away. */
+  if (err)
+    log_warn("partitions not ready", KV("error", err->text));
+  app->phase = APP_SERVING;
+  app_set_serving(app, true, "");
+  app_probe_later(app);
+}
+
+static void on_schema_checked(void *arg, int version, const struct error *err) {
+  struct app *app = arg;
+  if (app->phase != APP_STARTING)
+    return;
+  if (err && error_is_retryable(err->code)) {
+    log_warn("waiting for PostgreSQL", KV("error", err->text));
+    app_probe_later(app);
+    return;
+  }
+  if (err) {
+    app_fail_start(app, "can't use this database", err);
+    return;
+  }
+  const struct config_database *database = &app->config->database;
+  log_info("db pool ready", KV("host", database->host), KV("port", database->port),
+           KV("database", database->name), KV("schema_version", version),
+           KV("max_open_conns", database->max_open_conns),
+           KV("max_idle_conns", database->max_idle_conns),
+           KV("conn_max_lifetime_us", database->conn_max_lifetime_us),
+           KV("conn_max_idle_time_us", database->conn_max_idle_time_us));
+  partitions_start(app->partitions, on_partitions_ready, app);
+}
+
+static void on_probe_timer(void *arg) {
+  struct app *app = arg;
+  if (app->phase == APP_STARTING) {
+    schema_check(app->pool, &app->loop, app_now_us(app) + CHECK_TIMEOUT_US, on_schema_checked, app);
+    return;
+  }
+  if (app->phase != APP_SERVING)
+    return;
+  app_look_after_readiness(app);
+  app_probe_later(app);
+}
+
+/* Atomically, so that a reader never sees half a number. */
+static int app_write_port_file(const char *path, int port, struct error *err) {
+  char temporary[4096];
+  int len = snprintf(temporary, sizeof(temporary), "%s.tmp", path);
+  if (len < 0 || (size_t)len >= sizeof(temporary))
+    return error_set(err, ERR_INVALID_ARGUMENT, "server.port_file: path too long");
+  FILE *file = fopen(temporary, "we");
+  if (!file)
+    return error_set(err, ERR_UNAVAILABLE, "server.port_file: %s: %s", temporary, strerror(errno));
+  bool ok = fprintf(file, "%d\n", port) > 0;
+  ok = fclose(file) == 0 && ok;
+  if (!ok || rename(temporary, path) != 0)
+    return error_set(err, ERR_UNAVAILABLE, "server.port_file: %s: %s", path, strerror(errno));
+  return 0;
+}
+
+static int app_listen(struct app *app, struct error *err) {
+  const struct config_server *server = &app->config->server;
+  int port = 0;
+  int rc = grpc_server_listen(app->server, &port, err);
+  if (rc < 0)
+    return rc;
+  if (server->port_file[0] && (rc = app_write_port_file(server->port_file, port, err)) < 0)
+    return rc;
+  log_info("listening", KV("address", server->listen), KV("port", port));
+  return 0;
+}
+
+static int app_new_parts(struct app *app, struct error *err) {
+  const struct config *config = app->config;
+  int rc = pg_pool_new(&app->pool, &app->loop, &config->database, err);
+  if (rc < 0)
+    return rc;
+  app->partitions = partitions_new(&app->loop, app->pool, &config->storage);
+  app->ingest = ingest_new(&app->loop, app->pool, app->partitions, &config->ingest);
+  app->ingest_service = ingest_service_new(&app->loop, app->ingest, &config->ingest);
+  app->query_service = query_service_new(&app->loop, app->pool, &config->query);
+  ingest_service_fill(app->ingest_service, &app->handlers);
+  query_service_fill(app->query_service, &app->handlers);
+  app->server = grpc_server_new(&app->loop, &config->server);
+  auditstore_v1_audit_store_add(app->server, &app->handlers);
+  return 0;
+}
+
+/* ---- stop: the reverse of start, each step when the one before has ended ---- */
+
+/* What was acknowledged is committed; what wasn't, its sender knows to send again. */
+static _Noreturn void app_cut_short(const char *why) {
+  log_error("stopped before work was finished", KV("reason", why));
+  _exit(EXIT_FAILURE);
+}
+
+static void on_stop_deadline(void *arg) {
+  (void)arg;
+  app_cut_short("shutdown.timeout passed");
+}
+
+static void app_close_frame(struct app *app) {
+  loop_timer_close(&app->stop_timer, NULL, NULL);
+  loop_timer_close(&app->probe_timer, NULL, NULL);
+  uv_close((uv_handle_t *)&app->sigterm, NULL);
+  uv_close((uv_handle_t *)&app->sigint, NULL);
+  uv_stop(&app->uv);
+}
+
+static void on_pool_drained(void *arg) {
+  app_close_frame(arg);
+}
+
+static void on_partitions_closed(void *arg) {
+  struct app *app = arg;
+  app->partitions = NULL;
+  pg_pool_drain(app->pool, app->stop_at_us, on_pool_drained, app);
+}
+
+static void on_ingest_drained(void *arg) {
+  struct app *app = arg;
+  partitions_close(app->partitions, on_partitions_closed, app);
+}
+
+static void on_server_drained(void *arg) {
+  struct app *app = arg;
+  ingest_drain(app->ingest, app->stop_at_us, on_ingest_drained, app);
+}
+
+static void app_stop(struct app *app, int exit_code) {
+  if (app->phase == APP_DRAINING)
+    return;
+  app->phase = APP_DRAINING;
+  app->exit_code = exit_code;
+  app->stop_at_us = app_now_us(app) + app->config->shutdown.timeout_us;
+  loop_timer_set(&app->probe_timer, CLOCK_NEVER);
+  loop_timer_set(&app->stop_timer, app->stop_at_us);
+  grpc_server_drain(app->server, app->stop_at_us, on_server_drained, app);
+}
+
+static void on_signal(uv_signal_t *handle, int signum) {
+  struct app *app = handle->data;
+  if (app->phase == APP_DRAINING)
+    app_cut_short("second signal");
+  log_info("stopping", KV("signal", signum));
+  app_stop(app, EXIT_SUCCESS);
+}
+
+static void app_watch_signal(struct app *app, uv_signal_t *handle, int signum) {
+  uv_signal_init(&app->uv, handle);
+  handle->data = app;
+  uv_signal_start(handle, on_signal, signum);
+}
+
+static void app_free_parts(struct app *app) {
+  grpc_server_free(app->server);
+  query_service_free(app->query_service);
+  ingest_service_free(app->ingest_service);
+  ingest_free(app->ingest);
+  pg_pool_free(app->pool);
+}
+
+int app_run(const struct config *config) {
+  struct app *app = xcalloc(1, sizeof(*app));
+  app->config = config;
+  app_open_loop(app);
+  struct error err = {0};
+  int rc = app_new_parts(app, &err);
+  if (rc == 0) {
+    loop_timer_init(&app->probe_timer, &app->loop, on_probe_timer, app);
+    loop_timer_init(&app->stop_timer, &app->loop, on_stop_deadline, app);
+    app_watch_signal(app, &app->sigterm, SIGTERM);
+    app_watch_signal(app, &app->sigint, SIGINT);
+    rc = app_listen(app, &err);
+    if (rc < 0)
+      app_fail_start(app, "can't listen", &err);
+    else
+      loop_timer_set(&app->probe_timer, app_now_us(app));
+    uv_run(&app->uv, UV_RUN_DEFAULT);
+    app_free_parts(app);
+    log_info("stopped", KV("exit_code", app->exit_code));
+  } else {
+    log_error("can't start", KV("error", err.text));
+    app->exit_code = EXIT_FAILURE;
+  }
+  app_close_loop(app);
+  int code = app->exit_code;
+  free(app);
+  return code;
+}
+
+/* ---- migrate ---- */
+
+static void on_migrate_drained(void *arg) {
+  struct app *app = arg;
+  uv_stop(&app->uv);
+}
+
+static void on_migrated(void *arg, int version, const struct error *err) {
+  struct app *app = arg;
+  app->exit_code = err ? EXIT_FAILURE : EXIT_SUCCESS;
+  if (err)
+    log_error("migration failed", KV("error", err->text), KV("schema_version", version));
+  else
+    log_info("schema is up to date", KV("schema_version", version));
+  app->stop_at_us = app_now_us(app) + app->config->shutdown.timeout_us;
+  pg_pool_drain(app->pool, app->stop_at_us, on_migrate_drained, app);
+}
+
+int app_migrate(const struct config *config) {
+  struct app *app = xcalloc(1, sizeof(*app));
+  app->config = config;
+  app_open_loop(app);
+  struct error err = {0};
+  if (pg_pool_new(&app->pool, &app->loop, &config->database, &err) < 0) {
+    log_error("can't start", KV("error", err.text));
+    app->exit_code = EXIT_FAILURE;
+  } else {
+    schema_migrate(app->pool, &app->loop, app_now_us(app) + MIGRATE_TIMEOUT_US, on_migrated, app);
+    uv_run(&app->uv, UV_RUN_DEFAULT);
+    pg_pool_free(app->pool);
+  }
+  app_close_loop(app);
+  int code = app->exit_code;
+  free(app);
+  return code;
+}

@@ -1,0 +1,89 @@
+#include "base/arena.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARENA_ALIGN           16
+#define ARENA_FIRST_CHUNK     4096
+#define ARENA_MAX_CHUNK_BYTES (1024 * 1024)
+
+struct arena_chunk {
+  struct arena_chunk *next;
+  size_t cap;
+  size_t used;
+  _Alignas(ARENA_ALIGN) uint8_t bytes[];
+};
+
+void arena_init(struct arena *a, size_t limit_bytes) {
+  *a = (struct arena){.limit_bytes = limit_bytes};
+}
+
+void arena_deinit(struct arena *a) {
+  while (a->head) {
+    struct arena_chunk *next = a->head->next;
+    free(a->head);
+    a->head = next;
+  }
+  *a = (struct arena){0};
+}
+
+/* Chunks double, so that a big request costs few of them and a small one stays small. */
+static struct arena_chunk *arena_grow(struct arena *a, size_t size) {
+  size_t cap = a->head ? a->head->cap * 2 : ARENA_FIRST_CHUNK;
+  if (cap > ARENA_MAX_CHUNK_BYTES)
+    cap = ARENA_MAX_CHUNK_BYTES;
+  if (cap < size)
+    cap = size;
+  struct arena_chunk *chunk = malloc(sizeof(*chunk) + cap);
+  if (!chunk)
+    return NULL;
+  *chunk = (struct arena_chunk){.next = a->head, .cap = cap};
+  a->head = chunk;
+  return chunk;
+}
+
+void *arena_alloc(struct arena *a, size_t size) {
+  if (size > a->limit_bytes - a->used_bytes) {
+    a->is_full = true;
+    return NULL;
+  }
+  size_t rounded = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+  if (rounded == 0)
+    rounded = ARENA_ALIGN;
+  if (rounded > a->limit_bytes - a->used_bytes) {
+    a->is_full = true;
+    return NULL;
+  }
+  struct arena_chunk *chunk = a->head;
+  if (!chunk || rounded > chunk->cap - chunk->used)
+    chunk = arena_grow(a, rounded);
+  if (!chunk) {
+    a->is_full = true;
+    return NULL;
+  }
+  void *p = chunk->bytes + chunk->used;
+  chunk->used += rounded;
+  a->used_bytes += rounded;
+  return p;
+}
+
+void *arena_calloc(struct arena *a, size_t count, size_t size) {
+  size_t total = 0;
+  if (__builtin_mul_overflow(count, size, &total)) {
+    a->is_full = true;
+    return NULL;
+  }
+  void *p = arena_alloc(a, total);
+  return p ? memset(p, 0, total) : NULL;
+}
+
+char *arena_strdup(struct arena *a, struct str s) {
+  char *copy = arena_alloc(a, s.len + 1);
+  if (!copy)
+    return NULL;
+  if (s.len)
+    memcpy(copy, s.data, s.len);
+  copy[s.len] = '\0';
+  return copy;
+}

@@ -1,0 +1,130 @@
+#include "base/buf.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUF_FIRST_BYTES 256
+
+void buf_init(struct buf *b, size_t max_bytes) {
+  *b = (struct buf){.max_bytes = max_bytes};
+}
+
+void buf_deinit(struct buf *b) {
+  free(b->data);
+  *b = (struct buf){0};
+}
+
+/* Moves the content to the front once what was consumed is at least as much: each byte is moved at
+ * most once for each byte consumed. */
+static void buf_compact(struct buf *b) {
+  size_t len = buf_len(b);
+  if (b->start < len)
+    return;
+  if (len)
+    memmove(b->data, b->data + b->start, len);
+  b->start = 0;
+  b->end = len;
+}
+
+static bool buf_grow(struct buf *b, size_t needed) {
+  size_t cap = b->cap ? b->cap : BUF_FIRST_BYTES;
+  while (cap < needed)
+    cap *= 2;
+  uint8_t *data = realloc(b->data, cap);
+  if (!data)
+    return false;
+  b->data = data;
+  b->cap = cap;
+  return true;
+}
+
+uint8_t *buf_reserve(struct buf *b, size_t len) {
+  if (len > b->max_bytes || buf_len(b) > b->max_bytes - len)
+    return NULL;
+  if (!b->data || len > b->cap - b->end)
+    buf_compact(b);
+  if (!b->data || len > b->cap - b->end)
+    if (!buf_grow(b, b->end + len))
+      return NULL;
+  return b->data + b->end;
+}
+
+void buf_commit(struct buf *b, size_t len) {
+  assert(len <= b->cap - b->end);
+  b->end += len;
+}
+
+bool buf_append(struct buf *b, const void *data, size_t len) {
+  uint8_t *room = buf_reserve(b, len);
+  if (!room)
+    return false;
+  if (len)
+    memcpy(room, data, len);
+  b->end += len;
+  return true;
+}
+
+bool buf_append_str(struct buf *b, const char *text) {
+  return buf_append(b, text, strlen(text));
+}
+
+bool buf_append_format(struct buf *b, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int len = vsnprintf(NULL, 0, format, args);
+  va_end(args);
+  /* The NUL that vsnprintf writes needs room, but isn't content. */
+  uint8_t *room = len < 0 ? NULL : buf_reserve(b, (size_t)len + 1);
+  if (!room)
+    return false;
+  va_start(args, format);
+  vsnprintf((char *)room, (size_t)len + 1, format, args);
+  va_end(args);
+  b->end += (size_t)len;
+  return true;
+}
+
+static bool buf_append_be(struct buf *b, uint64_t value, size_t size) {
+  uint8_t *room = buf_reserve(b, size);
+  if (!room)
+    return false;
+  for (size_t i = 0; i < size; i++)
+    room[i] = (uint8_t)(value >> (8 * (size - 1 - i)));
+  b->end += size;
+  return true;
+}
+
+bool buf_append_be16(struct buf *b, uint16_t value) {
+  return buf_append_be(b, value, sizeof(value));
+}
+
+bool buf_append_be32(struct buf *b, uint32_t value) {
+  return buf_append_be(b, value, sizeof(value));
+}
+
+bool buf_append_be64(struct buf *b, uint64_t value) {
+  return buf_append_be(b, value, sizeof(value));
+}
+
+void buf_put_be32_at(struct buf *b, size_t offset, uint32_t value) {
+  assert(offset + sizeof(value) <= buf_len(b));
+  uint8_t *at = b->data + b->start + offset;
+  at[0] = (uint8_t)(value >> 24);
+  at[1] = (uint8_t)(value >> 16);
+  at[2] = (uint8_t)(value >> 8);
+  at[3] = (uint8_t)value;
+}
+
+void buf_consume(struct buf *b, size_t len) {
+  assert(len <= buf_len(b));
+  b->start += len;
+  if (b->start == b->end)
+    b->start = b->end = 0;
+}
+
+void buf_clear(struct buf *b) {
+  b->start = b->end = 0;
+}

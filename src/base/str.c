@@ -1,0 +1,53 @@
+#include "base/str.h"
+
+/* The length of the valid sequence that begins at p, or 0. RFC 3629, section 4. */
+static size_t utf8_sequence(const uint8_t *p, size_t left) {
+  uint8_t lead = p[0];
+  if (lead < 0x80)
+    return 1;
+  size_t len = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || left < len)
+    return 0;
+  uint8_t low = 0x80;
+  uint8_t high = 0xbf;
+  if (lead == 0xe0)
+    low = 0xa0; /* overlong */
+  else if (lead == 0xed)
+    high = 0x9f; /* surrogates */
+  else if (lead == 0xf0)
+    low = 0x90; /* overlong */
+  else if (lead == 0xf4)
+    high = 0x8f; /* above U+10FFFF */
+  if (p[1] < low || p[1] > high)
+    return 0;
+  for (size_t i = 2; i < len; i++)
+    if (p[i] < 0x80 || p[i] > 0xbf)
+      return 0;
+  return len;
+}
+
+size_t utf8_valid_prefix(struct str s) {
+  const uint8_t *p = (const uint8_t *)s.data;
+  size_t i = 0;
+  while (i < s.len) {
+    uint64_t word;
+    /* Eight ASCII bytes at a time: nearly all text of events is ASCII. */
+    while (s.len - i >= sizeof(word)) {
+      memcpy(&word, p + i, sizeof(word));
+      if (word & 0x8080808080808080ULL)
+        break;
+      i += sizeof(word);
+    }
+    if (i == s.len)
+      break;
+    size_t len = utf8_sequence(p + i, s.len - i);
+    if (len == 0)
+      break;
+    i += len;
+  }
+  return i;
+}
+
+bool utf8_is_storable(struct str s) {
+  return s.len == 0 || (!memchr(s.data, 0, s.len) && utf8_valid_prefix(s) == s.len);
+}

@@ -1,0 +1,160 @@
+/*
+ * auditstored: the command line. Options, then app_run() or app_migrate().
+ */
+#include "app.h"
+#include "base/log.h"
+#include "config/config.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MAX_OVERRIDES 64
+
+enum { EXIT_USAGE = 2 };
+
+struct command_line {
+  const char *config_path;
+  const char *overrides[MAX_OVERRIDES];
+  int override_count;
+  bool check_config;
+  bool print_config;
+  bool migrate;
+};
+
+static void print_help(FILE *out) {
+  fputs("auditstored: stores audit events in PostgreSQL and serves them over gRPC\n"
+        "\n"
+        "  auditstored [OPTIONS]           run until SIGTERM or SIGINT\n"
+        "  auditstored migrate [OPTIONS]   bring the database's schema up to date\n"
+        "\n"
+        "  --config FILE            settings (YAML); without it the defaults hold\n"
+        "  --set SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
+        "  --check-config           check the settings and exit: 0 good, 2 bad\n"
+        "  --print-config           print every effective setting and where it comes from\n"
+        "  --print-config-example   print a commented file of all defaults\n"
+        "  --print-config-reference print the reference of all settings (Markdown)\n"
+        "  --version, --help\n"
+        "\n"
+        "Exit codes: 0 stopped cleanly, 1 failed, 2 bad usage or settings.\n",
+        out);
+}
+
+static int usage_error(const char *what, const char *which) {
+  fprintf(stderr, "auditstored: %s%s; see auditstored --help\n", what, which);
+  return EXIT_USAGE;
+}
+
+enum option_id {
+  OPTION_CONFIG = 256,
+  OPTION_SET,
+  OPTION_CHECK,
+  OPTION_PRINT,
+  OPTION_EXAMPLE,
+  OPTION_REFERENCE,
+  OPTION_VERSION,
+  OPTION_HELP,
+};
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, OPTION_CONFIG},
+    {"set", required_argument, NULL, OPTION_SET},
+    {"check-config", no_argument, NULL, OPTION_CHECK},
+    {"print-config", no_argument, NULL, OPTION_PRINT},
+    {"print-config-example", no_argument, NULL, OPTION_EXAMPLE},
+    {"print-config-reference", no_argument, NULL, OPTION_REFERENCE},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+/* What only prints, prints and exits here. */
+static void print_and_exit(int option) {
+  if (option == OPTION_HELP)
+    print_help(stdout);
+  else if (option == OPTION_VERSION)
+    puts("auditstored " AUDITSTORE_VERSION);
+  else if (option == OPTION_EXAMPLE)
+    config_print_example(stdout);
+  else
+    config_print_reference(stdout);
+  exit(EXIT_SUCCESS);
+}
+
+static int take_option(struct command_line *line, int option) {
+  switch (option) {
+  case OPTION_CONFIG:
+    line->config_path = optarg;
+    return 0;
+  case OPTION_SET:
+    if (line->override_count == MAX_OVERRIDES)
+      return usage_error("too many --set options: put them into a file and use --config", "");
+    line->overrides[line->override_count++] = optarg;
+    return 0;
+  case OPTION_CHECK:
+    line->check_config = true;
+    return 0;
+  case OPTION_PRINT:
+    line->print_config = true;
+    return 0;
+  case '?':
+    return EXIT_USAGE; /* getopt has said what is wrong */
+  default:
+    print_and_exit(option);
+    return 0;
+  }
+}
+
+static int parse(int argc, char **argv, struct command_line *line) {
+  int option = 0;
+  int failure = 0;
+  while (!failure && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
+    failure = take_option(line, option);
+  if (failure)
+    return failure;
+  if (optind < argc && strcmp(argv[optind], "migrate") == 0) {
+    line->migrate = true;
+    optind++;
+  }
+  if (optind < argc)
+    return usage_error("unexpected argument ", argv[optind]);
+  return 0;
+}
+
+/* A peer that is gone is an error of a write, not the end of the process; libpq may write without
+ * MSG_NOSIGNAL. */
+static void ignore_broken_pipes(void) {
+  struct sigaction action = {.sa_handler = SIG_IGN};
+  sigaction(SIGPIPE, &action, NULL);
+}
+
+static int run(const struct command_line *line, const struct config *config) {
+  if (line->print_config)
+    config_print(config, stdout);
+  if (line->print_config || line->check_config)
+    return EXIT_SUCCESS;
+  log_configure(config->log.level, config->log.format, STDERR_FILENO);
+  ignore_broken_pipes();
+  return line->migrate ? app_migrate(config) : app_run(config);
+}
+
+int main(int argc, char **argv) {
+  struct command_line line = {0};
+  int failure = parse(argc, argv, &line);
+  if (failure)
+    return failure;
+  const struct config_input input = {
+      .path = line.config_path,
+      .overrides = line.overrides,
+      .override_count = line.override_count,
+  };
+  struct config config;
+  if (config_load(&config, &input, stderr) < 0)
+    return EXIT_USAGE;
+  int code = run(&line, &config);
+  config_deinit(&config);
+  return code;
+}

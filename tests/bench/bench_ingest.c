@@ -1,0 +1,116 @@
+/*
+ * bench_ingest: how fast events get in, beside raw COPY of the same rows in the same run.
+ *
+ *   bench_ingest SERVER CONNINFO DAEMON_PID
+ *
+ * Prints one JSON line per figure, each the median of ROUNDS rounds in which COPY and the daemon
+ * take turns on the same machine.
+ */
+#include "bench/copy.h"
+#include "bench/stream.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ROUNDS            5
+#define EVENTS_PER_ROUND  100000
+#define COPY_CONNECTIONS  4
+#define BATCHES_IN_FLIGHT 32
+
+struct figure {
+  int clients;
+  int batch_events;
+};
+
+static const struct figure figures[] = {{1, 100}, {4, 100}};
+
+static int compare_doubles(const void *a, const void *b) {
+  double x = *(const double *)a;
+  double y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double median(double *values, int count) {
+  qsort(values, (size_t)count, sizeof(*values), compare_doubles);
+  return values[count / 2];
+}
+
+/* Both ways start from empty tables. */
+static int empty_tables(const char *conninfo) {
+  PGconn *conn = PQconnectdb(conninfo);
+  PGresult *result = PQexec(conn, "TRUNCATE audit_events; CHECKPOINT");
+  int rc = PQresultStatus(result) == PGRES_COMMAND_OK ? 0 : -1;
+  if (rc < 0)
+    fprintf(stderr, "bench: %s", PQerrorMessage(conn));
+  PQclear(result);
+  PQfinish(conn);
+  return rc;
+}
+
+struct round {
+  double copy_per_s;
+  double stream_per_s;
+  double cpu_us;
+};
+
+static int run_round(char **argv, const struct figure *figure, struct round *ret_round) {
+  const struct copy_config copy = {argv[2], EVENTS_PER_ROUND / COPY_CONNECTIONS};
+  const struct stream_config stream = {
+      .server = argv[1],
+      .events_per_worker = EVENTS_PER_ROUND / figure->clients,
+      .batch_events = figure->batch_events,
+      .batches_in_flight = BATCHES_IN_FLIGHT,
+  };
+  int pid = (int)strtol(argv[3], NULL, 10);
+  const struct worker_task copy_work = copy_task(&copy);
+  const struct worker_task stream_work = stream_task(&stream);
+  if (empty_tables(argv[2]) < 0)
+    return -1;
+  double copy_seconds = workers_run(COPY_CONNECTIONS, &copy_work);
+  if (empty_tables(argv[2]) < 0)
+    return -1;
+  double cpu_before = process_cpu_seconds(pid);
+  double stream_seconds = workers_run(figure->clients, &stream_work);
+  double cpu_after = process_cpu_seconds(pid);
+  if (copy_seconds <= 0 || stream_seconds <= 0 || cpu_before < 0 || cpu_after < 0)
+    return -1;
+  ret_round->copy_per_s = EVENTS_PER_ROUND / copy_seconds;
+  ret_round->stream_per_s = EVENTS_PER_ROUND / stream_seconds;
+  ret_round->cpu_us = (cpu_after - cpu_before) * 1e6 / EVENTS_PER_ROUND;
+  return 0;
+}
+
+static int run_figure(char **argv, const struct figure *figure) {
+  double copy[ROUNDS];
+  double stream[ROUNDS];
+  double ratio[ROUNDS];
+  double cpu[ROUNDS];
+  for (int i = 0; i < ROUNDS; i++) {
+    struct round round;
+    if (run_round(argv, figure, &round) < 0)
+      return -1;
+    copy[i] = round.copy_per_s;
+    stream[i] = round.stream_per_s;
+    ratio[i] = round.stream_per_s / round.copy_per_s;
+    cpu[i] = round.cpu_us;
+  }
+  printf("{\"bench\":\"ingest.stream\",\"clients\":%d,\"batch_events\":%d,\"rounds\":%d,"
+         "\"events_per_s\":%.0f,\"raw_copy_per_s\":%.0f,\"ratio_to_copy\":%.2f,"
+         "\"daemon_cpu_us_per_event\":%.2f}\n",
+         figure->clients, figure->batch_events, ROUNDS, median(stream, ROUNDS),
+         median(copy, ROUNDS), median(ratio, ROUNDS), median(cpu, ROUNDS));
+  fflush(stdout);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  if (argc != 4) {
+    fputs("usage: bench_ingest SERVER CONNINFO DAEMON_PID\n", stderr);
+    return 2;
+  }
+  for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
+    if (run_figure(argv, &figures[i]) < 0)
+      return 1;
+  return 0;
+}

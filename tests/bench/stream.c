@@ -1,0 +1,142 @@
+#include "bench/stream.h"
+
+#include "auditstore/auditstore.h"
+#include "bench/sample.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct stream_event {
+  Auditstore__V1__AuditEvent event;
+  Auditstore__V1__Actor actor;
+  Auditstore__V1__Resource resource;
+  Google__Protobuf__Timestamp time;
+  Google__Protobuf__Duration duration;
+  struct sample sample;
+};
+
+struct stream_state {
+  const struct stream_config *config;
+  struct auditstore_channel *channel;
+  struct auditstore_v1_audit_store_stream_events_stream *stream;
+  struct stream_event *events;
+  Auditstore__V1__AuditEvent **pointers;
+  struct uuid_v7 ids;
+  int64_t next;
+  int in_flight;
+  int64_t stored;
+};
+
+static char text_type[] = SAMPLE_TYPE;
+static char text_category[] = SAMPLE_CATEGORY;
+static char text_action[] = SAMPLE_ACTION;
+static char text_actor_type[] = SAMPLE_ACTOR_TYPE;
+static char text_ip[] = SAMPLE_IP;
+static char text_resource_type[] = SAMPLE_RESOURCE_TYPE;
+static char text_namespace[] = SAMPLE_NAMESPACE;
+
+static void event_init(struct stream_event *e) {
+  auditstore__v1__audit_event__init(&e->event);
+  auditstore__v1__actor__init(&e->actor);
+  auditstore__v1__resource__init(&e->resource);
+  google__protobuf__timestamp__init(&e->time);
+  google__protobuf__duration__init(&e->duration);
+  e->event.event_id = e->sample.id_text;
+  e->event.event_time = &e->time;
+  e->event.event_type = text_type;
+  e->event.event_category = text_category;
+  e->event.event_action = text_action;
+  e->event.outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_SUCCESS;
+  e->event.severity = AUDITSTORE__V1__SEVERITY__SEVERITY_INFO;
+  e->event.actor = &e->actor;
+  e->actor.type = text_actor_type;
+  e->actor.id = e->sample.actor_id;
+  e->actor.ip = text_ip;
+  e->event.resource = &e->resource;
+  e->resource.type = text_resource_type;
+  e->resource.id = e->sample.resource_id;
+  e->resource.namespace_ = text_namespace;
+  e->event.correlation_id = e->sample.correlation_id;
+  e->event.duration = &e->duration;
+  e->duration.nanos = 1500000;
+  e->event.event_data = e->sample.event_data;
+}
+
+static void event_refill(struct stream_state *s, struct stream_event *e) {
+  sample_make(&e->sample, &s->ids, s->next++);
+  e->time.seconds = e->sample.time_us / 1000000;
+  e->time.nanos = (int32_t)(e->sample.time_us % 1000000) * 1000;
+}
+
+static void *stream_prepare(const void *config, int worker) {
+  (void)worker;
+  const struct stream_config *c = config;
+  struct stream_state *s = calloc(1, sizeof(*s));
+  if (!s)
+    return NULL;
+  s->config = c;
+  s->events = calloc((size_t)c->batch_events, sizeof(*s->events));
+  s->pointers = calloc((size_t)c->batch_events, sizeof(*s->pointers));
+  s->channel = auditstore_channel_new(c->server, NULL);
+  struct auditstore_status status = {0};
+  const struct auditstore_call_options options = {.timeout_ms = 600000};
+  s->stream = auditstore_v1_audit_store_stream_events_open(s->channel, &options, &status);
+  if (!s->events || !s->pointers || !s->stream) {
+    fprintf(stderr, "bench: %s\n", status.message ? status.message : "out of memory");
+    return NULL;
+  }
+  for (int i = 0; i < c->batch_events; i++) {
+    event_init(&s->events[i]);
+    s->pointers[i] = &s->events[i].event;
+  }
+  return s;
+}
+
+static bool stream_send_batch(struct stream_state *s) {
+  int64_t left = s->config->events_per_worker - s->next;
+  int count = left < s->config->batch_events ? (int)left : s->config->batch_events;
+  for (int i = 0; i < count; i++)
+    event_refill(s, &s->events[i]);
+  Auditstore__V1__StreamEventsRequest request = AUDITSTORE__V1__STREAM_EVENTS_REQUEST__INIT;
+  request.n_events = (size_t)count;
+  request.events = s->pointers;
+  s->in_flight++;
+  return auditstore_v1_audit_store_stream_events_send(s->stream, &request, -1) ==
+         AUDITSTORE_STREAM_OK;
+}
+
+static bool stream_take_answer(struct stream_state *s) {
+  Auditstore__V1__StreamEventsResponse *answer = NULL;
+  if (auditstore_v1_audit_store_stream_events_recv(s->stream, &answer, -1) != AUDITSTORE_STREAM_OK)
+    return false;
+  s->in_flight--;
+  bool ok = !answer->status || answer->status->code == 0;
+  if (!ok)
+    fprintf(stderr, "bench: batch refused: %s\n", answer->status->message);
+  for (size_t i = 0; i < answer->n_receipts; i++)
+    s->stored += answer->receipts[i]->count;
+  auditstore__v1__stream_events_response__free_unpacked(answer, NULL);
+  return ok;
+}
+
+static int stream_run(void *arg) {
+  struct stream_state *s = arg;
+  bool ok = true;
+  while (ok && s->next < s->config->events_per_worker) {
+    ok = stream_send_batch(s);
+    while (ok && s->in_flight >= s->config->batches_in_flight)
+      ok = stream_take_answer(s);
+  }
+  while (ok && s->in_flight > 0)
+    ok = stream_take_answer(s);
+  struct auditstore_status status = {0};
+  enum auditstore_code code = auditstore_v1_audit_store_stream_events_finish(s->stream, &status);
+  if (code != AUDITSTORE_OK)
+    fprintf(stderr, "bench: stream ended %s: %s\n", auditstore_code_name(code),
+            status.message ? status.message : "");
+  return ok && code == AUDITSTORE_OK && s->stored == s->config->events_per_worker ? 0 : 1;
+}
+
+struct worker_task stream_task(const struct stream_config *config) {
+  return (struct worker_task){.prepare = stream_prepare, .run = stream_run, .config = config};
+}
