@@ -102,11 +102,18 @@ struct config {
   struct arena *arena;           /* owned; holds the texts */
 };
 
-/* Reads `path` and fills *ret_config; free it with config_deinit(). On failure writes every problem
- * found, one line each ("file:line: key: what is wrong: what is allowed"), to `problems`, and
+/* Where settings come from; later ones win. */
+struct config_input {
+  const char *path;             /* YAML file; NULL: none */
+  const char *const *overrides; /* "section.key=value", from the command line */
+  int override_count;
+};
+
+/* Reads and checks the input and fills *ret_config; free it with config_deinit(). On failure writes
+ * every problem found, one line each ("file:line: key: got X: what is allowed"), to `problems`, and
  * returns ERR_INVALID_ARGUMENT. Warnings (a clamped value, a pair that makes no sense) go there as
- * well, on success too. `path` NULL: the defaults. */
-int config_load(struct config *ret_config, const char *path, FILE *problems);
+ * well, on success too. */
+int config_load(struct config *ret_config, const struct config_input *input, FILE *problems);
 void config_deinit(struct config *config);
 
 /* "section.key = value  # source" for every key, in table order. No secrets are among them. */

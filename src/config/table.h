@@ -1,0 +1,68 @@
+/*
+ * table: the rows of keys.def as data, for the parser and the printers. Inside src/config only.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/str.h"
+#include "config/config.h"
+
+enum config_kind {
+  CONFIG_INT,
+  CONFIG_DURATION,
+  CONFIG_BYTES,
+  CONFIG_TEXT,
+  CONFIG_SSLMODE,
+  CONFIG_LOG_LEVEL,
+  CONFIG_LOG_FORMAT,
+};
+
+struct config_key {
+  const char *section;
+  const char *name;
+  enum config_kind kind;
+  size_t offset; /* in struct config */
+  const char *default_text;
+  const char *min_text; /* of a text: its length in bytes */
+  const char *max_text;
+  bool may_be_off;
+  const char *help;
+};
+
+extern const struct config_key config_keys[];
+extern const int config_key_count;
+
+enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_COMMAND_LINE, CONFIG_CLAMPED };
+
+struct config_origin {
+  enum config_source source;
+  const char *path; /* in the config's arena */
+  int line;
+};
+
+/* Index of the key, or -1. Takes snake_case and camelCase. */
+int config_find_key(struct str section, struct str name);
+bool config_has_section(struct str section);
+
+/* The known name nearest to a misspelled one; NULL when none is near. */
+const char *config_suggest_section(struct str section);
+const char *config_suggest_key(struct str section, struct str name);
+
+/* Parses one value into its field. The error's text is "got "X": must be ...". */
+int config_set_value(struct config *config, const struct config_key *key, struct str text,
+                     struct error *err);
+
+/* The effective value in the form that the parser reads. */
+#define CONFIG_VALUE_TEXT_SIZE 4200
+void config_format_value(const struct config *config, const struct config_key *key,
+                         char ret_text[CONFIG_VALUE_TEXT_SIZE]);
+
+/* "1 to 1000", "100ms to 2m, or off": for messages and documentation. */
+void config_format_range(const struct config_key *key, char *ret_text, size_t size);
+
+/* Rules between keys. Writes problems; returns how many are errors. */
+int config_check(struct config *config, FILE *problems);
+
+/* Sets an origin of the key with the given field, for values that a rule changed. */
+void config_set_clamped(struct config *config, const char *section, const char *name);

@@ -1,0 +1,247 @@
+/* One value: from text, to text. */
+#include "config/table.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct unit {
+  const char *name;
+  int64_t size;
+};
+
+/* Largest first: the formatter takes the largest that divides. */
+static const struct unit duration_units[] = {
+    {"h", 3600LL * 1000000}, {"m", 60LL * 1000000}, {"s", 1000000}, {"ms", 1000}, {"us", 1}, {0}};
+static const struct unit byte_units[] = {
+    {"GiB", 1024LL * 1024 * 1024}, {"MiB", 1024 * 1024}, {"KiB", 1024}, {"B", 1}, {0}};
+
+struct choice {
+  const char *name;
+  int value;
+};
+
+static const struct choice sslmodes[] = {
+    {"disable", 0}, {"allow", 1},     {"prefer", 2},      {"require", 3},
+    {"verify-ca", 4}, {"verify-full", 5}, {0}};
+static const struct choice log_levels[] = {
+    {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {0}};
+static const struct choice log_formats[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {0}};
+
+static const struct choice *choices_of(enum config_kind kind) {
+  if (kind == CONFIG_SSLMODE)
+    return sslmodes;
+  return kind == CONFIG_LOG_LEVEL ? log_levels : log_formats;
+}
+
+static bool take_digits(struct str *text, int64_t *ret_value) {
+  int64_t value = 0;
+  size_t i = 0;
+  for (; i < text->len && text->data[i] >= '0' && text->data[i] <= '9'; i++)
+    if (__builtin_mul_overflow(value, 10, &value) ||
+        __builtin_add_overflow(value, text->data[i] - '0', &value))
+      return false;
+  *text = str_of(text->data + i, text->len - i);
+  *ret_value = value;
+  return i > 0;
+}
+
+/* The unit is all letters that follow. */
+static bool take_unit(struct str *text, const struct unit *units, int64_t *ret_size) {
+  size_t len = 0;
+  while (len < text->len && (text->data[len] < '0' || text->data[len] > '9'))
+    len++;
+  for (; units->name; units++) {
+    if (!str_equal(str_z(units->name), str_of(text->data, len)))
+      continue;
+    *text = str_of(text->data + len, text->len - len);
+    *ret_size = units->size;
+    return true;
+  }
+  return false;
+}
+
+/* "1h30m": numbers with units, added up. A bare number is 0 or refused. */
+static bool parse_units(struct str text, const struct unit *units, int64_t *ret_value) {
+  int64_t total = 0;
+  if (str_equal(text, str_z("0"))) {
+    *ret_value = 0;
+    return true;
+  }
+  if (text.len == 0)
+    return false;
+  while (text.len > 0) {
+    int64_t number = 0;
+    int64_t unit = 0;
+    if (!take_digits(&text, &number) || !take_unit(&text, units, &unit) ||
+        __builtin_mul_overflow(number, unit, &number) ||
+        __builtin_add_overflow(total, number, &total))
+      return false;
+  }
+  *ret_value = total;
+  return true;
+}
+
+static bool parse_int(struct str text, int64_t *ret_value) {
+  return take_digits(&text, ret_value) && text.len == 0;
+}
+
+static bool parse_number(enum config_kind kind, struct str text, int64_t *ret_value) {
+  if (kind == CONFIG_DURATION)
+    return parse_units(text, duration_units, ret_value);
+  if (kind == CONFIG_BYTES)
+    return parse_int(text, ret_value) || parse_units(text, byte_units, ret_value);
+  return parse_int(text, ret_value);
+}
+
+static const char *kind_noun(enum config_kind kind) {
+  switch (kind) {
+  case CONFIG_INT:
+    return "a whole number";
+  case CONFIG_DURATION:
+    return "a duration with units, such as 250ms, 10s, 5m or 1h30m,";
+  case CONFIG_BYTES:
+    return "a size, such as 64KiB or 4MiB,";
+  case CONFIG_TEXT:
+    return "a text";
+  default:
+    return "one";
+  }
+}
+
+void config_format_range(const struct config_key *key, char *ret_text, size_t size) {
+  if (key->kind == CONFIG_TEXT) {
+    snprintf(ret_text, size, "%s to %s bytes", key->min_text, key->max_text);
+    return;
+  }
+  if (key->kind < CONFIG_TEXT) {
+    snprintf(ret_text, size, "%s to %s%s", key->min_text, key->max_text,
+             key->may_be_off ? ", or off" : "");
+    return;
+  }
+  size_t at = 0;
+  for (const struct choice *c = choices_of(key->kind); c->name && at < size; c++)
+    at += (size_t)snprintf(ret_text + at, size - at, "%s%s", at ? ", " : "", c->name);
+}
+
+static int refuse(const struct config_key *key, struct str text, struct error *err) {
+  char range[128];
+  config_format_range(key, range, sizeof(range));
+  int shown = text.len > 60 ? 60 : (int)text.len;
+  return error_set(err, ERR_INVALID_ARGUMENT, "got \"%.*s\": must be %s %s %s", shown, text.data,
+                   kind_noun(key->kind), key->kind < CONFIG_TEXT ? "from" : "of", range);
+}
+
+static void store_number(struct config *config, const struct config_key *key, int64_t value) {
+  char *field = (char *)config + key->offset;
+  if (key->kind == CONFIG_INT) {
+    int number = (int)value;
+    memcpy(field, &number, sizeof(number));
+  } else {
+    memcpy(field, &value, sizeof(value));
+  }
+}
+
+static int set_number(struct config *config, const struct config_key *key, struct str text,
+                      struct error *err) {
+  int64_t value = 0;
+  int64_t min = 0;
+  int64_t max = 0;
+  if (key->may_be_off && str_equal(text, str_z("off"))) {
+    store_number(config, key, key->kind == CONFIG_INT ? 0 : CLOCK_NEVER);
+    return 0;
+  }
+  if (!parse_number(key->kind, text, &value))
+    return refuse(key, text, err);
+  /* Nothing and zero mean the default: what zero would mean differs from program to program. */
+  if (value == 0)
+    return set_number(config, key, str_z(key->default_text), err);
+  parse_number(key->kind, str_z(key->min_text), &min);
+  parse_number(key->kind, str_z(key->max_text), &max);
+  if (value < min || value > max)
+    return refuse(key, text, err);
+  store_number(config, key, value);
+  return 0;
+}
+
+static int set_text(struct config *config, const struct config_key *key, struct str text,
+                    struct error *err) {
+  int64_t min = 0;
+  int64_t max = 0;
+  parse_int(str_z(key->min_text), &min);
+  parse_int(str_z(key->max_text), &max);
+  if ((int64_t)text.len < min || (int64_t)text.len > max || !utf8_is_storable(text))
+    return refuse(key, text, err);
+  const char *copy = arena_strdup(config->arena, text);
+  if (!copy)
+    return error_set(err, ERR_EXHAUSTED, "too much text in the settings");
+  memcpy((char *)config + key->offset, &copy, sizeof(copy));
+  return 0;
+}
+
+static int set_choice(struct config *config, const struct config_key *key, struct str text,
+                      struct error *err) {
+  char *field = (char *)config + key->offset;
+  for (const struct choice *c = choices_of(key->kind); c->name; c++) {
+    if (!str_equal(str_z(c->name), text))
+      continue;
+    if (key->kind == CONFIG_SSLMODE)
+      memcpy(field, &c->name, sizeof(c->name));
+    else
+      memcpy(field, &c->value, sizeof(c->value));
+    return 0;
+  }
+  return refuse(key, text, err);
+}
+
+int config_set_value(struct config *config, const struct config_key *key, struct str text,
+                     struct error *err) {
+  if (key->kind == CONFIG_TEXT)
+    return set_text(config, key, text, err);
+  if (key->kind > CONFIG_TEXT)
+    return set_choice(config, key, text, err);
+  return set_number(config, key, text, err);
+}
+
+static void format_units(int64_t value, const struct unit *units, char *ret_text, size_t size) {
+  while (value % units->size != 0)
+    units++;
+  snprintf(ret_text, size, "%lld%s", (long long)(value / units->size), units->name);
+}
+
+static void format_number(const struct config_key *key, const char *field, char *ret_text,
+                          size_t size) {
+  int64_t value = 0;
+  if (key->kind == CONFIG_INT) {
+    int number = 0;
+    memcpy(&number, field, sizeof(number));
+    value = number;
+  } else {
+    memcpy(&value, field, sizeof(value));
+  }
+  if (key->may_be_off && value == (key->kind == CONFIG_INT ? 0 : CLOCK_NEVER))
+    snprintf(ret_text, size, "off");
+  else if (key->kind == CONFIG_INT)
+    snprintf(ret_text, size, "%lld", (long long)value);
+  else
+    format_units(value, key->kind == CONFIG_BYTES ? byte_units : duration_units, ret_text, size);
+}
+
+void config_format_value(const struct config *config, const struct config_key *key,
+                         char ret_text[CONFIG_VALUE_TEXT_SIZE]) {
+  const char *field = (const char *)config + key->offset;
+  if (key->kind < CONFIG_TEXT) {
+    format_number(key, field, ret_text, CONFIG_VALUE_TEXT_SIZE);
+    return;
+  }
+  const char *text = NULL;
+  if (key->kind == CONFIG_TEXT || key->kind == CONFIG_SSLMODE) {
+    memcpy(&text, field, sizeof(text));
+  } else {
+    int value = 0;
+    memcpy(&value, field, sizeof(value));
+    text = choices_of(key->kind)[value].name;
+  }
+  snprintf(ret_text, CONFIG_VALUE_TEXT_SIZE, "%s", text);
+}
