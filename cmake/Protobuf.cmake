@@ -22,8 +22,8 @@ set(PROTO_WELL_KNOWN google/protobuf/any.proto google/protobuf/duration.proto
                      google/protobuf/timestamp.proto)
 set(PROTO_SERVICES auditstore/v1/audit_store.proto grpc/health/v1/health.proto)
 
-# protobuf_c_library(<target> <out-dir> <proto-dir>...): a static library of messages.
-function(protobuf_c_library target out)
+# protobuf_c_library(<target> STATIC|OBJECT <out-dir> <proto-dir>...): a library of messages.
+function(protobuf_c_library target type out)
   set(sources "")
   set(headers "")
   foreach(file ${PROTO_FILES} ${PROTO_WELL_KNOWN})
@@ -44,7 +44,7 @@ function(protobuf_c_library target out)
     COMMENT "protobuf-c: ${target}"
     VERBATIM)
   add_custom_target(${target}_files DEPENDS ${sources} ${headers})
-  add_library(${target} STATIC ${sources})
+  add_library(${target} ${type} ${sources})
   add_dependencies(${target} ${target}_files)
   target_include_directories(${target} SYSTEM PUBLIC ${out})
   target_link_libraries(${target} PUBLIC PkgConfig::PROTOBUF_C PRIVATE build_base)
@@ -55,7 +55,10 @@ set(PROTO_DEPENDS "")
 foreach(file ${PROTO_FILES})
   list(APPEND PROTO_DEPENDS ${PROTO_DIR}/${file})
 endforeach()
-protobuf_c_library(proto_client ${GEN_DIR}/client ${PROTO_DIR} ${PROTOBUF_INCLUDE})
+# Objects, so that the client library holds every message, used inside it or not.
+protobuf_c_library(proto_client OBJECT ${GEN_DIR}/client ${PROTO_DIR} ${PROTOBUF_INCLUDE})
+# Users of the shared library pack and free messages themselves.
+set_target_properties(proto_client PROPERTIES C_VISIBILITY_PRESET default)
 
 # Server: string fields as bytes.
 if(AUDITSTORE_BUILD_DAEMON OR NOT DEFINED AUDITSTORE_BUILD_DAEMON)
@@ -77,5 +80,5 @@ if(AUDITSTORE_BUILD_DAEMON OR NOT DEFINED AUDITSTORE_BUILD_DAEMON)
     list(APPEND copies ${copy})
   endforeach()
   set(PROTO_DEPENDS ${copies})
-  protobuf_c_library(proto_server ${GEN_DIR}/server ${GEN_DIR}/server/proto)
+  protobuf_c_library(proto_server STATIC ${GEN_DIR}/server ${GEN_DIR}/server/proto)
 endif()

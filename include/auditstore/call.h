@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "auditstore/channel.h"
+#include "auditstore/export.h"
 #include "auditstore/status.h"
 
 #ifdef __cplusplus
@@ -43,7 +44,7 @@ struct auditstore_unary {
 /* A unary call. Returns the code, which is also status->code. On OK *ret_response is the answer,
  * owned by the caller (the stub's header names the free function); otherwise it is NULL. `status`
  * must be zeroed or deinited; it may be NULL. */
-enum auditstore_code auditstore_call_unary(struct auditstore_channel *channel,
+AUDITSTORE_API enum auditstore_code auditstore_call_unary(struct auditstore_channel *channel,
                                            const struct auditstore_unary *call,
                                            ProtobufCMessage **ret_response,
                                            struct auditstore_status *status);
@@ -53,7 +54,7 @@ enum auditstore_code auditstore_call_unary(struct auditstore_channel *channel,
 struct auditstore_stream;
 
 /* Opens a stream; connects first when needed. NULL: `status` says why. */
-struct auditstore_stream *auditstore_stream_open(struct auditstore_channel *channel,
+AUDITSTORE_API struct auditstore_stream *auditstore_stream_open(struct auditstore_channel *channel,
                                                  const struct auditstore_method *method,
                                                  const struct auditstore_call_options *options,
                                                  struct auditstore_status *status);
@@ -66,24 +67,24 @@ enum auditstore_stream_result {
 
 /* Sends one message; blocks while more than 1 MiB waits for the server's flow control. timeout_ms:
  * -1 until the call's deadline, 0 not at all. */
-enum auditstore_stream_result auditstore_stream_send(struct auditstore_stream *stream,
+AUDITSTORE_API enum auditstore_stream_result auditstore_stream_send(struct auditstore_stream *stream,
                                                      const ProtobufCMessage *message,
                                                      int timeout_ms);
 
 /* Receives the next message, owned by the caller. */
-enum auditstore_stream_result auditstore_stream_recv(struct auditstore_stream *stream,
+AUDITSTORE_API enum auditstore_stream_result auditstore_stream_recv(struct auditstore_stream *stream,
                                                      ProtobufCMessage **ret_message,
                                                      int timeout_ms);
 
 /* No more messages will be sent. */
-void auditstore_stream_half_close(struct auditstore_stream *stream);
+AUDITSTORE_API void auditstore_stream_half_close(struct auditstore_stream *stream);
 
 /* Ends the call at once as CANCELLED; blocked sends and receives return END. Any thread. */
-void auditstore_stream_cancel(struct auditstore_stream *stream);
+AUDITSTORE_API void auditstore_stream_cancel(struct auditstore_stream *stream);
 
 /* Half-closes, drops messages not received, waits for the end of the call and frees the stream.
  * Returns how it ended. */
-enum auditstore_code auditstore_stream_finish(struct auditstore_stream *stream,
+AUDITSTORE_API enum auditstore_code auditstore_stream_finish(struct auditstore_stream *stream,
                                               struct auditstore_status *status);
 
 #ifdef __cplusplus

@@ -7,6 +7,8 @@
 #ifndef AUDITSTORE_CHANNEL_H
 #define AUDITSTORE_CHANNEL_H
 
+#include "auditstore/export.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,9 +27,9 @@ struct auditstore_channel_options {
 
 /* `target` is "host:port" or "[ipv6]:port". `options` NULL: the defaults. Connects on first use.
  * NULL: out of memory, or the target is malformed. */
-struct auditstore_channel *auditstore_channel_new(const char *target,
+AUDITSTORE_API struct auditstore_channel *auditstore_channel_new(const char *target,
                                                   const struct auditstore_channel_options *options);
-void auditstore_channel_free(struct auditstore_channel *channel); /* NULL is fine */
+AUDITSTORE_API void auditstore_channel_free(struct auditstore_channel *channel); /* NULL is fine */
 
 #ifdef __cplusplus
 }

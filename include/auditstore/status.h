@@ -8,6 +8,8 @@
 #ifndef AUDITSTORE_STATUS_H
 #define AUDITSTORE_STATUS_H
 
+#include "auditstore/export.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,24 +56,24 @@ struct auditstore_status {
 };
 
 /* Frees what it owns and zeroes it. A zeroed status is fine. */
-void auditstore_status_deinit(struct auditstore_status *status);
+AUDITSTORE_API void auditstore_status_deinit(struct auditstore_status *status);
 
 /* "INVALID_ARGUMENT"; "UNKNOWN" for numbers outside 0..16. Static. */
-const char *auditstore_code_name(enum auditstore_code code);
+AUDITSTORE_API const char *auditstore_code_name(enum auditstore_code code);
 
 /* Runs `cb` for each field violation (google.rpc.BadRequest) in the details. Returns their number. */
 typedef void auditstore_violation_cb(void *arg, const char *field, const char *description);
-size_t auditstore_status_violations(const struct auditstore_status *status,
+AUDITSTORE_API size_t auditstore_status_violations(const struct auditstore_status *status,
                                     auditstore_violation_cb *cb, void *arg);
 
 /* The server's advice when to try again (google.rpc.RetryInfo) in milliseconds; -1: none. */
-int64_t auditstore_status_retry_delay_ms(const struct auditstore_status *status);
+AUDITSTORE_API int64_t auditstore_status_retry_delay_ms(const struct auditstore_status *status);
 
 /* The same two for a google.rpc.Status inside a message, such as a stream's answer. */
 struct Google__Rpc__Status;
-size_t auditstore_rpc_status_violations(const struct Google__Rpc__Status *status,
+AUDITSTORE_API size_t auditstore_rpc_status_violations(const struct Google__Rpc__Status *status,
                                         auditstore_violation_cb *cb, void *arg);
-int64_t auditstore_rpc_status_retry_delay_ms(const struct Google__Rpc__Status *status);
+AUDITSTORE_API int64_t auditstore_rpc_status_retry_delay_ms(const struct Google__Rpc__Status *status);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,42 @@
+# Numbered SQL files (0001_name.sql) as one C file that defines ledger/migrations.h.
+#
+# embed_sql(<target> <C file> <SQL file>...) adds it to a target. The same file is the script that
+# writes it: a change of an SQL file is seen by the build, not by a new configure run.
+
+function(embed_sql target output)
+  add_custom_command(
+    OUTPUT ${output}
+    COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} "-DINPUTS=${ARGN}" -P
+            ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
+    DEPENDS ${ARGN} ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
+    COMMENT "embedding migrations"
+    VERBATIM)
+  target_sources(${target} PRIVATE ${output})
+endfunction()
+
+if(CMAKE_SCRIPT_MODE_FILE)
+  set(texts "")
+  set(rows "")
+  set(number 0)
+  foreach(input ${INPUTS})
+    get_filename_component(stem ${input} NAME_WE)
+    if(NOT stem MATCHES "^([0-9][0-9][0-9][0-9])_([a-z0-9_]+)$")
+      message(FATAL_ERROR "${input}: a migration is named 0001_name.sql")
+    endif()
+    set(name ${CMAKE_MATCH_2})
+    math(EXPR number "${number} + 1")
+    math(EXPR stated "1${CMAKE_MATCH_1} - 10000")
+    if(NOT stated EQUAL number)
+      message(FATAL_ERROR "${input}: migration ${number} is missing")
+    endif()
+    file(READ ${input} hex HEX)
+    string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+    string(REGEX REPLACE "(................................................................................)"
+                         "\\1\n" bytes "${bytes}")
+    string(APPEND texts "static const unsigned char sql_${number}[] = {\n${bytes}0x00};\n")
+    string(APPEND rows "    {${number}, \"${name}\", (const char *)sql_${number},\n     sizeof(sql_${number}) - 1},\n")
+  endforeach()
+  file(WRITE ${OUTPUT}
+       "#include \"ledger/migrations.h\"\n\n${texts}\nconst struct migration migrations[] = {\n${rows}};\n"
+       "const int migration_count = ${number};\n")
+endif()
