@@ -41,7 +41,7 @@ struct ingest_request {
   int count;                     /* 1 .. max_request_events */
   bool is_atomic;                /* one refused event refuses all */
   size_t size_bytes;             /* for the queue's account */
-  int64_t deadline_us;           /* monotonic; afterwards it isn't started any more */
+  int64_t deadline_us; /* monotonic; CLOCK_NEVER: write_timeout from now. Not started after it */
   /* Exactly once, from the loop. `failure` is NULL when results[] hold the outcome of each event;
    * else nothing of the request was stored for sure (or, for DEADLINE_EXCEEDED and UNAVAILABLE, it
    * is not known) and it is the answer; the callee takes it. */
@@ -49,10 +49,12 @@ struct ingest_request {
   void *arg;
 
   /* ingest's own */
-  struct list_link link;
+  struct list_link link;       /* its source's requests, then its batch's answers */
+  struct list_link queue_link; /* all queued requests */
   struct ingest_source *source;
+  struct grpc_status *failure; /* owned until on_done */
   int64_t received_us;
-  int64_t queued_at_us;
+  int64_t expires_at_us; /* a little before deadline_us, so that the answer is in time */
 };
 
 /* `config`, `pool` and `partitions` must outlive it. */
@@ -60,11 +62,14 @@ struct ingest *ingest_new(struct loop *loop, struct pg_pool *pool, struct partit
                           const struct config_ingest *config);
 
 /* Takes no more requests, writes what is queued until deadline_us, then answers the rest
- * UNAVAILABLE, then runs `done`. */
+ * UNAVAILABLE, then runs `done` (may be NULL), never inside this call. Once. */
 void ingest_drain(struct ingest *ingest, int64_t deadline_us, loop_task_cb *done, void *arg);
+
+/* After drain is done. NULL is fine. */
 void ingest_free(struct ingest *ingest);
 
-/* A source for one stream. Free it when it has no request left. */
+/* A source for one stream. Free it when it has no request left; that may be in the on_done of its
+ * last one. */
 struct ingest_source *ingest_source_new(struct ingest *ingest);
 void ingest_source_free(struct ingest_source *source);
 

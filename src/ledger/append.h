@@ -21,7 +21,9 @@ struct appender;
 struct appender *appender_new(void);
 void appender_free(struct appender *a);
 
-/* Makes the ledger's row if it isn't there and reads its size. on_result row: (tree_size int8). */
+/* Makes the ledger's row if it isn't there and reads its size, waiting for a writer that is still
+ * at it. on_result row: (tree_size int8). A size other than the one a lost write was sent with means
+ * that the write is in, or never will be: append_send_lookup() tells which. */
 void append_send_open(struct pg_conn *conn, int64_t ledger_id);
 int append_read_size(const PGresult *result, int64_t *ret_size, struct error *err);
 
@@ -37,12 +39,6 @@ void append_send(struct appender *a, struct pg_conn *conn, struct append_place p
 /* Whether append_send's result (the statement's) wrote all rows; false: the ledger's size was not
  * what the caller said, and nothing was written. */
 bool append_was_written(const PGresult *result, int count);
-
-/* After a lost connection: queues the question whether the batch whose first event was to get the
- * sequence place.size is in. Row: (tree_size int8, event_id uuid or NULL). */
-void append_send_probe(struct pg_conn *conn, struct append_place place);
-int append_read_probe(const PGresult *result, const struct uuid *first_id, int64_t *ret_tree_size,
-                      bool *ret_is_ours, struct error *err);
 
 /* What is stored under the ids and times of a batch: for each found item its index, place and
  * whether the content is the same, compared by PostgreSQL over every column. */

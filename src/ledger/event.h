@@ -4,7 +4,7 @@
  * Normalised means: times cut to microseconds, UUIDs as bytes, addresses as bytes, trace ids in
  * lower case, empty text = absent. Texts are borrowed from the request's arena.
  *
- * fields.def is the one table of the text fields (name in the API, column, limit, required): the
+ * EVENT_TEXT_FIELDS is the one table of the text fields (name in the API, column, limit, required): the
  * validation, the SQL and the documentation are made from it.
  */
 #pragma once

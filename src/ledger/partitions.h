@@ -19,7 +19,8 @@ struct partitions *partitions_new(struct loop *loop, struct pg_pool *pool,
 void partitions_close(struct partitions *p, loop_task_cb *closed, void *arg);
 
 /* Makes the months from the previous one to partitions_ahead beyond the current one, now and every
- * partition_check_every. `first` runs once, when the first round has ended, with NULL on success. */
+ * partition_check_every. `first` runs once, when the first round has ended, with NULL on success.
+ */
 typedef void partitions_cb(void *arg, const struct error *err);
 void partitions_start(struct partitions *p, partitions_cb *first, void *arg);
 

@@ -2,7 +2,7 @@
  * binary: PostgreSQL's binary parameter and result formats.
  *
  * Encoders append to a buf; decoders read a borrowed value and return false when its length isn't
- * that of the type. Formats: src/backend/utils/adt/*send functions of PostgreSQL 15.
+ * that of the type. Formats: the send functions in PostgreSQL 15, src/backend/utils/adt.
  */
 #pragma once
 

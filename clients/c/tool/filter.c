@@ -1,0 +1,117 @@
+#include "filter.h"
+
+#include "json_message.h"
+#include "times.h"
+#include "tool.h"
+
+#include <string.h>
+
+void filter_init(struct filter *filter) {
+  memset(filter, 0, sizeof(*filter));
+  auditstore__v1__event_filter__init(&filter->message);
+  google__protobuf__timestamp__init(&filter->start);
+  google__protobuf__timestamp__init(&filter->end);
+  filter->message.correlation_ids = filter->correlation_ids;
+  filter->message.actor_ids = filter->actor_ids;
+  filter->message.actor_types = filter->actor_types;
+  filter->message.resource_types = filter->resource_types;
+  filter->message.resource_ids = filter->resource_ids;
+  filter->message.event_types = filter->event_types;
+  filter->message.event_categories = filter->event_categories;
+  filter->message.event_actions = filter->event_actions;
+  filter->message.outcomes = filter->outcomes;
+  filter->message.severities = filter->severities;
+}
+
+static int check_room(size_t count) {
+  if (count < FILTER_MAX_VALUES)
+    return TOOL_OK;
+  return tool_usage("more than %d values of one filter", FILTER_MAX_VALUES);
+}
+
+static int take_text(char **values, size_t *count, char *value) {
+  int code = check_room(*count);
+  if (code == TOOL_OK)
+    values[(*count)++] = value;
+  return code;
+}
+
+static int take_time(Google__Protobuf__Timestamp *time, Google__Protobuf__Timestamp **member,
+                     const char *value) {
+  if (!times_parse_point(value, &time->seconds, &time->nanos))
+    return tool_usage(
+        "%s: must be a time such as 2026-11-23T07:38:01Z, or 30m, 24h, 7d for so long ago", value);
+  *member = time;
+  return TOOL_OK;
+}
+
+static int take_outcome(struct filter *filter, const char *value) {
+  int number = 0;
+  if (!json_enum_parse(&auditstore__v1__outcome__descriptor, value, &number))
+    return tool_usage("--outcome %s: must be SUCCESS, FAILURE, PENDING or UNKNOWN", value);
+  int code = check_room(filter->message.n_outcomes);
+  if (code == TOOL_OK)
+    filter->outcomes[filter->message.n_outcomes++] = (Auditstore__V1__Outcome)number;
+  return code;
+}
+
+static int take_severity(struct filter *filter, const char *value) {
+  int number = 0;
+  if (!json_enum_parse(&auditstore__v1__severity__descriptor, value, &number))
+    return tool_usage(
+        "--severity %s: must be DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL, ALERT "
+        "or EMERGENCY",
+        value);
+  int code = check_room(filter->message.n_severities);
+  if (code == TOOL_OK)
+    filter->severities[filter->message.n_severities++] = (Auditstore__V1__Severity)number;
+  return code;
+}
+
+/* TYPE/ID. The id may hold slashes, the type can't. */
+static int take_resource(struct filter *filter, char *value) {
+  char *slash = strchr(value, '/');
+  if (!slash || slash == value || !slash[1])
+    return tool_usage("--resource %s: must be TYPE/ID", value);
+  Auditstore__V1__EventFilter *message = &filter->message;
+  if (message->n_resource_types || message->n_resource_ids)
+    return tool_usage("--resource %s: give it once and without --resource-type and --resource-id",
+                      value);
+  *slash = '\0';
+  filter->resource_types[message->n_resource_types++] = value;
+  filter->resource_ids[message->n_resource_ids++] = slash + 1;
+  return TOOL_OK;
+}
+
+int filter_take(struct filter *filter, int option, char *value) {
+  Auditstore__V1__EventFilter *message = &filter->message;
+  switch ((enum filter_option)option) {
+  case FILTER_SINCE:
+    return take_time(&filter->start, &message->start_time, value);
+  case FILTER_UNTIL:
+    return take_time(&filter->end, &message->end_time, value);
+  case FILTER_CORRELATION:
+    return take_text(filter->correlation_ids, &message->n_correlation_ids, value);
+  case FILTER_ACTOR:
+    return take_text(filter->actor_ids, &message->n_actor_ids, value);
+  case FILTER_ACTOR_TYPE:
+    return take_text(filter->actor_types, &message->n_actor_types, value);
+  case FILTER_RESOURCE:
+    return take_resource(filter, value);
+  case FILTER_RESOURCE_TYPE:
+    return take_text(filter->resource_types, &message->n_resource_types, value);
+  case FILTER_RESOURCE_ID:
+    return take_text(filter->resource_ids, &message->n_resource_ids, value);
+  case FILTER_TYPE:
+    return take_text(filter->event_types, &message->n_event_types, value);
+  case FILTER_CATEGORY:
+    return take_text(filter->event_categories, &message->n_event_categories, value);
+  case FILTER_ACTION:
+    return take_text(filter->event_actions, &message->n_event_actions, value);
+  case FILTER_OUTCOME:
+    return take_outcome(filter, value);
+  case FILTER_SEVERITY:
+    return take_severity(filter, value);
+  }
+  return TOOL_USAGE;
+}

@@ -1,0 +1,138 @@
+#include "json_message.h"
+
+#include "text.h"
+#include "times.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void json_write_string(FILE *out, const char *text) {
+  fputc('"', out);
+  while (*text) {
+    const char *start = text;
+    uint32_t code_point = text_next(&text);
+    if (code_point == '"' || code_point == '\\')
+      fprintf(out, "\\%c", (char)code_point);
+    else if (text_is_unsafe(code_point))
+      fprintf(out, "\\u%04x", (unsigned)code_point);
+    else
+      fwrite(start, 1, (size_t)(text - start), out);
+  }
+  fputc('"', out);
+}
+
+static bool is_safe_line(const char *text) {
+  while (*text)
+    if (text_is_unsafe(text_next(&text)))
+      return false;
+  return true;
+}
+
+static void write_event_data(FILE *out, const char *text) {
+  if (is_safe_line(text))
+    fputs(text, out);
+  else
+    json_write_string(out, text);
+}
+
+/* Timestamp and Duration have the same two fields at the same numbers. */
+struct seconds_and_nanos {
+  int64_t seconds;
+  int32_t nanos;
+};
+
+static struct seconds_and_nanos read_time(const ProtobufCMessage *message) {
+  const ProtobufCFieldDescriptor *fields = message->descriptor->fields;
+  const char *base = (const char *)message;
+  struct seconds_and_nanos time;
+  memcpy(&time.seconds, base + fields[0].offset, sizeof(time.seconds));
+  memcpy(&time.nanos, base + fields[1].offset, sizeof(time.nanos));
+  return time;
+}
+
+static void write_message_value(FILE *out, const ProtobufCMessage *message) {
+  const char *type = message->descriptor->name;
+  char text[TIMES_TEXT_SIZE];
+  if (strcmp(type, "google.protobuf.Timestamp") == 0) {
+    struct seconds_and_nanos time = read_time(message);
+    times_format_rfc3339(time.seconds, time.nanos, text);
+    json_write_string(out, text);
+  } else if (strcmp(type, "google.protobuf.Duration") == 0) {
+    struct seconds_and_nanos time = read_time(message);
+    times_format_duration(time.seconds, time.nanos, text);
+    json_write_string(out, text);
+  } else {
+    json_message_write(out, message);
+  }
+}
+
+static void write_enum(FILE *out, const ProtobufCEnumDescriptor *type, int value) {
+  const ProtobufCEnumValue *found = protobuf_c_enum_descriptor_get_value(type, value);
+  if (found)
+    json_write_string(out, found->name);
+  else
+    fprintf(out, "%d", value);
+}
+
+static bool is_default(const ProtobufCFieldDescriptor *field, const void *member) {
+  static const char zeroes[8] = {0};
+  switch (field->type) {
+  case PROTOBUF_C_TYPE_STRING: {
+    const char *text = *(char *const *)member;
+    return !text || !*text;
+  }
+  case PROTOBUF_C_TYPE_MESSAGE:
+    return *(void *const *)member == NULL;
+  case PROTOBUF_C_TYPE_INT64:
+    return memcmp(member, zeroes, sizeof(int64_t)) == 0;
+  default:
+    return memcmp(member, zeroes, sizeof(int32_t)) == 0;
+  }
+}
+
+static void write_value(FILE *out, const ProtobufCFieldDescriptor *field, const void *member) {
+  switch (field->type) {
+  case PROTOBUF_C_TYPE_STRING:
+    if (strcmp(field->name, "event_data") == 0)
+      write_event_data(out, *(char *const *)member);
+    else
+      json_write_string(out, *(char *const *)member);
+    break;
+  case PROTOBUF_C_TYPE_MESSAGE:
+    write_message_value(out, *(ProtobufCMessage *const *)member);
+    break;
+  case PROTOBUF_C_TYPE_ENUM:
+    write_enum(out, field->descriptor, *(const int *)member);
+    break;
+  case PROTOBUF_C_TYPE_BOOL:
+    fputs("true", out); /* false is the default */
+    break;
+  case PROTOBUF_C_TYPE_INT64:
+    fprintf(out, "%" PRId64, *(const int64_t *)member);
+    break;
+  default:
+    fprintf(out, "%" PRId32, *(const int32_t *)member);
+    break;
+  }
+}
+
+/* A position counts from 0, so there 0 is a value and not an absent one. */
+static bool is_written_always(const ProtobufCFieldDescriptor *field) {
+  return strcmp(field->name, "sequence") == 0;
+}
+
+void json_message_write(FILE *out, const ProtobufCMessage *message) {
+  const ProtobufCMessageDescriptor *type = message->descriptor;
+  const char *separator = "";
+  fputc('{', out);
+  for (unsigned i = 0; i < type->n_fields; i++) {
+    const ProtobufCFieldDescriptor *field = &type->fields[i];
+    const void *member = (const char *)message + field->offset;
+    if (is_default(field, member) && !is_written_always(field))
+      continue;
+    fprintf(out, "%s\"%s\":", separator, field->name);
+    write_value(out, field, member);
+    separator = ",";
+  }
+  fputc('}', out);
+}

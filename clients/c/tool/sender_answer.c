@@ -1,0 +1,175 @@
+#include "sender_private.h"
+
+#include "text.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define PROGRESS_EVERY_MS 100
+
+static int64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void sender_show_progress(struct sender *sender) {
+  if (!sender->shows_progress || now_ms() - sender->progress_ms < PROGRESS_EVERY_MS)
+    return;
+  sender->progress_ms = now_ms();
+  fprintf(stderr, "\r%" PRIu64 " acknowledged, %" PRIu64 " refused", sender->totals.acknowledged,
+          sender->totals.refused);
+}
+
+void sender_clear_progress(struct sender *sender) {
+  if (sender->shows_progress && sender->progress_ms)
+    fputs("\r\033[K", stderr);
+}
+
+static void print_line(struct sender *sender, uint64_t line, const char *field, const char *why) {
+  sender_clear_progress(sender);
+  fprintf(stderr, "%s:%" PRIu64 ": ", sender->options.source, line);
+  if (field[0]) {
+    text_print_escaped(stderr, field);
+    fputs(": ", stderr);
+  }
+  text_print_escaped(stderr, why);
+  fputc('\n', stderr);
+}
+
+void sender_report_line(struct sender *sender, uint64_t line, const char *field, const char *why) {
+  print_line(sender, line, field, why);
+  sender->totals.refused++;
+}
+
+void sender_print_lines(FILE *out, const uint64_t *lines, size_t count) {
+  for (size_t i = 0; i < count;) {
+    size_t first = i;
+    while (i + 1 < count && lines[i + 1] == lines[i] + 1)
+      i++;
+    fprintf(out, "%s%" PRIu64, first ? ", " : "", lines[first]);
+    if (i > first)
+      fprintf(out, "-%" PRIu64, lines[i]);
+    i++;
+  }
+}
+
+static void print_range(struct sender *sender, const struct batch *batch) {
+  sender_clear_progress(sender);
+  fprintf(stderr, "%s:", sender->options.source);
+  sender_print_lines(stderr, batch->lines, batch->count);
+  fputs(": ", stderr);
+}
+
+void sender_book_unconfirmed(struct sender *sender, const struct batch *batch) {
+  print_range(sender, batch);
+  fputs("unconfirmed: may be stored or not; ", stderr);
+  if (batch->without_id)
+    fputs("lines without an event_id would be stored twice if sent again\n", stderr);
+  else
+    fputs("sending these lines again is safe\n", stderr);
+  sender->totals.unconfirmed += batch->count;
+  sender->totals.unconfirmed_without_id += batch->without_id;
+}
+
+/* ---- what is wrong with an event of a batch ---- */
+
+struct violation_scan {
+  struct sender *sender;
+  const struct batch *batch;
+  size_t printed;
+};
+
+/* "events[3].actor.id" names the line and leaves "actor.id". */
+static void print_violation(void *arg, const char *field, const char *description) {
+  struct violation_scan *scan = arg;
+  static const char prefix[] = "events[";
+  char *end = NULL;
+  if (strncmp(field, prefix, sizeof(prefix) - 1) != 0)
+    return;
+  size_t index = strtoul(field + sizeof(prefix) - 1, &end, 10);
+  if (index >= scan->batch->count || *end != ']')
+    return;
+  print_line(scan->sender, scan->batch->lines[index], end[1] == '.' ? end + 2 : "", description);
+  scan->printed++;
+}
+
+static const char *status_text(const Google__Rpc__Status *status) {
+  return status->message[0] ? status->message
+                            : auditstore_code_name((enum auditstore_code)status->code);
+}
+
+static void book_rejected(struct sender *sender, const struct batch *batch,
+                          const Auditstore__V1__RejectedEvent *rejected) {
+  if (rejected->index >= batch->count || !rejected->status)
+    return;
+  struct violation_scan scan = {.sender = sender, .batch = batch};
+  auditstore_rpc_status_violations(rejected->status, print_violation, &scan);
+  if (!scan.printed)
+    print_line(sender, batch->lines[rejected->index], "", status_text(rejected->status));
+  sender->totals.refused++;
+}
+
+/* ---- a whole batch ---- */
+
+/* Codes that say for certain that nothing was stored. After any other the batch may be stored. */
+static bool is_certain_refusal(int code) {
+  switch (code) {
+  case AUDITSTORE_INVALID_ARGUMENT:
+  case AUDITSTORE_ALREADY_EXISTS:
+  case AUDITSTORE_PERMISSION_DENIED:
+  case AUDITSTORE_UNAUTHENTICATED:
+  case AUDITSTORE_RESOURCE_EXHAUSTED:
+  case AUDITSTORE_FAILED_PRECONDITION:
+  case AUDITSTORE_UNIMPLEMENTED:
+    return true;
+  default:
+    return false;
+  }
+}
+
+static void book_refused_batch(struct sender *sender, const struct batch *batch,
+                               const Google__Rpc__Status *status) {
+  struct violation_scan scan = {.sender = sender, .batch = batch};
+  auditstore_rpc_status_violations(status, print_violation, &scan);
+  print_range(sender, batch);
+  fprintf(stderr, "batch refused: %s: ", auditstore_code_name((enum auditstore_code)status->code));
+  text_print_escaped(stderr, status_text(status));
+  int64_t retry_ms = auditstore_rpc_status_retry_delay_ms(status);
+  if (retry_ms >= 0)
+    fprintf(stderr, " (the server says: try again in %.1f s)", (double)retry_ms / 1000);
+  fputc('\n', stderr);
+  if (is_certain_refusal(status->code))
+    sender->totals.refused += batch->count;
+  else
+    sender_book_unconfirmed(sender, batch);
+}
+
+static void book_stored(struct sender *sender, const struct batch *batch,
+                        const Auditstore__V1__StreamEventsResponse *answer) {
+  uint64_t stored = 0;
+  for (size_t i = 0; i < answer->n_receipts; i++) {
+    const Auditstore__V1__Receipt *receipt = answer->receipts[i];
+    stored += receipt->count;
+    sender->totals.duplicates += receipt->duplicate ? receipt->count : 0;
+  }
+  for (size_t i = 0; i < answer->n_rejected; i++)
+    book_rejected(sender, batch, answer->rejected[i]);
+  sender->totals.acknowledged += stored;
+  if (stored + answer->n_rejected == batch->count)
+    return;
+  print_range(sender, batch);
+  fprintf(stderr, "the server's answer covers %" PRIu64 " of %zu events\n",
+          stored + answer->n_rejected, batch->count);
+  sender->is_broken = true;
+}
+
+void sender_book(struct sender *sender, const struct batch *batch,
+                 const Auditstore__V1__StreamEventsResponse *answer) {
+  if (answer->status && answer->status->code != AUDITSTORE_OK)
+    book_refused_batch(sender, batch, answer->status);
+  else
+    book_stored(sender, batch, answer);
+}

@@ -1,0 +1,164 @@
+#include <stdio.h>
+#include <strings.h>
+
+#include "base/alloc.h"
+#include "grpc/call.h"
+
+#define MAX_HEADER_BYTES 16384
+#define MAX_HEADERS      100
+#define HEADER_OVERHEAD  32 /* RFC 9113, 6.5.2 */
+#define MAX_QUOTED_PATH  200
+
+/* ---- taking headers in ---- */
+
+static void take_method(struct grpc_request *r, struct str value) {
+  if (str_equal(value, str_z("POST")))
+    r->verb = VERB_POST;
+  else if (str_equal(value, str_z("GET")))
+    r->verb = VERB_GET;
+}
+
+static void take_path(struct grpc_call *call, struct str value) {
+  struct grpc_request *r = &call->request;
+  r->route = grpc_server_route(call->server, value);
+  r->is_root = str_equal(value, str_z("/"));
+  if (r->route || r->unknown_path)
+    return;
+  size_t len = value.len < MAX_QUOTED_PATH ? value.len : MAX_QUOTED_PATH;
+  r->unknown_path = xcalloc(1, len + 1);
+  memcpy(r->unknown_path, value.data, len);
+}
+
+static bool starts_with(struct str text, const char *prefix) {
+  size_t len = strlen(prefix);
+  return text.len >= len && strncasecmp(text.data, prefix, len) == 0;
+}
+
+/* "application/grpc", then nothing, parameters behind ';', or a subtype behind '+'. */
+static void take_content_type(struct grpc_request *r, struct str value) {
+  static const char grpc[] = "application/grpc";
+  static const char proto[] = "+proto";
+  r->type = TYPE_OTHER;
+  if (!starts_with(value, grpc))
+    return;
+  struct str rest = str_of(value.data + sizeof(grpc) - 1, value.len - (sizeof(grpc) - 1));
+  if (rest.len == 0 || rest.data[0] == ';')
+    r->type = TYPE_GRPC;
+  else if (starts_with(rest, proto) && (rest.len == sizeof(proto) - 1 || rest.data[6] == ';'))
+    r->type = TYPE_GRPC_PROTO;
+  else if (rest.data[0] == '+')
+    r->type = TYPE_GRPC_OTHER;
+}
+
+static void take_timeout(struct grpc_request *r, struct str value) {
+  r->is_timeout_bad = !grpc_timeout_parse(value, &r->timeout_us);
+}
+
+static bool is_named(struct str name, const char *wanted) {
+  return memcmp(name.data, wanted, name.len) == 0;
+}
+
+void grpc_headers_take(struct grpc_call *call, struct str name, struct str value) {
+  struct grpc_request *r = &call->request;
+  r->bytes += name.len + value.len + HEADER_OVERHEAD;
+  r->count++;
+  if (r->bytes > MAX_HEADER_BYTES || r->count > MAX_HEADERS)
+    return;
+  switch (name.len) {
+  case 5:
+    if (is_named(name, ":path"))
+      take_path(call, value);
+    break;
+  case 7:
+    if (is_named(name, ":method"))
+      take_method(r, value);
+    break;
+  case 12:
+    if (is_named(name, "content-type"))
+      take_content_type(r, value);
+    else if (is_named(name, "grpc-timeout"))
+      take_timeout(r, value);
+    break;
+  case 13:
+    if (is_named(name, "grpc-encoding"))
+      r->is_compressed = !str_equal(value, str_z("identity"));
+    break;
+  default:
+    break;
+  }
+}
+
+/* ---- judging them ---- */
+
+static void fail_unknown_path(struct grpc_call *call) {
+  char text[MAX_QUOTED_PATH + 64];
+  const char *path = call->request.unknown_path ? call->request.unknown_path : "";
+  const char *slash = strrchr(path, '/');
+  if (path[0] != '/' || slash == path || slash == path + 1 || slash[1] == '\0') {
+    snprintf(text, sizeof(text), "malformed method name \"%s\"", path);
+  } else {
+    struct str service = str_of(path + 1, (size_t)(slash - path) - 1);
+    bool is_known = grpc_server_has_service(call->server, service);
+    snprintf(text, sizeof(text), "unknown %s %s", is_known ? "method" : "service",
+             is_known ? path : path + 1);
+    if (!is_known)
+      *strrchr(text, '/') = '\0';
+  }
+  grpc_call_fail(call, GRPC_UNIMPLEMENTED, text);
+}
+
+/* The requests that aren't gRPC at all get an HTTP status. False when it answered. */
+static bool is_grpc(struct grpc_call *call) {
+  const struct grpc_request *r = &call->request;
+  bool has_grpc_type = r->type != TYPE_NONE && r->type != TYPE_OTHER;
+  if (r->is_root && !has_grpc_type && r->verb != VERB_OTHER) {
+    call->is_page = true;
+    return false;
+  }
+  if (r->verb != VERB_POST) {
+    grpc_respond_http(call, "405", GRPC_INTERNAL, "gRPC calls use the HTTP method POST");
+    return false;
+  }
+  if (!has_grpc_type) {
+    grpc_respond_http(call, "415", GRPC_INVALID_ARGUMENT,
+                      "gRPC calls have the content-type application/grpc");
+    return false;
+  }
+  return true;
+}
+
+static void accept_call(struct grpc_call *call) {
+  const struct grpc_request *r = &call->request;
+  struct grpc_server *server = call->server;
+  enum grpc_method_kind kind = r->route->method->kind;
+  call->is_accepted = true;
+  grpc_deframer_init(&call->rx, (size_t)server->config->max_message_bytes);
+  int64_t now = call->session->now_us;
+  if (r->timeout_us != CLOCK_NEVER)
+    grpc_deadlines_add(&server->deadlines, &call->deadline, now + r->timeout_us);
+  /* Peers wait for the headers of a stream before they send or show anything. */
+  if (kind == GRPC_SERVER_STREAMING || kind == GRPC_BIDI_STREAMING)
+    grpc_respond(call);
+}
+
+void grpc_headers_complete(struct grpc_call *call) {
+  const struct grpc_request *r = &call->request;
+  const struct grpc_session *session = call->session;
+  if (session->calls.count > (size_t)call->server->config->max_concurrent_streams)
+    grpc_call_reset(call, NGHTTP2_REFUSED_STREAM);
+  else if (r->bytes > MAX_HEADER_BYTES || r->count > MAX_HEADERS)
+    grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED,
+                   "the request's headers are above 16 KiB or 100 fields");
+  else if (!is_grpc(call))
+    return;
+  else if (r->type == TYPE_GRPC_OTHER)
+    grpc_call_fail(call, GRPC_UNIMPLEMENTED, "unsupported content-subtype: only proto is served");
+  else if (!r->route)
+    fail_unknown_path(call);
+  else if (r->is_timeout_bad)
+    grpc_call_fail(call, GRPC_INTERNAL, "malformed grpc-timeout");
+  else if (r->timeout_us == 0)
+    grpc_call_fail(call, GRPC_DEADLINE_EXCEEDED, "the deadline had passed on arrival");
+  else
+    accept_call(call);
+}

@@ -1,0 +1,258 @@
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "grpc/call.h"
+
+/* Stock clients accept 8 KiB of headers. */
+#define MAX_TRAILER_BYTES 8192
+#define HEADER_OVERHEAD   32
+/* :status, content-type, grpc-accept-encoding and grpc-status with their overhead, and some room.
+ */
+#define FIXED_TRAILER_BYTES 300
+/* A byte of invalid UTF-8 becomes nine; and the details. */
+#define STATUS_TEXT_MAX_BYTES ((size_t)10 * MAX_TRAILER_BYTES)
+/* A queue that a handler filled without asking grpc_call_is_writable(). */
+#define TX_MAX_BYTES ((size_t)64 * 1024 * 1024)
+/* grpc_call_is_writable() turns false above the first and is reported true below the second. */
+#define TX_FULL_BYTES ((size_t)256 * 1024)
+#define TX_LOW_BYTES  ((size_t)128 * 1024)
+
+static const char page_text[] =
+    "This is auditstored. It speaks gRPC; the services are described in proto/auditstore/v1.\n";
+
+static const char *const code_texts[] = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
+                                         "9", "10", "11", "12", "13", "14", "15", "16"};
+
+/* ---- header fields ---- */
+
+/* nghttp2 takes both without copying: they are constants, or live as long as the call. */
+static nghttp2_nv constant(const char *name, const char *value) {
+  return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value),
+                      NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
+}
+
+/* A text that hardly comes twice: kept out of the compression table. */
+static nghttp2_nv unique(const char *name, const uint8_t *value, size_t len) {
+  return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), len,
+                      NGHTTP2_NV_FLAG_NO_INDEX | NGHTTP2_NV_FLAG_NO_COPY_NAME |
+                          NGHTTP2_NV_FLAG_NO_COPY_VALUE};
+}
+
+static size_t put_headers(const struct grpc_call *call, const char *http_status, nghttp2_nv *nv) {
+  bool echoes_proto = call->request.type == TYPE_GRPC_PROTO;
+  nv[0] = constant(":status", http_status);
+  nv[1] = constant("content-type", echoes_proto ? "application/grpc+proto" : "application/grpc");
+  nv[2] = constant("grpc-accept-encoding", "identity");
+  return 3;
+}
+
+static size_t put_trailers(const struct grpc_call *call, nghttp2_nv *nv) {
+  size_t count = 0;
+  nv[count++] = constant("grpc-status", code_texts[call->code]);
+  size_t len = call->status_message_len;
+  size_t details_len = buf_len(&call->status_text) - len;
+  if (len > 0)
+    nv[count++] = unique("grpc-message", buf_bytes(&call->status_text), len);
+  if (details_len > 0)
+    nv[count++] =
+        unique("grpc-status-details-bin", buf_bytes(&call->status_text) + len, details_len);
+  return count;
+}
+
+/* ---- the status ---- */
+
+static size_t trailer_budget(const struct grpc_call *call) {
+  uint32_t peer =
+      nghttp2_session_get_remote_settings(call->session->h2, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
+  size_t budget = peer < MAX_TRAILER_BYTES ? peer : MAX_TRAILER_BYTES;
+  return budget > FIXED_TRAILER_BYTES ? budget - FIXED_TRAILER_BYTES : 0;
+}
+
+/* Cuts the encoded text to `max` bytes, not within an escape nor within a UTF-8 character, whose
+ * later bytes are escapes of 10xxxxxx: %80 to %BF. */
+static void cut_message(struct buf *text, size_t max) {
+  const char *bytes = (const char *)buf_bytes(text);
+  size_t len = max;
+  for (size_t back = 1; back <= 2 && back <= len; back++) {
+    if (bytes[len - back] == '%') {
+      len -= back;
+      break;
+    }
+  }
+  while (len >= 3 && bytes[len] == '%' && strchr("89AB", bytes[len + 1]) && bytes[len - 3] == '%')
+    len -= 3;
+  text->end = text->start + len;
+}
+
+void grpc_respond_set_status(struct grpc_call *call, enum grpc_code code, struct str message,
+                             struct str details) {
+  struct buf *text = &call->status_text;
+  call->code = code;
+  if (message.len == 0 && details.len == 0)
+    return;
+  size_t budget = trailer_budget(call);
+  struct str source = str_of(message.data, message.len < budget ? message.len : budget);
+  buf_init(text, STATUS_TEXT_MAX_BYTES);
+  (void)grpc_message_encode(source, text);
+  if (buf_len(text) > budget)
+    cut_message(text, budget);
+  call->status_message_len = buf_len(text);
+  size_t details_cost =
+      strlen("grpc-status-details-bin") + HEADER_OVERHEAD + (details.len + 2) / 3 * 4;
+  if (details.len > 0 && buf_len(text) + details_cost <= budget)
+    (void)grpc_base64_encode(details, text);
+}
+
+/* ---- the data provider ---- */
+
+/* Follows where messages end in what nghttp2 takes, to know whether one is half sent. */
+static void note_taken(struct grpc_call *call, size_t len) {
+  const uint8_t *p = buf_bytes(&call->tx);
+  while (len > 0) {
+    if (call->tx_left == 0)
+      call->tx_left =
+          GRPC_PREFIX_BYTES + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+    size_t n = call->tx_left < len ? call->tx_left : len;
+    call->tx_left -= n;
+    p += n;
+    len -= n;
+  }
+}
+
+static void submit_trailers(struct grpc_call *call) {
+  nghttp2_nv nv[3];
+  size_t count = put_trailers(call, nv);
+  call->has_trailers = true;
+  (void)nghttp2_submit_trailer(call->session->h2, call->stream_id, nv, count);
+}
+
+/* The usual place for trailers: nghttp2 sends those submitted earlier before the data that is still
+ * queued. */
+static void finish_data(struct grpc_call *call, uint32_t *flags) {
+  *flags |= NGHTTP2_DATA_FLAG_EOF;
+  if (call->is_page)
+    return;
+  *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+  if (!call->has_trailers)
+    submit_trailers(call);
+}
+
+static ssize_t read_tx(nghttp2_session *h2, int32_t stream_id, uint8_t *out, size_t size,
+                       uint32_t *flags, nghttp2_data_source *source, void *user) {
+  struct grpc_call *call = source->ptr;
+  (void)h2;
+  (void)stream_id;
+  (void)user;
+  size_t queued = buf_len(&call->tx);
+  size_t n = queued < size ? queued : size;
+  if (n > 0) {
+    if (!call->is_page)
+      note_taken(call, n);
+    memcpy(out, buf_bytes(&call->tx), n);
+    buf_consume(&call->tx, n);
+    call->progress_us = call->session->now_us;
+  }
+  if (call->was_full && queued - n <= TX_LOW_BYTES) {
+    call->was_full = false;
+    grpc_call_post(call, EVENT_WRITABLE);
+  }
+  if (n == queued && call->is_ended)
+    finish_data(call, flags);
+  else if (n == 0) {
+    call->is_deferred = true;
+    return NGHTTP2_ERR_DEFERRED;
+  }
+  return (ssize_t)n;
+}
+
+/* ---- starting, waking up ---- */
+
+void grpc_respond_trailers_now(struct grpc_call *call) {
+  if (call->has_trailers)
+    return;
+  submit_trailers(call);
+  net_conn_want_write(call->session->conn);
+}
+
+static void submit(struct grpc_call *call, const nghttp2_nv *nv, size_t count, bool has_data) {
+  const nghttp2_data_provider provider = {.source.ptr = call, .read_callback = read_tx};
+  call->is_response_started = true;
+  int rc = nghttp2_submit_response(call->session->h2, call->stream_id, nv, count,
+                                   has_data ? &provider : NULL);
+  if (rc != 0)
+    grpc_call_reset(call, NGHTTP2_INTERNAL_ERROR);
+}
+
+/* Without messages the headers are the trailers ("Trailers-Only"), which clients may retry on. */
+static void start(struct grpc_call *call, const char *http_status) {
+  nghttp2_nv nv[6];
+  size_t count = put_headers(call, http_status, nv);
+  bool is_trailers_only = call->is_ended && buf_len(&call->tx) == 0;
+  if (is_trailers_only) {
+    count += put_trailers(call, nv + count);
+    call->has_trailers = true;
+  }
+  submit(call, nv, count, !is_trailers_only);
+}
+
+void grpc_respond(struct grpc_call *call) {
+  if (!call->is_response_started) {
+    start(call, "200");
+  } else if (call->is_deferred) {
+    call->is_deferred = false;
+    (void)nghttp2_session_resume_data(call->session->h2, call->stream_id);
+  }
+  net_conn_want_write(call->session->conn);
+}
+
+void grpc_respond_http(struct grpc_call *call, const char *http_status, enum grpc_code code,
+                       const char *message) {
+  call->is_ended = true;
+  grpc_respond_set_status(call, code, str_z(message), str_of(NULL, 0));
+  start(call, http_status);
+}
+
+void grpc_respond_page(struct grpc_call *call) {
+  const nghttp2_nv nv[] = {constant(":status", "200"),
+                           constant("content-type", "text/plain; charset=utf-8")};
+  call->is_ended = true;
+  buf_init(&call->tx, sizeof(page_text));
+  (void)buf_append(&call->tx, page_text, sizeof(page_text) - 1);
+  submit(call, nv, 2, true);
+}
+
+/* ---- messages ---- */
+
+/* False when the queue would pass its maximum. */
+static bool queue_message(struct buf *tx, const ProtobufCMessage *message) {
+  size_t len = protobuf_c_message_get_packed_size(message);
+  if (tx->max_bytes == 0)
+    buf_init(tx, TX_MAX_BYTES);
+  uint8_t *p = len <= TX_MAX_BYTES ? buf_reserve(tx, GRPC_PREFIX_BYTES + len) : NULL;
+  if (!p)
+    return false;
+  p[0] = 0;
+  p[1] = (uint8_t)(len >> 24);
+  p[2] = (uint8_t)(len >> 16);
+  p[3] = (uint8_t)(len >> 8);
+  p[4] = (uint8_t)len;
+  protobuf_c_message_pack(message, p + GRPC_PREFIX_BYTES);
+  buf_commit(tx, GRPC_PREFIX_BYTES + len);
+  return true;
+}
+
+void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response) {
+  if (call->is_ended || !call->is_stream_open)
+    return;
+  if (!queue_message(&call->tx, response)) {
+    grpc_call_cut(call, GRPC_RESOURCE_EXHAUSTED, "more than 64 MiB of answers wait to be sent");
+    return;
+  }
+  if (buf_len(&call->tx) > TX_FULL_BYTES)
+    call->was_full = true;
+  grpc_respond(call);
+}
+
+bool grpc_call_is_writable(const struct grpc_call *call) {
+  return buf_len(&call->tx) <= TX_FULL_BYTES;
+}

@@ -1,0 +1,69 @@
+/*
+ * server_private: the server as the other files of this folder see it.
+ */
+#pragma once
+
+#include <nghttp2/nghttp2.h>
+
+#include "base/list.h"
+#include "grpc/deadlines.h"
+#include "grpc/server.h"
+#include "net/listener.h"
+
+#define GRPC_MAX_SERVICES 16
+
+struct grpc_health;
+
+struct grpc_registered {
+  const struct grpc_service *service; /* borrowed */
+  const void *handlers;               /* borrowed */
+};
+
+/* One method as it is looked up. */
+struct grpc_route {
+  struct str path;
+  const struct grpc_method *method;
+  const void *handlers;
+};
+
+struct grpc_server {
+  struct loop *loop;                  /* borrowed */
+  const struct config_server *config; /* borrowed */
+  struct net_listener *listener;      /* NULL when it doesn't listen */
+  nghttp2_session_callbacks *callbacks;
+  nghttp2_option *options;
+  struct grpc_registered services[GRPC_MAX_SERVICES];
+  size_t service_count;
+  struct grpc_route *routes; /* owned; sorted */
+  size_t route_count;
+  struct list sessions;
+  struct list orphans; /* calls whose connection is gone and whose handler still runs */
+  struct grpc_deadlines deadlines;
+  struct grpc_health *health; /* owned */
+
+  /* Looks after what is slow to happen (handshakes, stalled streams) while there are sessions. */
+  struct loop_timer tick;
+  int64_t tick_us;
+  bool is_ticking;
+
+  bool is_draining;
+  bool is_cut; /* the drain's deadline passed */
+  bool is_done;
+  struct loop_timer drain_timer;
+  struct loop_task done_task;
+  loop_task_cb *done;
+  void *done_arg;
+  int open_timers;
+};
+
+/* NULL when there is no such method. */
+const struct grpc_route *grpc_server_route(const struct grpc_server *server, struct str path);
+
+/* Whether `name` is a service of this server. */
+bool grpc_server_has_service(const struct grpc_server *server, struct str name);
+
+/* Makes sure that the tick runs; it stops by itself. */
+void grpc_server_start_tick(struct grpc_server *server);
+
+/* To be called when a session or an orphan went away: the drain may be complete. */
+void grpc_server_check_drained(struct grpc_server *server);

@@ -1,0 +1,47 @@
+/*
+ * session: one HTTP/2 connection: nghttp2's state, its callbacks, and what guards against abuse.
+ */
+#pragma once
+
+#include "grpc/bucket.h"
+#include "grpc/server_private.h"
+#include "net/conn.h"
+
+struct grpc_call;
+
+struct grpc_session {
+  struct list_link link; /* in server->sessions */
+  struct grpc_server *server;
+  struct net_conn *conn;         /* borrowed until on_close */
+  nghttp2_session *h2;           /* owned */
+  struct list calls;             /* with an open stream or a running handler */
+  struct grpc_call *header_call; /* whose header block is being read */
+  int64_t now_us;                /* of this wake-up, so that the clock is read once */
+
+  /* CLOCK_NEVER when not waited for. */
+  int64_t handshake_deadline_us;
+  int64_t header_deadline_us;
+  int64_t goaway_deadline_us;
+
+  struct bucket idle_frames; /* frames from the peer that bring nothing */
+  struct bucket bad_resets;  /* streams we had to reset for the peer's errors */
+  char first_byte;           /* of the connection; 0 before it */
+  bool is_http1;             /* it gets one line of text, and is closed */
+  bool is_failed;            /* it gets a GOAWAY, and is closed */
+};
+
+/* The listener's accept callback; `server` is the user. */
+void grpc_session_accept(void *server, struct net_conn *conn);
+
+/* Options and callbacks that all sessions of a server share. */
+nghttp2_option *grpc_session_options(const struct config_server *config);
+nghttp2_session_callbacks *grpc_session_callbacks(void);
+
+/* Sends the first GOAWAY, which asks the peer to open no new streams. */
+void grpc_session_drain(struct grpc_session *session);
+
+/* Closes the connection without further ado. */
+void grpc_session_cut(struct grpc_session *session);
+
+/* Looks at what has been slow. */
+void grpc_session_tick(struct grpc_session *session, int64_t now_us);

@@ -1,0 +1,205 @@
+#include "grpc/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/arena.h"
+#include "google/rpc/error_details.pb-c.h"
+
+/* All three together must fit into a status whose trailers are at most 8 KiB, which is why a long
+ * text is of no use. */
+#define MAX_MESSAGE_BYTES     2048
+#define MAX_FIELD_BYTES       256
+#define MAX_DESCRIPTION_BYTES 512
+#define MAX_RESOURCE_BYTES    1024
+#define MAX_DETAILS           3
+/* Room for " (and 2147483647 more)". */
+#define SUFFIX_BYTES 32
+#define TEXTS_LIMIT  ((size_t)64 * 1024)
+#define PACKED_LIMIT ((size_t)256 * 1024)
+
+#define DEFAULT_RETRY_DELAY_US 1000000
+
+struct grpc_status {
+  enum grpc_code code;
+  char message[MAX_MESSAGE_BYTES + SUFFIX_BYTES];
+  size_t message_len; /* without the suffix */
+
+  struct arena texts;
+  Google__Rpc__BadRequest__FieldViolation *violations[GRPC_STATUS_MAX_VIOLATIONS];
+  int violation_count;
+  Google__Rpc__ResourceInfo *resource; /* in texts; NULL for none */
+  int64_t retry_delay_us;              /* -1 for none */
+
+  struct arena packed; /* what proto points to */
+  Google__Rpc__Status proto;
+  Google__Protobuf__Any any[MAX_DETAILS];
+  Google__Protobuf__Any *any_pointers[MAX_DETAILS];
+};
+
+static ProtobufCBinaryData binary_of(struct str text) {
+  return (ProtobufCBinaryData){text.len, (uint8_t *)text.data};
+}
+
+/* Cuts at a character's end; invalid bytes end it as well, since a protobuf string can't hold them.
+ */
+static struct str clip(struct str text, size_t max) {
+  struct str cut = str_of(text.data, text.len < max ? text.len : max);
+  return str_of(cut.data, utf8_valid_prefix(cut));
+}
+
+/* ---- making ---- */
+
+static struct grpc_status *new_empty(enum grpc_code code) {
+  struct grpc_status *status = xcalloc(1, sizeof(*status));
+  status->code = code;
+  status->retry_delay_us = -1;
+  arena_init(&status->texts, TEXTS_LIMIT);
+  arena_init(&status->packed, PACKED_LIMIT);
+  return status;
+}
+
+static void end_message(struct grpc_status *status) {
+  status->message_len = clip(str_z(status->message), MAX_MESSAGE_BYTES).len;
+  status->message[status->message_len] = '\0';
+}
+
+struct grpc_status *grpc_status_new(enum grpc_code code, const char *format, ...) {
+  struct grpc_status *status = new_empty(code);
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(status->message, MAX_MESSAGE_BYTES, format, args);
+  va_end(args);
+  end_message(status);
+  return status;
+}
+
+struct grpc_status *grpc_status_from_error(const struct error *err) {
+  struct grpc_status *status = new_empty((enum grpc_code)error_grpc_code(err->code));
+  (void)snprintf(status->message, MAX_MESSAGE_BYTES, "%s", err->text);
+  end_message(status);
+  if (error_is_retryable(err->code))
+    grpc_status_set_retry_delay(status, DEFAULT_RETRY_DELAY_US);
+  return status;
+}
+
+void grpc_status_free(struct grpc_status *status) {
+  if (!status)
+    return;
+  arena_deinit(&status->texts);
+  arena_deinit(&status->packed);
+  free(status);
+}
+
+enum grpc_code grpc_status_code(const struct grpc_status *status) {
+  return status->code;
+}
+
+const char *grpc_status_message(const struct grpc_status *status) {
+  return status->message;
+}
+
+/* ---- details ---- */
+
+static ProtobufCBinaryData keep(struct grpc_status *status, const char *text, size_t max) {
+  struct str clipped = clip(str_z(text), max);
+  char *copy = arena_strdup(&status->texts, clipped);
+  return binary_of(copy ? str_of(copy, clipped.len) : str_z(""));
+}
+
+static void note_surplus(struct grpc_status *status) {
+  (void)snprintf(status->message + status->message_len, SUFFIX_BYTES, " (and %d more)",
+                 status->violation_count - GRPC_STATUS_MAX_VIOLATIONS);
+}
+
+void grpc_status_add_violation(struct grpc_status *status, const char *field, const char *format,
+                               ...) {
+  if (++status->violation_count > GRPC_STATUS_MAX_VIOLATIONS) {
+    note_surplus(status);
+    return;
+  }
+  char description[MAX_DESCRIPTION_BYTES];
+  va_list args;
+  va_start(args, format);
+  (void)vsnprintf(description, sizeof(description), format, args);
+  va_end(args);
+  Google__Rpc__BadRequest__FieldViolation *violation =
+      arena_alloc(&status->texts, sizeof(*violation));
+  google__rpc__bad_request__field_violation__init(violation);
+  violation->field = keep(status, field, MAX_FIELD_BYTES);
+  violation->description = keep(status, description, MAX_DESCRIPTION_BYTES);
+  status->violations[status->violation_count - 1] = violation;
+}
+
+int grpc_status_violation_count(const struct grpc_status *status) {
+  return status->violation_count;
+}
+
+void grpc_status_set_retry_delay(struct grpc_status *status, int64_t delay_us) {
+  status->retry_delay_us = delay_us > 0 ? delay_us : 0;
+}
+
+void grpc_status_set_resource(struct grpc_status *status, const char *type, struct str name,
+                              const char *description) {
+  char name_text[MAX_RESOURCE_BYTES + 1];
+  struct str clipped = clip(name, MAX_RESOURCE_BYTES);
+  if (!status->resource)
+    status->resource = arena_alloc(&status->texts, sizeof(*status->resource));
+  memcpy(name_text, clipped.data ? clipped.data : "", clipped.len);
+  name_text[clipped.len] = '\0';
+  google__rpc__resource_info__init(status->resource);
+  status->resource->resource_type = keep(status, type, MAX_FIELD_BYTES);
+  status->resource->resource_name = keep(status, name_text, MAX_RESOURCE_BYTES);
+  status->resource->description = keep(status, description, MAX_DESCRIPTION_BYTES);
+}
+
+/* ---- the whole ---- */
+
+static void add_detail(struct grpc_status *status, const char *type_url,
+                       const ProtobufCMessage *detail) {
+  size_t len = protobuf_c_message_get_packed_size(detail);
+  uint8_t *bytes = arena_alloc(&status->packed, len);
+  protobuf_c_message_pack(detail, bytes);
+  size_t i = status->proto.n_details++;
+  google__protobuf__any__init(&status->any[i]);
+  status->any[i].type_url = binary_of(str_z(type_url));
+  status->any[i].value = binary_of(str_of(bytes, len));
+  status->any_pointers[i] = &status->any[i];
+}
+
+static void add_violations(struct grpc_status *status) {
+  if (status->violation_count == 0)
+    return;
+  bool is_over = status->violation_count > GRPC_STATUS_MAX_VIOLATIONS;
+  Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
+  bad.n_field_violations = is_over ? GRPC_STATUS_MAX_VIOLATIONS : (size_t)status->violation_count;
+  bad.field_violations = status->violations;
+  add_detail(status, "type.googleapis.com/google.rpc.BadRequest", &bad.base);
+}
+
+static void add_retry(struct grpc_status *status) {
+  if (status->retry_delay_us < 0)
+    return;
+  Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
+  delay.seconds = status->retry_delay_us / 1000000;
+  delay.nanos = (int32_t)(status->retry_delay_us % 1000000) * 1000;
+  Google__Rpc__RetryInfo retry = GOOGLE__RPC__RETRY_INFO__INIT;
+  retry.retry_delay = &delay;
+  add_detail(status, "type.googleapis.com/google.rpc.RetryInfo", &retry.base);
+}
+
+const Google__Rpc__Status *grpc_status_proto(struct grpc_status *status) {
+  arena_deinit(&status->packed);
+  arena_init(&status->packed, PACKED_LIMIT);
+  google__rpc__status__init(&status->proto);
+  status->proto.code = (int32_t)status->code;
+  status->proto.message = binary_of(str_z(status->message));
+  status->proto.details = status->any_pointers;
+  add_violations(status);
+  if (status->resource)
+    add_detail(status, "type.googleapis.com/google.rpc.ResourceInfo", &status->resource->base);
+  add_retry(status);
+  return &status->proto;
+}

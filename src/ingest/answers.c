@@ -1,0 +1,61 @@
+#include "ingest/answers.h"
+
+/* Long enough for a short outage, short enough that nobody waits for long after it. */
+#define RETRY_DELAY_US (1000 * 1000)
+
+static struct grpc_status *retryable(struct grpc_status *status) {
+  grpc_status_set_retry_delay(status, RETRY_DELAY_US);
+  return status;
+}
+
+struct grpc_status *answer_conflict(const struct event *event) {
+  char id[UUID_TEXT_LEN];
+  uuid_format(&event->id, id);
+  struct grpc_status *status = grpc_status_new(
+      GRPC_ALREADY_EXISTS, "event %.*s is stored with other content", UUID_TEXT_LEN, id);
+  grpc_status_set_resource(status, "auditstore.v1.AuditEvent", str_of(id, sizeof(id)),
+                           "an event with this id and time is stored with other content");
+  return status;
+}
+
+struct grpc_status *answer_out_of_reach(const struct error *reason) {
+  return retryable(
+      grpc_status_new(GRPC_UNAVAILABLE, "PostgreSQL is out of reach: %s", reason->text));
+}
+
+struct grpc_status *answer_unknown(void) {
+  return retryable(
+      grpc_status_new(GRPC_UNAVAILABLE,
+                      "outcome unknown: the connection to PostgreSQL was lost while the events "
+                      "were written; send them again with the same event ids"));
+}
+
+struct grpc_status *answer_expired(const struct ingest_request *request,
+                                   const struct error *reason) {
+  if (reason && reason->code == ERR_UNAVAILABLE)
+    return answer_out_of_reach(reason);
+  if (reason)
+    return retryable(grpc_status_new(
+        GRPC_UNAVAILABLE, "PostgreSQL didn't take the events in time: %s", reason->text));
+  if (request->deadline_us != CLOCK_NEVER)
+    return grpc_status_new(GRPC_DEADLINE_EXCEEDED, "not written before the deadline");
+  return retryable(grpc_status_new(GRPC_UNAVAILABLE,
+                                   "not written within ingest.write_timeout; nothing was stored"));
+}
+
+struct grpc_status *answer_refused(const struct pg_outcome *outcome) {
+  if (error_is_retryable(outcome->err.code))
+    return grpc_status_from_error(&outcome->err);
+  return grpc_status_new(GRPC_INTERNAL, "PostgreSQL refused the events: SQLSTATE %s%s%s",
+                         outcome->sqlstate, outcome->constraint[0] ? ", constraint " : "",
+                         outcome->constraint);
+}
+
+struct grpc_status *answer_contended(void) {
+  return retryable(grpc_status_new(
+      GRPC_UNAVAILABLE, "other writers of the same events got in the way; nothing was stored"));
+}
+
+struct grpc_status *answer_stopping(void) {
+  return retryable(grpc_status_new(GRPC_UNAVAILABLE, "the server is stopping"));
+}

@@ -1,0 +1,263 @@
+#include "ingest/batch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "ingest/answers.h"
+#include "ledger/rows.h"
+
+void batch_deinit(struct batch *b) {
+  free(b->requests);
+  free(b->items);
+  free(b->slots);
+  free(b->order);
+  *b = (struct batch){0};
+}
+
+void batch_clear(struct batch *b) {
+  assert(b->open_count == 0 && b->settled.count == 0);
+  b->request_count = b->event_count = b->item_count = b->group_count = 0;
+  b->size_bytes = 0;
+  b->is_cut = false;
+}
+
+void batch_add(struct batch *b, struct ingest_request *request) {
+  if (b->request_count == b->request_cap) {
+    b->request_cap = b->request_cap ? 2 * b->request_cap : 64;
+    b->requests = xrealloc(b->requests, (size_t)b->request_cap * sizeof(struct ingest_request *));
+  }
+  b->requests[b->request_count++] = request;
+  b->open_count++;
+  b->event_count += request->count;
+  b->size_bytes += (int64_t)request->size_bytes;
+}
+
+/* ---- gathering ---- */
+
+static bool result_is_open(const struct ingest_result *result) {
+  return !result->status && !result->ledger_id && !result->is_duplicate;
+}
+
+static void batch_reserve(struct batch *b, int count) {
+  if (count <= b->item_cap)
+    return;
+  b->items = xrealloc(b->items, (size_t)count * sizeof(*b->items));
+  b->slots = xrealloc(b->slots, (size_t)count * sizeof(*b->slots));
+  b->order = xrealloc(b->order, (size_t)count * sizeof(*b->order));
+  b->item_cap = count;
+}
+
+static void batch_gather_request(struct batch *b, int index) {
+  const struct ingest_request *request = b->requests[index];
+  for (int i = 0; i < request->count; i++) {
+    if (!result_is_open(&request->results[i]))
+      continue;
+    b->items[b->item_count] =
+        (struct append_item){.event = &request->events[i], .received_us = request->received_us};
+    b->slots[b->item_count++] = (struct batch_slot){.request = index, .index = i};
+  }
+}
+
+static int compare_keys(const struct event *x, const struct event *y) {
+  int by_id = memcmp(x->id.bytes, y->id.bytes, sizeof(x->id.bytes));
+  if (by_id)
+    return by_id;
+  return (x->time_us > y->time_us) - (x->time_us < y->time_us);
+}
+
+static int compare_order(const void *a, const void *b, void *arg) {
+  const struct append_item *items = arg;
+  int x = *(const int *)a;
+  int y = *(const int *)b;
+  int by_key = compare_keys(items[x].event, items[y].event);
+  return by_key ? by_key : x - y;
+}
+
+/* Twins become neighbours, each run in the order of the batch. */
+static void batch_sort(struct batch *b) {
+  for (int i = 0; i < b->item_count; i++)
+    b->order[i] = i;
+  qsort_r(b->order, (size_t)b->item_count, sizeof(*b->order), compare_order, b->items);
+}
+
+static bool is_twin_of_previous(const struct batch *b, int i) {
+  return i > 0 && compare_keys(b->items[b->order[i - 1]].event, b->items[b->order[i]].event) == 0;
+}
+
+/* The first request that holds a twin of an event of an earlier request; request_count if none. */
+static int batch_first_twin(struct batch *b) {
+  int first = b->request_count;
+  batch_sort(b);
+  for (int i = 1; i < b->item_count; i++) {
+    int request = b->slots[b->order[i]].request;
+    if (is_twin_of_previous(b, i) && request != b->slots[b->order[i - 1]].request &&
+        request < first)
+      first = request;
+  }
+  return first;
+}
+
+static void batch_cut(struct batch *b, int end) {
+  b->is_cut = end < b->request_count;
+  while (b->item_count > 0 && b->slots[b->item_count - 1].request >= end)
+    b->item_count--;
+  b->group_count = 0;
+  for (int i = 0; i < end; i++)
+    b->group_count += b->requests[i] != NULL;
+}
+
+void batch_gather(struct batch *b, int max_requests, bool cut_at_twins) {
+  batch_reserve(b, b->event_count);
+  b->item_count = b->group_count = 0;
+  b->is_cut = false;
+  for (int i = 0; i < b->request_count && b->group_count < max_requests; i++) {
+    if (!b->requests[i])
+      continue;
+    batch_gather_request(b, i);
+    b->group_count++;
+  }
+  int end = cut_at_twins ? batch_first_twin(b) : b->request_count;
+  if (end < b->request_count)
+    batch_cut(b, end);
+}
+
+/* ---- what became of the items ---- */
+
+static struct ingest_result *item_result(const struct batch *b, int item) {
+  const struct batch_slot *slot = &b->slots[item];
+  return &b->requests[slot->request]->results[slot->index];
+}
+
+void batch_mark_written(struct batch *b, struct append_place place, int64_t now_us) {
+  for (int i = 0; i < b->item_count; i++) {
+    struct ingest_result *result = item_result(b, i);
+    result->ledger_id = place.ledger_id;
+    result->sequence = place.size + i;
+    result->committed_us = now_us;
+  }
+}
+
+void batch_mark_match(struct batch *b, const struct append_match *match, int64_t ledger_id,
+                      int64_t now_us) {
+  assert(match->index >= 0 && match->index < b->item_count);
+  struct ingest_result *result = item_result(b, match->index);
+  const struct append_item *item = &b->items[match->index];
+  if (!match->is_same) {
+    result->status = answer_conflict(item->event);
+    return;
+  }
+  bool is_ours = match->ledger_id == ledger_id && match->received_us == item->received_us;
+  result->ledger_id = match->ledger_id;
+  result->sequence = match->sequence;
+  result->committed_us = is_ours ? now_us : match->received_us;
+  result->is_duplicate = !is_ours;
+}
+
+void batch_mark_twins(struct batch *b) {
+  int first = 0; /* of the run of twins, in order[] */
+  batch_sort(b);
+  for (int i = 1; i < b->item_count; i++) {
+    int item = b->order[i];
+    int original = b->order[first];
+    if (!is_twin_of_previous(b, i) || b->slots[item].request != b->slots[original].request) {
+      first = i;
+      continue;
+    }
+    struct ingest_result *result = item_result(b, item);
+    if (!result_is_open(item_result(b, original)) || !result_is_open(result))
+      continue;
+    if (!event_is_same(b->items[item].event, b->items[original].event)) {
+      result->status = answer_conflict(b->items[item].event);
+      continue;
+    }
+    result->is_duplicate = true;
+    result->sequence = b->slots[original].index;
+  }
+}
+
+/* ---- settling ---- */
+
+/* An event that repeats another of its request gets that one's place or refusal. */
+static void settle_repeats(struct ingest_request *request) {
+  for (int i = 0; i < request->count; i++) {
+    struct ingest_result *result = &request->results[i];
+    if (!result->is_duplicate || result->ledger_id)
+      continue;
+    const struct ingest_result *original = &request->results[result->sequence];
+    if (original->status) {
+      *result = (struct ingest_result){.status = answer_conflict(&request->events[i])};
+      continue;
+    }
+    *result = *original;
+    result->is_duplicate = true;
+    if (!original->is_duplicate)
+      result->committed_us = request->received_us;
+  }
+}
+
+static struct grpc_status *take_refusal(struct ingest_request *request) {
+  for (int i = 0; i < request->count; i++) {
+    struct grpc_status *status = request->results[i].status;
+    if (!status)
+      continue;
+    request->results[i].status = NULL;
+    return status;
+  }
+  return NULL;
+}
+
+static bool request_is_decided(const struct ingest_request *request) {
+  for (int i = 0; i < request->count; i++) {
+    if (result_is_open(&request->results[i]))
+      return false;
+  }
+  return true;
+}
+
+void batch_settle(struct batch *b, int index, struct grpc_status *failure) {
+  struct ingest_request *request = b->requests[index];
+  assert(request);
+  request->failure = failure;
+  b->requests[index] = NULL;
+  b->open_count--;
+  list_push_back(&b->settled, &request->link);
+}
+
+int batch_settle_decided(struct batch *b) {
+  int count = 0;
+  for (int i = 0; i < b->request_count; i++) {
+    struct ingest_request *request = b->requests[i];
+    if (!request)
+      continue;
+    struct grpc_status *refusal = request->is_atomic ? take_refusal(request) : NULL;
+    if (!refusal && !request_is_decided(request))
+      continue;
+    if (!refusal)
+      settle_repeats(request);
+    batch_settle(b, i, refusal);
+    count++;
+  }
+  return count;
+}
+
+/* ---- time ---- */
+
+int64_t batch_first_expiry(const struct batch *b) {
+  int64_t first_us = CLOCK_NEVER;
+  for (int i = 0; i < b->request_count; i++) {
+    if (b->requests[i])
+      first_us = deadline_min(first_us, b->requests[i]->expires_at_us);
+  }
+  return first_us;
+}
+
+int64_t batch_last_expiry(const struct batch *b) {
+  int64_t last_us = INT64_MIN;
+  for (int i = 0; i < b->request_count; i++) {
+    if (b->requests[i] && b->requests[i]->expires_at_us > last_us)
+      last_us = b->requests[i]->expires_at_us;
+  }
+  return last_us;
+}

@@ -1,0 +1,71 @@
+/*
+ * batch: the requests a lane is writing, and what is known of each of their events. No I/O, no
+ * callbacks.
+ *
+ * Words: open request = one of the batch without an answer yet; open event = one of an open request
+ * that is neither stored nor refused; group = the first few open requests, which are written
+ * together; items = the open events of the group; twins = events with the same id and time.
+ *
+ * An event's result says where it stands: a status: refused; ledger_id: stored; is_duplicate without
+ * ledger_id: it repeats an earlier event of its own request, whose index stands in `sequence`, and
+ * shares its fate.
+ */
+#pragma once
+
+#include "ingest/ingest.h"
+#include "ledger/append.h"
+
+struct batch_slot {
+  int request; /* index in requests[] */
+  int index;   /* of the event within it */
+};
+
+struct batch {
+  struct ingest_request **requests; /* owned array; NULL once answered */
+  int request_count;
+  int request_cap;
+  int open_count;
+  int event_count;
+  int64_t size_bytes;
+  struct append_item *items; /* owned; the group's open events, in order */
+  struct batch_slot *slots;  /* owned; items[i] is the event slots[i] */
+  int *order;                /* owned; items by id and time */
+  int item_count;
+  int item_cap;
+  int group_count;     /* open requests in the group */
+  bool is_cut;         /* the group ends where a twin of one of its events comes */
+  struct list settled; /* struct ingest_request.link: to be answered */
+};
+
+void batch_deinit(struct batch *b); /* a zeroed batch is fine */
+
+/* Forgets the requests, which must all be answered, and keeps the memory. */
+void batch_clear(struct batch *b);
+
+void batch_add(struct batch *b, struct ingest_request *request);
+
+/* Makes the group of the first `max_requests` open requests, and its items. With cut_at_twins it
+ * ends before a request that holds a twin of an event in the group. */
+void batch_gather(struct batch *b, int max_requests, bool cut_at_twins);
+
+/* The group's items were written from place.size on. */
+void batch_mark_written(struct batch *b, struct append_place place, int64_t now_us);
+
+/* An item was found stored. `ledger_id` is the lane's own: what is found there with the very time
+ * of arrival comes from a write of ours whose answer was lost, and is no duplicate. */
+void batch_mark_match(struct batch *b, const struct append_match *match, int64_t ledger_id,
+                      int64_t now_us);
+
+/* Decides about open items that repeat an earlier one of the same request. */
+void batch_mark_twins(struct batch *b);
+
+/* Moves requests whose events are all decided, or that are atomic and have a refused one, to
+ * `settled`. Returns how many. */
+int batch_settle_decided(struct batch *b);
+
+/* Moves one open request, or all of the group, or all, to `settled`. Takes `failure`. */
+void batch_settle(struct batch *b, int index, struct grpc_status *failure);
+
+/* When the first and the last open request expire. */
+int64_t batch_first_expiry(const struct batch *b);
+int64_t batch_last_expiry(const struct batch *b);

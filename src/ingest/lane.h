@@ -1,0 +1,40 @@
+/*
+ * lane: a writer that appends one batch at a time to a ledger of its own.
+ *
+ * For each batch it borrows a connection, writes, gives the connection back, then answers. What
+ * gets in the way (a lost connection, a duplicate, a missing partition, a refused row) is dealt with
+ * inside the batch, until each request is answered or its time is up.
+ */
+#pragma once
+
+#include "ingest/batch.h"
+#include "ingest/ingest.h"
+
+/* What all lanes share; must outlive them. */
+struct lane_env {
+  struct loop *loop;
+  struct pg_pool *pool;
+  struct partitions *partitions;
+  /* A request of the batch is answered: take its failure and pass the answer on. */
+  void (*answer)(void *arg, struct ingest_request *request);
+  /* The lane has become idle. */
+  void (*on_idle)(void *arg);
+  void *arg;
+};
+
+struct lane;
+
+struct lane *lane_new(const struct lane_env *env, int64_t ledger_id);
+
+/* `closed` runs when its memory is gone. Only while idle. */
+void lane_close(struct lane *lane, loop_task_cb *closed, void *arg);
+
+bool lane_is_idle(const struct lane *lane);
+
+/* The batch to fill before lane_start(); empty while the lane is idle. */
+struct batch *lane_batch(struct lane *lane);
+void lane_start(struct lane *lane);
+
+/* Answers what is open and stops as soon as it can, which is at once unless a partition is being
+ * made. */
+void lane_abort(struct lane *lane);

@@ -1,0 +1,146 @@
+#include "ingest/queue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+
+void queue_init(struct queue *q, const struct config_ingest *config) {
+  *q = (struct queue){.config = config};
+}
+
+void queue_deinit(struct queue *q) {
+  assert(q->source_count == 0 && q->requests.count == 0);
+  (void)q;
+}
+
+/* ---- sources ---- */
+
+struct ingest_source *queue_source_new(struct queue *q, bool is_one_shot) {
+  struct ingest_source *source = xcalloc(1, sizeof(*source));
+  source->queue = q;
+  source->is_one_shot = is_one_shot;
+  q->source_count++;
+  return source;
+}
+
+void queue_source_free(struct ingest_source *source) {
+  if (!source)
+    return;
+  assert(source->state == SOURCE_IDLE && source->in_flight == 0 && source->requests.count == 0);
+  source->queue->source_count--;
+  free(source);
+}
+
+/* The one place where a source's state changes: it follows from what the source has. */
+static void source_update(struct ingest_source *source) {
+  enum source_state state = SOURCE_IDLE;
+  if (source->in_flight > 0)
+    state = SOURCE_BOUND;
+  else if (source->requests.count > 0)
+    state = SOURCE_READY;
+  if (state == source->state)
+    return;
+  if (source->state == SOURCE_READY)
+    list_remove(&source->queue->ready, &source->link);
+  if (state == SOURCE_READY)
+    list_push_back(&source->queue->ready, &source->link);
+  source->state = state;
+}
+
+/* ---- in ---- */
+
+bool queue_has_room(const struct queue *q, const struct ingest_request *request) {
+  if (q->requests.count == 0)
+    return true;
+  return q->events + request->count <= q->config->max_queue_events &&
+         q->bytes + (int64_t)request->size_bytes <= q->config->max_queue_bytes;
+}
+
+bool queue_is_low(const struct queue *q) {
+  return q->events <= q->config->max_queue_events / 2 && q->bytes <= q->config->max_queue_bytes / 2;
+}
+
+void queue_push(struct queue *q, struct ingest_request *request) {
+  list_push_back(&request->source->requests, &request->link);
+  list_push_back(&q->requests, &request->queue_link);
+  q->events += request->count;
+  q->bytes += (int64_t)request->size_bytes;
+  source_update(request->source);
+}
+
+/* ---- out ---- */
+
+static void queue_remove(struct queue *q, struct ingest_request *request) {
+  list_remove(&request->source->requests, &request->link);
+  list_remove(&q->requests, &request->queue_link);
+  q->events -= request->count;
+  q->bytes -= (int64_t)request->size_bytes;
+}
+
+static int queue_share(const struct queue *q, int free_lanes) {
+  int share = (q->events + free_lanes - 1) / free_lanes;
+  if (share < q->config->min_split_events)
+    share = q->config->min_split_events;
+  return share < q->config->max_batch_events ? share : q->config->max_batch_events;
+}
+
+static bool batch_has_room(const struct queue *q, const struct batch *batch,
+                           const struct ingest_request *request) {
+  if (batch->request_count == 0)
+    return true;
+  return batch->event_count + request->count <= q->config->max_batch_events &&
+         batch->size_bytes + (int64_t)request->size_bytes <= q->config->max_batch_bytes;
+}
+
+/* While a batch is made up its sources stay in turn, so that one may give several requests; they
+ * are bound only when it is complete. */
+void queue_take(struct queue *q, int free_lanes, struct batch *batch) {
+  int share = queue_share(q, free_lanes);
+  while (q->ready.first && batch->event_count < share) {
+    struct ingest_source *source = LIST_ENTRY(q->ready.first, struct ingest_source, link);
+    struct ingest_request *request =
+        LIST_ENTRY(source->requests.first, struct ingest_request, link);
+    if (!batch_has_room(q, batch, request))
+      break;
+    queue_remove(q, request);
+    batch_add(batch, request);
+    list_remove(&q->ready, &source->link);
+    if (source->requests.count > 0)
+      list_push_back(&q->ready, &source->link);
+    else
+      source->state = SOURCE_IDLE;
+  }
+  for (int i = 0; i < batch->request_count; i++) {
+    batch->requests[i]->source->in_flight++;
+    source_update(batch->requests[i]->source);
+  }
+}
+
+int64_t queue_expire(struct queue *q, int64_t now_us, struct list *ret_expired) {
+  int64_t next_us = CLOCK_NEVER;
+  struct list_link *next = NULL;
+  for (struct list_link *link = q->requests.first; link; link = next) {
+    next = link->next;
+    struct ingest_request *request = LIST_ENTRY(link, struct ingest_request, queue_link);
+    if (request->expires_at_us > now_us) {
+      next_us = deadline_min(next_us, request->expires_at_us);
+      continue;
+    }
+    queue_remove(q, request);
+    list_push_back(ret_expired, &request->link);
+    request->source->in_flight++;
+    source_update(request->source);
+  }
+  return next_us;
+}
+
+void queue_release(struct ingest_request *request) {
+  struct ingest_source *source = request->source;
+  assert(source->in_flight > 0);
+  source->in_flight--;
+  request->source = NULL;
+  source_update(source);
+  if (source->is_one_shot)
+    queue_source_free(source);
+}

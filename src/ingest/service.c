@@ -1,0 +1,99 @@
+#include "ingest/service.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "ingest/answers.h"
+#include "ingest/stream.h"
+#include "ingest/write.h"
+
+struct ingest_service {
+  struct stream_env env; /* what unary calls need as well */
+};
+
+struct ingest_service *ingest_service_new(struct loop *loop, struct ingest *ingest,
+                                          const struct config_ingest *config) {
+  struct ingest_service *service = xcalloc(1, sizeof(*service));
+  service->env.loop = loop;
+  service->env.ingest = ingest;
+  service->env.validator.config = config;
+  return service;
+}
+
+void ingest_service_free(struct ingest_service *service) {
+  free(service);
+}
+
+/* ---- WriteEvents ---- */
+
+static void send_response(struct grpc_call *call, const struct write *write) {
+  struct arena arena;
+  arena_init(&arena, write_output_max_bytes(write));
+  struct write_output output;
+  write_fill_output(write, &arena, &output);
+  Auditstore__V1__WriteEventsResponse response;
+  auditstore__v1__write_events_response__init(&response);
+  response.n_receipts = output.receipt_count;
+  response.receipts = output.receipts;
+  response.n_event_ids = output.id_count;
+  response.event_ids = output.ids;
+  response.n_rejected = output.rejected_count;
+  response.rejected = output.rejected;
+  auditstore_v1_audit_store_write_events_send(call, &response);
+  arena_deinit(&arena);
+}
+
+static void finish_unary(struct grpc_call *call, struct write *write) {
+  struct grpc_status *failure = write->failure;
+  write->failure = NULL;
+  if (!failure)
+    send_response(call, write);
+  write_free(write);
+  grpc_call_finish(call, failure);
+}
+
+static void on_unary_done(struct ingest_request *request, struct grpc_status *failure) {
+  struct write *write = (struct write *)request; /* its first member */
+  write->failure = failure;
+  finish_unary(request->arg, write);
+}
+
+static void handle_write_events(void *arg, struct grpc_call *call,
+                                const Auditstore__V1__WriteEventsRequest *request,
+                                struct grpc_message *message) {
+  struct ingest_service *service = arg;
+  const struct write_input input = {
+      .events = request->events, .count = request->n_events, .mode = request->mode};
+  service->env.validator.now_us = clock_wall_us(service->env.loop->clock);
+  struct write *write = write_new(&service->env.validator, &input, message);
+  if (write->failure || write->request.count == 0) {
+    finish_unary(call, write);
+    return;
+  }
+  write->request.deadline_us = grpc_call_deadline_us(call);
+  write->request.on_done = on_unary_done;
+  write->request.arg = call;
+  struct error err;
+  if (ingest_submit(service->env.ingest, NULL, &write->request, &err) < 0) {
+    write->failure = grpc_status_from_error(&err);
+    finish_unary(call, write);
+  }
+}
+
+/* ---- both ---- */
+
+static void handle_stream_events(void *arg, struct grpc_call *call,
+                                 const Auditstore__V1__StreamEventsRequest *request,
+                                 struct grpc_message *message) {
+  struct ingest_service *service = arg;
+  stream_handle(&service->env, call, request, message);
+}
+
+void ingest_service_fill(struct ingest_service *service,
+                         struct auditstore_v1_audit_store_handlers *handlers) {
+  handlers->write_events.handle = handle_write_events;
+  handlers->write_events.service = service;
+  handlers->stream_events.handle = handle_stream_events;
+  handlers->stream_events.service = service;
+}

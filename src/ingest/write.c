@@ -1,0 +1,234 @@
+#include "ingest/write.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define US_PER_S 1000000
+
+/* ---- memory: the struct and its arrays are one piece ---- */
+
+struct layout {
+  size_t events, results, indexes, rejected, size;
+};
+
+static size_t take_bytes(size_t *at, size_t bytes) {
+  size_t start = *at;
+  *at = (start + bytes + 15) & ~(size_t)15;
+  return start;
+}
+
+static struct layout layout_of(size_t count) {
+  struct layout l = {0};
+  take_bytes(&l.size, sizeof(struct write));
+  l.events = take_bytes(&l.size, count * sizeof(struct event));
+  l.results = take_bytes(&l.size, count * sizeof(struct ingest_result));
+  l.indexes = take_bytes(&l.size, count * sizeof(int));
+  l.rejected = take_bytes(&l.size, count * sizeof(struct grpc_status *));
+  return l;
+}
+
+/* `count` is at most max_request_events here, so the heap's share is bounded as well. */
+static struct write *write_alloc(struct grpc_message *message, size_t count) {
+  struct layout l = layout_of(count);
+  char *memory = arena_alloc(grpc_message_arena(message), l.size);
+  bool is_on_heap = memory == NULL;
+  if (is_on_heap)
+    memory = xmalloc(l.size);
+  memset(memory, 0, sizeof(struct write));
+  memset(memory + l.results, 0, l.size - l.results);
+  struct write *write = (struct write *)(void *)memory;
+  write->message = message;
+  write->is_on_heap = is_on_heap;
+  write->input_count = (int)count;
+  write->request.events = (void *)(memory + l.events);
+  write->request.results = (void *)(memory + l.results);
+  write->request.size_bytes = grpc_message_wire_bytes(message);
+  write->indexes = (void *)(memory + l.indexes);
+  write->rejected = (void *)(memory + l.rejected);
+  return write;
+}
+
+void write_free(struct write *write) {
+  for (int i = 0; i < write->request.count; i++)
+    grpc_status_free(write->request.results[i].status);
+  for (int i = 0; i < write->input_count; i++)
+    grpc_status_free(write->rejected[i]);
+  grpc_status_free(write->failure);
+  struct grpc_message *message = write->message;
+  if (write->is_on_heap)
+    free(write);
+  grpc_message_release(message);
+}
+
+/* ---- in ---- */
+
+static struct grpc_status *check_input(const struct validator *v, const struct write_input *input) {
+  int max = v->config->max_request_events;
+  struct grpc_status *status = NULL;
+  if (input->count > 0 && input->count <= (size_t)max && (int)input->mode >= 0 &&
+      input->mode <= AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL)
+    return NULL;
+  status = grpc_status_new(GRPC_INVALID_ARGUMENT, "the request has invalid fields");
+  if (input->count == 0)
+    grpc_status_add_violation(status, "events", "must hold at least one event");
+  else if (input->count > (size_t)max)
+    grpc_status_add_violation(status, "events",
+                              "has %zu events; at most %d are allowed (ingest.max_request_events)",
+                              input->count, max);
+  if ((int)input->mode < 0 || input->mode > AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL)
+    grpc_status_add_violation(status, "mode", "%d is not a known mode", (int)input->mode);
+  return status;
+}
+
+/* Good events stand together at the front, each knowing where the caller had it. */
+static void write_validate(struct write *write, struct validator *v,
+                           const struct write_input *input) {
+  struct event *events = (struct event *)(uintptr_t)write->request.events;
+  int good = 0;
+  v->made_ids = 0;
+  for (int i = 0; i < write->input_count; i++) {
+    struct grpc_status **status = write->request.is_atomic ? &write->failure : &write->rejected[i];
+    if (validate_event(v, input->events[i], i, &events[good], status))
+      write->indexes[good++] = i;
+  }
+  write->request.count = good;
+  write->has_made_ids = v->made_ids > 0;
+}
+
+struct write *write_new(struct validator *v, const struct write_input *input,
+                        struct grpc_message *message) {
+  struct grpc_status *failure = check_input(v, input);
+  struct write *write = write_alloc(message, failure ? 0 : input->count);
+  write->failure = failure;
+  write->inputs = input->events;
+  write->request.is_atomic = input->mode != AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL;
+  if (!failure)
+    write_validate(write, v, input);
+  return write;
+}
+
+/* ---- out ---- */
+
+/* Per event at most a receipt with its time, an id and a rejection, each with its pointer and
+ * rounded up to the arena's alignment. */
+size_t write_output_max_bytes(const struct write *write) {
+  size_t per_event = sizeof(Auditstore__V1__Receipt) + sizeof(Google__Protobuf__Timestamp) +
+                     sizeof(ProtobufCBinaryData) + UUID_TEXT_LEN +
+                     sizeof(Auditstore__V1__RejectedEvent) + 2 * sizeof(void *) + 7 * 16;
+  return ((size_t)write->input_count + 1) * per_event;
+}
+
+static void *must_alloc(struct arena *arena, size_t count, size_t size) {
+  void *p = arena_calloc(arena, count, size);
+  assert(p);
+  return p;
+}
+
+static Google__Protobuf__Timestamp *make_timestamp(int64_t us, struct arena *arena) {
+  Google__Protobuf__Timestamp *t = must_alloc(arena, 1, sizeof(*t));
+  google__protobuf__timestamp__init(t);
+  t->seconds = us / US_PER_S;
+  t->nanos = (int32_t)(us % US_PER_S) * 1000;
+  return t;
+}
+
+static Auditstore__V1__Receipt *make_receipt(const struct ingest_result *result, int index,
+                                             struct arena *arena) {
+  Auditstore__V1__Receipt *receipt = must_alloc(arena, 1, sizeof(*receipt));
+  auditstore__v1__receipt__init(receipt);
+  receipt->first_index = (uint32_t)index;
+  receipt->count = 1;
+  receipt->ledger_id = result->ledger_id;
+  receipt->first_sequence = result->sequence;
+  receipt->committed_at = make_timestamp(result->committed_us, arena);
+  receipt->durability = AUDITSTORE__V1__DURABILITY__DURABILITY_COMMITTED;
+  receipt->duplicate = result->is_duplicate;
+  return receipt;
+}
+
+/* Whether event i of the request continues the run that `count` events before it form. */
+static bool continues_run(const struct write *write, int i, uint32_t count) {
+  const struct ingest_result *result = &write->request.results[i];
+  const struct ingest_result *previous = result - 1;
+  return count > 0 && !previous->status && write->indexes[i] == write->indexes[i - 1] + 1 &&
+         result->ledger_id == previous->ledger_id && result->sequence == previous->sequence + 1 &&
+         result->committed_us == previous->committed_us &&
+         result->is_duplicate == previous->is_duplicate;
+}
+
+static void fill_receipts(const struct write *write, struct arena *arena,
+                          struct write_output *out) {
+  out->receipts =
+      must_alloc(arena, (size_t)write->request.count, sizeof(Auditstore__V1__Receipt *));
+  Auditstore__V1__Receipt *run = NULL;
+  for (int i = 0; i < write->request.count; i++) {
+    const struct ingest_result *result = &write->request.results[i];
+    if (result->status)
+      continue;
+    if (continues_run(write, i, run ? run->count : 0)) {
+      run->count++;
+      continue;
+    }
+    run = make_receipt(result, write->indexes[i], arena);
+    out->receipts[out->receipt_count++] = run;
+  }
+}
+
+static void put_id(const struct uuid *id, struct arena *arena, ProtobufCBinaryData *ret_text) {
+  char *text = must_alloc(arena, 1, UUID_TEXT_LEN);
+  uuid_format(id, text);
+  *ret_text = (ProtobufCBinaryData){.len = UUID_TEXT_LEN, .data = (uint8_t *)text};
+}
+
+static void fill_ids(const struct write *write, struct arena *arena, struct write_output *out) {
+  if (!write->has_made_ids)
+    return;
+  out->id_count = (size_t)write->input_count;
+  out->ids = must_alloc(arena, out->id_count, sizeof(*out->ids));
+  int next = 0; /* of the request's events */
+  for (int i = 0; i < write->input_count; i++) {
+    const ProtobufCBinaryData *given = &write->inputs[i]->event_id;
+    struct uuid id;
+    if (next < write->request.count && write->indexes[next] == i)
+      put_id(&write->request.events[next++].id, arena, &out->ids[i]);
+    else if (uuid_parse(str_of(given->data, given->len), &id))
+      put_id(&id, arena, &out->ids[i]);
+  }
+}
+
+static void add_rejected(int index, struct grpc_status *status, struct arena *arena,
+                         struct write_output *out) {
+  Auditstore__V1__RejectedEvent *rejected = must_alloc(arena, 1, sizeof(*rejected));
+  auditstore__v1__rejected_event__init(rejected);
+  rejected->index = (uint32_t)index;
+  rejected->status = (Google__Rpc__Status *)(uintptr_t)grpc_status_proto(status);
+  out->rejected[out->rejected_count++] = rejected;
+}
+
+/* What validation refused and what the store refused, merged by index. */
+static void fill_rejected(const struct write *write, struct arena *arena,
+                          struct write_output *out) {
+  out->rejected =
+      must_alloc(arena, (size_t)write->input_count, sizeof(Auditstore__V1__RejectedEvent *));
+  int next = 0; /* of the request's events */
+  for (int i = 0; i < write->input_count; i++) {
+    struct grpc_status *status = write->rejected[i];
+    if (next < write->request.count && write->indexes[next] == i)
+      status = write->request.results[next++].status;
+    if (status)
+      add_rejected(i, status, arena, out);
+  }
+}
+
+void write_fill_output(const struct write *write, struct arena *arena,
+                       struct write_output *ret_output) {
+  *ret_output = (struct write_output){0};
+  if (write->failure)
+    return;
+  fill_receipts(write, arena, ret_output);
+  fill_ids(write, arena, ret_output);
+  fill_rejected(write, arena, ret_output);
+}

@@ -1,0 +1,300 @@
+#include "ledger/schema.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "ledger/locks.h"
+#include "ledger/migrations.h"
+#include "pg/binary.h"
+
+#include <assert.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SERVER_VERSION_MIN 150000
+#define CHECKSUM_BYTES     32
+#define SCRIPT_MAX_BYTES   (4 * 1024 * 1024)
+#define DUPLICATE_KEY      "23505"
+
+#define MEND "run: auditstored migrate --config FILE"
+
+/*
+ * One run, on one lease:
+ *
+ *   PROBE ──▶ READ ──▶ (check) done
+ *     │        ▲ │
+ *     ▼        │ ▼      one transaction per missing migration; when another run was faster, its row
+ *   CREATE ────┘ APPLY  refuses ours, and reading again shows what it did
+ */
+enum schema_step { SCHEMA_PROBE, SCHEMA_CREATE, SCHEMA_READ, SCHEMA_APPLY };
+
+struct schema_run {
+  const struct clock *clock; /* borrowed */
+  struct pg_conn *conn;      /* lease, NULL before it is granted */
+  int64_t deadline_us;
+  schema_cb *cb;
+  void *arg;
+  bool is_migrating;
+  bool has_table;
+  enum schema_step step;
+  int32_t server_version;
+  int version;      /* the database's, as far as known */
+  struct error err; /* what the rows of this step showed to be wrong */
+};
+
+int schema_version(void) {
+  return migration_count;
+}
+
+static void schema_run_step(struct schema_run *run, enum schema_step step);
+
+static void schema_finish(struct schema_run *run, const struct error *err) {
+  if (run->conn)
+    pg_release(run->conn);
+  run->cb(run->arg, run->version, err);
+  free(run);
+}
+
+/* ---- reading ---- */
+
+static struct str field(const PGresult *result, int row, int column) {
+  return str_of(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+}
+
+static void read_probe(struct schema_run *run, const PGresult *result) {
+  if (PQntuples(result) != 1 || !pg_get_int4(field(result, 0, 0), &run->server_version) ||
+      !pg_get_bool(field(result, 0, 1), &run->has_table)) {
+    error_set(&run->err, ERR_INTERNAL, "unexpected answer to the question for the schema");
+    return;
+  }
+  if (run->server_version < SERVER_VERSION_MIN)
+    error_set(&run->err, ERR_FAILED_PRECONDITION,
+              "the server is PostgreSQL %d.%d; 15 or later is needed: upgrade the server",
+              run->server_version / 10000, run->server_version % 10000);
+}
+
+static void checksum_of(const struct migration *migration, uint8_t ret_sum[CHECKSUM_BYTES]) {
+  unsigned int len = 0;
+  int ok = EVP_Digest(migration->sql, migration->sql_len, ret_sum, &len, EVP_sha256(), NULL);
+  assert(ok && len == CHECKSUM_BYTES);
+  (void)ok;
+}
+
+static int check_row(int row, int32_t version, struct str checksum, struct error *err) {
+  if (version > migration_count)
+    return error_set(err, ERR_FAILED_PRECONDITION,
+                     "the database's schema is at version %d, this program knows %d: "
+                     "install a program at least as new as the database's schema",
+                     (int)version, migration_count);
+  if (version != row + 1)
+    return error_set(err, ERR_FAILED_PRECONDITION,
+                     "schema_migrations has no row for version %d, but one for %d: "
+                     "restore the table",
+                     row + 1, (int)version);
+  uint8_t sum[CHECKSUM_BYTES];
+  checksum_of(&migrations[row], sum);
+  if (!str_equal(checksum, str_of(sum, sizeof(sum))))
+    return error_set(err, ERR_FAILED_PRECONDITION,
+                     "migration %d (%s) in the database differs from this program's (checksum): "
+                     "run the program that made this database, or a release of it",
+                     (int)version, migrations[row].name);
+  return 0;
+}
+
+static void read_applied(struct schema_run *run, const PGresult *result) {
+  int rows = PQntuples(result);
+  /* The last row is looked at first: "too new" explains more than a checksum does. */
+  int32_t last = 0;
+  if (rows > 0 && !pg_get_int4(field(result, rows - 1, 0), &last)) {
+    error_set(&run->err, ERR_INTERNAL, "schema_migrations: unexpected type of version");
+    return;
+  }
+  run->version = last;
+  for (int row = last > migration_count ? rows - 1 : 0; row < rows; row++) {
+    int32_t version = 0;
+    if (!pg_get_int4(field(result, row, 0), &version)) {
+      error_set(&run->err, ERR_INTERNAL, "schema_migrations: unexpected type of version");
+      return;
+    }
+    if (check_row(row, version, field(result, row, 1), &run->err) < 0)
+      return;
+  }
+}
+
+/* ---- writing ---- */
+
+/* Waiting for another run's lock, and long work, are bounded by the run's deadline alone. */
+static void add_frame(const struct schema_run *run, struct buf *script) {
+  int ms = deadline_remaining_ms(run->clock, run->deadline_us);
+  buf_append_format(script, "SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = 0;",
+                    ms > 0 ? ms : 1);
+  buf_append_str(script, LOCK_SCHEMA_SQL);
+}
+
+static void add_create(struct buf *script) {
+  buf_append_str(script,
+                 "CREATE TABLE IF NOT EXISTS schema_migrations ("
+                 "  version    int4        PRIMARY KEY CHECK (version > 0),"
+                 "  name       text        NOT NULL,"
+                 "  checksum   bytea       NOT NULL,"
+                 "  applied_at timestamptz NOT NULL DEFAULT now());");
+}
+
+/* The row comes first: when another run was faster, it stops us before any work. */
+static void add_migration(const struct migration *migration, struct buf *script) {
+  uint8_t sum[CHECKSUM_BYTES];
+  checksum_of(migration, sum);
+  buf_append_format(script,
+                    "INSERT INTO schema_migrations (version, name, checksum) "
+                    "VALUES (%d, '%s', '\\x",
+                    migration->version, migration->name);
+  for (size_t i = 0; i < sizeof(sum); i++)
+    buf_append_format(script, "%02x", sum[i]);
+  buf_append_str(script, "');\n");
+  buf_append_str(script, migration->sql);
+}
+
+/* ---- the run ---- */
+
+static void on_result(void *arg, int statement, const PGresult *result) {
+  (void)statement;
+  struct schema_run *run = arg;
+  if (run->step == SCHEMA_PROBE)
+    read_probe(run, result);
+  else if (run->step == SCHEMA_READ)
+    read_applied(run, result);
+}
+
+static void after_probe(struct schema_run *run) {
+  if (run->has_table)
+    schema_run_step(run, SCHEMA_READ);
+  else if (run->is_migrating)
+    schema_run_step(run, SCHEMA_CREATE);
+  else {
+    struct error err;
+    error_set(&err, ERR_FAILED_PRECONDITION, "the database has no schema yet: " MEND);
+    schema_finish(run, &err);
+  }
+}
+
+static void after_read(struct schema_run *run) {
+  if (run->version == migration_count)
+    schema_finish(run, NULL);
+  else if (run->is_migrating)
+    schema_run_step(run, SCHEMA_APPLY);
+  else {
+    struct error err;
+    error_set(&err, ERR_FAILED_PRECONDITION,
+              "the database's schema is at version %d, this program needs %d: " MEND, run->version,
+              migration_count);
+    schema_finish(run, &err);
+  }
+}
+
+static bool was_applied_by_another(const struct schema_run *run, const struct pg_outcome *outcome) {
+  return run->step == SCHEMA_APPLY && strcmp(outcome->sqlstate, DUPLICATE_KEY) == 0 &&
+         strcmp(outcome->constraint, "schema_migrations_pkey") == 0;
+}
+
+static void fail(struct schema_run *run, const struct pg_outcome *outcome) {
+  struct error err = outcome->err;
+  if (run->step == SCHEMA_APPLY)
+    error_prefix(&err, "migration %d (%s)", run->version + 1, migrations[run->version].name);
+  else
+    error_prefix(&err, "schema");
+  schema_finish(run, &err);
+}
+
+static void on_done(void *arg, const struct pg_outcome *outcome) {
+  struct schema_run *run = arg;
+  if (was_applied_by_another(run, outcome)) {
+    schema_run_step(run, SCHEMA_READ);
+    return;
+  }
+  if (outcome->kind != PG_OK) {
+    fail(run, outcome);
+    return;
+  }
+  if (run->err.code) {
+    schema_finish(run, &run->err);
+    return;
+  }
+  switch (run->step) {
+  case SCHEMA_PROBE:
+    after_probe(run);
+    break;
+  case SCHEMA_CREATE:
+  case SCHEMA_APPLY:
+    schema_run_step(run, SCHEMA_READ);
+    break;
+  case SCHEMA_READ:
+    after_read(run);
+    break;
+  }
+}
+
+static const struct pg_pipeline_cb run_cb = {.on_result = on_result, .on_done = on_done};
+
+static void run_script(struct schema_run *run) {
+  struct buf script;
+  buf_init(&script, SCRIPT_MAX_BYTES);
+  add_frame(run, &script);
+  if (run->step == SCHEMA_CREATE)
+    add_create(&script);
+  else
+    add_migration(&migrations[run->version], &script);
+  bool ok = buf_append(&script, "", 1);
+  assert(ok);
+  (void)ok;
+  pg_run_script(run->conn, (const char *)buf_bytes(&script), run->deadline_us, &run_cb, run);
+  buf_deinit(&script);
+}
+
+static void schema_run_step(struct schema_run *run, enum schema_step step) {
+  static const struct pg_statement probe = {
+      .sql =
+          "SELECT current_setting('server_version_num')::int4, "
+          "to_regclass('schema_migrations') IS NOT NULL"};
+  static const struct pg_statement read = {
+      .sql = "SELECT version, checksum FROM schema_migrations ORDER BY version"};
+  run->step = step;
+  if (step == SCHEMA_CREATE || step == SCHEMA_APPLY) {
+    run_script(run);
+    return;
+  }
+  pg_send(run->conn, step == SCHEMA_PROBE ? &probe : &read, NULL);
+  pg_run(run->conn, run->deadline_us, &run_cb, run);
+}
+
+static void on_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+  struct schema_run *run = arg;
+  if (!conn) {
+    schema_finish(run, err);
+    return;
+  }
+  run->conn = conn;
+  schema_run_step(run, SCHEMA_PROBE);
+}
+
+static struct schema_run *schema_run_new(const struct loop *loop, int64_t deadline_us,
+                                         schema_cb *cb, void *arg) {
+  struct schema_run *run = xcalloc(1, sizeof(*run));
+  run->clock = loop->clock;
+  run->deadline_us = deadline_us;
+  run->cb = cb;
+  run->arg = arg;
+  return run;
+}
+
+void schema_migrate(struct pg_pool *pool, struct loop *loop, int64_t deadline_us, schema_cb *cb,
+                    void *arg) {
+  struct schema_run *run = schema_run_new(loop, deadline_us, cb, arg);
+  run->is_migrating = true;
+  pg_acquire(pool, deadline_us, "migrate", on_acquired, run);
+}
+
+void schema_check(struct pg_pool *pool, struct loop *loop, int64_t deadline_us, schema_cb *cb,
+                  void *arg) {
+  struct schema_run *run = schema_run_new(loop, deadline_us, cb, arg);
+  pg_acquire(pool, deadline_us, "schema check", on_acquired, run);
+}

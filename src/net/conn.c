@@ -1,0 +1,325 @@
+/*
+ * States of a connection:
+ *
+ *   OPEN ──close(flush), or on_produce said so──▶ FLUSHING ──all written──▶ DRAINING
+ *     │                                              │                         │
+ *     └──close, error, timeout──▶ CLOSED ◀───error, timeout───┴──EOF, error, 1 s────┘
+ *
+ * CLOSED closes the socket at once; libuv gives the handles back a little later, and then on_close
+ * runs and the memory goes.
+ */
+#include "net/conn.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "net/accepted.h"
+
+#define READ_BYTES       (64 * 1024)
+#define DRAIN_TIMEOUT_US 1000000
+/* Gathering stops after the frame that passes the mark; frames are at most 16 KiB here. */
+#define OUT_MAX_BYTES (2 * NET_WRITE_GATHER_BYTES)
+/* An output buffer larger than this isn't kept for turns that need little. */
+#define OUT_KEEP_BYTES ((size_t)16 * 1024)
+/* "[", an IPv6 address with a scope, "]:65535" */
+#define PEER_TEXT_SIZE (INET6_ADDRSTRLEN + 10)
+
+enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_DRAINING, CONN_CLOSED };
+
+struct net_conn {
+  struct list_link link; /* in *siblings, while that isn't NULL */
+  struct list *siblings; /* borrowed from the listener */
+  struct loop *loop;     /* borrowed */
+  int fd;                /* owned; -1 once closed */
+  uv_poll_t poll;
+  int polled_events; /* what the poll handle watches now */
+  struct loop_task write_task;
+  struct loop_timer timer; /* of write progress; in DRAINING of the drain */
+  int64_t write_timeout_us;
+  int open_handles; /* poll and timer, until libuv gave them back */
+  enum conn_state state;
+  bool is_read_paused;
+  bool waits_writable;
+  struct buf out;
+  const struct net_conn_ops *ops;
+  void *user;
+  const char *reason; /* why it closes; the first one given */
+  char peer[PEER_TEXT_SIZE];
+};
+
+/* ---- the transport: the two places that touch the socket's bytes ---- */
+
+/* Bytes read; 0 at the end; -1 with errno. */
+static ssize_t transport_read(struct net_conn *conn, uint8_t *data, size_t size) {
+  ssize_t n = 0;
+  do {
+    n = recv(conn->fd, data, size, 0);
+  } while (n < 0 && errno == EINTR);
+  return n;
+}
+
+static ssize_t transport_write(struct net_conn *conn, const uint8_t *data, size_t len) {
+  ssize_t n = 0;
+  do {
+    n = send(conn->fd, data, len, MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  return n;
+}
+
+/* ---- closing ---- */
+
+static void conn_release_handle(struct net_conn *conn) {
+  if (--conn->open_handles > 0)
+    return;
+  if (conn->ops)
+    conn->ops->on_close(conn->user, conn->reason);
+  buf_deinit(&conn->out);
+  free(conn);
+}
+
+static void on_poll_closed(uv_handle_t *handle) {
+  conn_release_handle((struct net_conn *)handle->data);
+}
+
+static void on_timer_closed(void *arg) {
+  conn_release_handle((struct net_conn *)arg);
+}
+
+static void conn_leave_siblings(struct net_conn *conn) {
+  if (conn->siblings)
+    list_remove(conn->siblings, &conn->link);
+  conn->siblings = NULL;
+}
+
+/* The poll handle is stopped before its fd is closed: a stale fd would fire for ever. */
+static void conn_shut(struct net_conn *conn, const char *reason) {
+  if (conn->state == CONN_CLOSED)
+    return;
+  conn->state = CONN_CLOSED;
+  if (!conn->reason)
+    conn->reason = reason;
+  conn_leave_siblings(conn);
+  loop_cancel(conn->loop, &conn->write_task);
+  uv_poll_stop(&conn->poll);
+  uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
+  loop_timer_close(&conn->timer, on_timer_closed, conn);
+  close(conn->fd);
+  conn->fd = -1;
+}
+
+/* ---- watching ---- */
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void conn_watch(struct net_conn *conn) {
+  int events = 0;
+  if (conn->state == CONN_DRAINING || (conn->state == CONN_OPEN && !conn->is_read_paused))
+    events |= UV_READABLE;
+  if (conn->waits_writable)
+    events |= UV_WRITABLE;
+  if (events == conn->polled_events)
+    return;
+  conn->polled_events = events;
+  int rc = events ? uv_poll_start(&conn->poll, events, on_poll) : uv_poll_stop(&conn->poll);
+  if (rc != 0)
+    conn_shut(conn, "can't be watched");
+}
+
+static void conn_arm_timer(struct net_conn *conn, int64_t delay_us) {
+  int64_t now = clock_monotonic_us(conn->loop->clock);
+  loop_timer_set(&conn->timer, delay_us < CLOCK_NEVER - now ? now + delay_us : CLOCK_NEVER);
+}
+
+static void on_timer(void *arg) {
+  struct net_conn *conn = arg;
+  conn_shut(conn, "the peer took no bytes in time");
+}
+
+/* ---- writing ---- */
+
+/* All is written: tell the peer so, and give it time to read and to close. */
+static void conn_begin_drain(struct net_conn *conn) {
+  if (shutdown(conn->fd, SHUT_WR) != 0) {
+    conn_shut(conn, "closed");
+    return;
+  }
+  conn->state = CONN_DRAINING;
+  conn_arm_timer(conn, DRAIN_TIMEOUT_US);
+  conn_watch(conn);
+}
+
+static void conn_produce(struct net_conn *conn) {
+  if (conn->state != CONN_OPEN || buf_len(&conn->out) >= NET_WRITE_GATHER_BYTES)
+    return;
+  int rc = conn->ops->on_produce(conn->user, &conn->out);
+  if (rc != 0)
+    net_conn_close(conn, true, "finished");
+}
+
+static void conn_send(struct net_conn *conn) {
+  if (buf_len(&conn->out) == 0)
+    return;
+  ssize_t n = transport_write(conn, buf_bytes(&conn->out), buf_len(&conn->out));
+  if (n >= 0)
+    buf_consume(&conn->out, (size_t)n);
+  else if (errno != EAGAIN)
+    conn_shut(conn, "write failed");
+}
+
+static void conn_trim_out(struct net_conn *conn, size_t len) {
+  if (conn->out.cap <= OUT_KEEP_BYTES || len >= OUT_KEEP_BYTES / 4)
+    return;
+  buf_deinit(&conn->out);
+  buf_init(&conn->out, OUT_MAX_BYTES);
+}
+
+/* One write a turn. A full gather waits for the socket to report room, even when the kernel took
+ * all of it: so one busy connection doesn't hold up the others, and TCP_NOTSENT_LOWAT applies. */
+static void conn_write_turn(void *arg) {
+  struct net_conn *conn = arg;
+  conn_produce(conn);
+  if (conn->state == CONN_CLOSED)
+    return;
+  size_t len = buf_len(&conn->out);
+  conn_send(conn);
+  if (conn->state == CONN_CLOSED)
+    return;
+  bool may_have_more = conn->state == CONN_OPEN && len >= NET_WRITE_GATHER_BYTES;
+  bool waited = conn->waits_writable;
+  conn->waits_writable = buf_len(&conn->out) > 0 || may_have_more;
+  if (conn->waits_writable && (!waited || buf_len(&conn->out) < len)) {
+    conn_arm_timer(conn, conn->write_timeout_us);
+  } else if (!conn->waits_writable) {
+    if (waited)
+      loop_timer_set(&conn->timer, CLOCK_NEVER);
+    conn_trim_out(conn, len);
+  }
+  if (conn->state == CONN_FLUSHING && !conn->waits_writable)
+    conn_begin_drain(conn);
+  else
+    conn_watch(conn);
+}
+
+/* ---- reading ---- */
+
+static void conn_read_turn(struct net_conn *conn) {
+  uint8_t data[READ_BYTES];
+  ssize_t n = transport_read(conn, data, sizeof(data));
+  if (n < 0 && errno == EAGAIN)
+    return;
+  if (n < 0)
+    conn_shut(conn, errno == ECONNRESET ? "reset by the peer" : "read failed");
+  else if (n == 0)
+    conn_shut(conn, "closed by the peer");
+  else if (conn->state == CONN_OPEN && conn->ops->on_read(conn->user, data, (size_t)n) != 0)
+    conn_shut(conn, "refused what the peer sent");
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events) {
+  struct net_conn *conn = poll->data;
+  if (status < 0) {
+    conn_shut(conn, "socket error");
+    return;
+  }
+  if (events & UV_READABLE)
+    conn_read_turn(conn);
+  if ((events & UV_WRITABLE) && conn->state != CONN_CLOSED && conn->waits_writable)
+    loop_defer(conn->loop, &conn->write_task);
+}
+
+/* ---- life cycle ---- */
+
+static void format_peer(const struct sockaddr_storage *peer, char ret_text[PEER_TEXT_SIZE]) {
+  char host[INET6_ADDRSTRLEN] = "?";
+  if (peer->ss_family == AF_INET6) {
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
+    inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
+    snprintf(ret_text, PEER_TEXT_SIZE, "[%s]:%u", host, (unsigned)ntohs(in6->sin6_port));
+  } else {
+    const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
+    inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
+    snprintf(ret_text, PEER_TEXT_SIZE, "%s:%u", host, (unsigned)ntohs(in->sin_port));
+  }
+}
+
+struct net_conn *net_conn_new(struct loop *loop, int fd, const struct sockaddr_storage *peer,
+                              int64_t write_timeout_us, struct list *siblings) {
+  struct net_conn *conn = xcalloc(1, sizeof(*conn));
+  if (uv_poll_init(loop->uv, &conn->poll, fd) != 0) {
+    close(fd);
+    free(conn);
+    return NULL;
+  }
+  conn->poll.data = conn;
+  conn->loop = loop;
+  conn->fd = fd;
+  conn->open_handles = 2;
+  conn->write_timeout_us = write_timeout_us;
+  conn->write_task.cb = conn_write_turn;
+  conn->write_task.arg = conn;
+  loop_timer_init(&conn->timer, loop, on_timer, conn);
+  buf_init(&conn->out, OUT_MAX_BYTES);
+  format_peer(peer, conn->peer);
+  conn->siblings = siblings;
+  list_push_back(siblings, &conn->link);
+  return conn;
+}
+
+void net_conn_orphan_all(struct list *siblings) {
+  while (siblings->first)
+    conn_leave_siblings(LIST_ENTRY(siblings->first, struct net_conn, link));
+}
+
+bool net_conn_is_started(const struct net_conn *conn) {
+  return conn->ops != NULL;
+}
+
+void net_conn_start(struct net_conn *conn, const struct net_conn_ops *ops, void *user) {
+  assert(!conn->ops);
+  conn->ops = ops;
+  conn->user = user;
+  if (conn->state != CONN_CLOSED)
+    conn_watch(conn);
+}
+
+void net_conn_want_write(struct net_conn *conn) {
+  if (conn->state == CONN_OPEN && !conn->waits_writable)
+    loop_defer(conn->loop, &conn->write_task);
+}
+
+void net_conn_pause_read(struct net_conn *conn) {
+  conn->is_read_paused = true;
+  if (conn->state == CONN_OPEN)
+    conn_watch(conn);
+}
+
+void net_conn_resume_read(struct net_conn *conn) {
+  conn->is_read_paused = false;
+  if (conn->state == CONN_OPEN)
+    conn_watch(conn);
+}
+
+void net_conn_close(struct net_conn *conn, bool flush, const char *reason) {
+  if (conn->state == CONN_CLOSED)
+    return;
+  if (!conn->reason)
+    conn->reason = reason;
+  if (!flush) {
+    conn_shut(conn, reason);
+  } else if (conn->state == CONN_OPEN) {
+    conn->state = CONN_FLUSHING;
+    if (!conn->waits_writable)
+      loop_defer(conn->loop, &conn->write_task);
+  }
+}
+
+const char *net_conn_peer(const struct net_conn *conn) {
+  return conn->peer;
+}

@@ -1,0 +1,345 @@
+/*
+ * internal: what the files of this folder share.
+ *
+ * Words: slot = one of the max_open_conns places for a connection, a struct pg_conn; governor =
+ * what decides when to dial; turn = the pool's work at the end of a loop turn that changed
+ * anything.
+ *
+ * Callbacks of users run from loop tasks only, so no function here re-enters its caller. libpq's
+ * own `struct pg_conn` hides behind PGconn; here a PGconn is always called pq and a slot always
+ * conn.
+ */
+#pragma once
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "pg/pool.h"
+#include "pg/watch.h"
+
+enum {
+  PG_PREPARED_MAX = 64,   /* statements prepared on one connection; more are sent unprepared */
+  PG_NAME_SIZE = 64,      /* of a prepared statement's name: the server's limit */
+  PG_DIAL_TEXT_SIZE = 512 /* of an error text made from libpq's */
+};
+
+/* ---- slots ---- */
+
+enum conn_state {
+  CONN_EMPTY,
+  CONN_RESOLVING,  /* a dial: the host's name is looked up */
+  CONN_CONNECTING, /* a dial: libpq connects and logs in */
+  CONN_IDLE,
+  CONN_LEASED,
+  CONN_CLOSING, /* closed here; the server hasn't closed its side yet */
+  CONN_STATES,
+};
+
+enum pipeline_phase {
+  PIPELINE_NONE,
+  PIPELINE_QUEUING,  /* statements are being added */
+  PIPELINE_RUNNING,  /* the sync is queued, results arrive */
+  PIPELINE_SCRIPT,   /* simple protocol, results arrive */
+  PIPELINE_ROLLBACK, /* a script left a transaction open; it's being rolled back */
+  PIPELINE_DONE,     /* the outcome is known, on_done is deferred */
+};
+
+/* What the server will answer next, in the order sent. */
+struct pipeline_entry {
+  int statement;
+  bool is_prepare;
+  bool was_prepared; /* by an earlier pipeline: its plan may be stale */
+  const struct pg_statement *sql;
+};
+
+struct pipeline {
+  enum pipeline_phase phase;
+  struct pipeline_entry *entries; /* owned; keeps its memory from one pipeline to the next */
+  int entry_count;
+  int entry_capacity;
+  int entry;       /* the one whose results arrive */
+  bool has_result; /* at least one of them came */
+  bool is_broken;  /* a statement couldn't be queued */
+  bool is_flushed; /* everything left for the server, the sync included */
+  bool is_refused;
+  int statement_count;
+  struct pg_pipeline_cb cb;
+  void *arg;
+  struct pg_outcome outcome;
+  struct loop_task done_task;
+};
+
+struct prepared {
+  const char *names[PG_PREPARED_MAX];
+  int count;
+  int epoch; /* part of the names on the server: those of an earlier epoch are never used again */
+};
+
+struct pg_conn {
+  struct pg_pool *pool;
+  struct list_link link; /* in pool->states[state] */
+  enum conn_state state;
+  PGconn *pq;             /* owned; NULL when EMPTY, RESOLVING or CLOSING */
+  struct pg_watch *watch; /* owned; NULL when there is nothing to watch */
+  struct loop_timer timer;
+  int64_t deadline_us;        /* the timer's; CLOCK_NEVER when it isn't armed */
+  struct pg_resolve *resolve; /* RESOLVING only */
+  int closing_fd;             /* CLOSING: our copy of the socket, or -1 */
+  int64_t die_at_us;          /* written once, at birth */
+  int64_t idle_since_us;
+  int generation;
+  bool is_dial_failed; /* RESOLVING: counted as failed already; the look-up is still under way */
+  bool is_dead;        /* never to be used again */
+  const char *holder;  /* LEASED: who has it */
+  struct prepared prepared;
+  struct pipeline pipeline;
+};
+
+/* The one function that changes a slot's state. */
+void pg_conn_set_state(struct pg_conn *conn, enum conn_state next);
+
+/* (Re)arms the slot's only timer; CLOCK_NEVER disarms it. */
+void pg_conn_arm(struct pg_conn *conn, int64_t deadline_us);
+
+/* Watches libpq's socket, whichever it is now. False when there is none. */
+bool pg_conn_watch(struct pg_conn *conn, int events);
+void pg_conn_unwatch(struct pg_conn *conn);
+
+/* Reads what has arrived, all of what TLS has decrypted included. False: the connection is lost,
+ * and its watch is closed; what came before can still be read. */
+bool pg_conn_consume(struct pg_conn *conn);
+
+/* libpq may drop the socket in any call: after one, this closes the watch and marks the slot dead.
+ * Returns whether the connection lives. */
+bool pg_conn_check(struct pg_conn *conn);
+
+/* When the server goes down or turned read-only, every connection that exists is suspect. */
+void pg_conn_note_sqlstate(struct pg_conn *conn, const char *sqlstate);
+
+/* Whether an idle connection may be handed out at now_us, without looking at its socket. */
+bool pg_conn_is_usable(const struct pg_conn *conn, int64_t now_us);
+
+/* Reads an idle connection's socket; false when it is dead or the server says it will be. */
+bool pg_conn_probe(struct pg_conn *conn);
+
+/* CONNECTING, IDLE or LEASED: closes it here and waits for the server to close before the slot is
+ * free, so that the server never sees more than the limit. */
+void pg_conn_close(struct pg_conn *conn);
+
+/* Closes a LEASED connection at once, uncounted; the slot stays LEASED and dead until released. */
+void pg_conn_cut(struct pg_conn *conn);
+
+/* CLOSING: the slot becomes EMPTY now. */
+void pg_conn_finish_close(struct pg_conn *conn);
+
+void pg_conn_init(struct pg_conn *conn, struct pg_pool *pool);
+
+/* ---- waiters ---- */
+
+struct pg_waiter {
+  struct list_link link;
+  struct list *list; /* which one it is in */
+  struct pg_pool *pool;
+  int64_t deadline_us;
+  int64_t since_us;
+  const char *holder;
+  pg_acquire_cb *cb;
+  void *arg;
+  struct pg_conn *conn;    /* served; its callback is still to run */
+  enum error_code failure; /* failed; its callback is still to run */
+  bool is_extra;           /* one refused beyond the fixed number: allocated for itself */
+};
+
+struct waiters {
+  struct pg_waiter *all; /* owned */
+  struct list free;
+  struct list queued;  /* in order of arrival */
+  struct list settled; /* served or failed */
+  /* No queued waiter's deadline is earlier. It may lie before the earliest when that one has been
+   * served: then a look at all of them comes too soon, and puts it right. */
+  int64_t deadline_us;
+};
+
+void pg_waiters_init(struct waiters *waiters, const struct config_database *config);
+void pg_waiters_deinit(struct waiters *waiters);
+
+/* Never fails: waiters that are refused at once need one as well. Not in a list yet. */
+struct pg_waiter *pg_waiter_take(struct waiters *waiters);
+void pg_waiter_give_back(struct waiters *waiters, struct pg_waiter *waiter);
+void pg_waiter_queue(struct waiters *waiters, struct pg_waiter *waiter);
+
+/* Queued, or in no list yet: it has a connection, or failed. Its callback runs with this turn. */
+void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_conn *conn);
+void pg_waiter_fail(struct pg_pool *pool, struct pg_waiter *waiter, enum error_code why);
+
+/* Fails the queued waiters whose deadline passed. */
+void pg_waiters_expire(struct pg_pool *pool, int64_t now_us);
+void pg_waiters_fail_all(struct pg_pool *pool, enum error_code why);
+
+/* Runs the callbacks of the settled. */
+void pg_waiters_deliver(struct pg_pool *pool);
+
+/* ---- governor ---- */
+
+struct governor {
+  int failures; /* in a row; 0: the last dial succeeded, or there was none */
+  int64_t next_dial_at_us;
+  int64_t failed_at_us;
+  int64_t down_since_us; /* CLOCK_NEVER: not down */
+  struct error error;    /* the last dial's */
+};
+
+/* Starts as many dials as the waiters call for and the limits allow; fails the waiters when the
+ * server has been out of reach for too long. */
+void pg_governor_run(struct pg_pool *pool, int64_t now_us);
+
+/* When it wants to be run again; CLOCK_NEVER: not before something changes. */
+int64_t pg_governor_next(const struct pg_pool *pool);
+
+bool pg_governor_fails_fast(const struct pg_pool *pool, int64_t now_us);
+void pg_governor_succeeded(struct pg_pool *pool);
+void pg_governor_failed(struct pg_pool *pool, const char *sqlstate, const struct error *err);
+
+/* ---- one dial ---- */
+
+/* EMPTY: begins. What becomes of it is reported to the governor, and to the pool by its state. */
+void pg_dial_start(struct pg_conn *conn);
+void pg_dial_event(struct pg_conn *conn);
+void pg_dial_timeout(struct pg_conn *conn);
+
+/* RESOLVING or CONNECTING: gives up, counting nothing. */
+void pg_dial_abort(struct pg_conn *conn);
+
+struct pg_resolve;
+typedef void pg_resolve_cb(void *arg, const struct addrinfo *addresses, const char *problem);
+
+/* Looks `host` up on libuv's threads; cb runs once, from the loop. NULL: out of memory. */
+struct pg_resolve *pg_resolve_start(struct loop *loop, const char *host, pg_resolve_cb *cb,
+                                    void *arg);
+/* cb won't run; the memory frees itself when the look-up ends. */
+void pg_resolve_abandon(struct pg_resolve *resolve);
+
+/* Starts libpq on its way; `addresses` NULL: the host needs no look-up. NULL: `err` says why. */
+PGconn *pg_params_connect(const struct config_database *config, const struct addrinfo *addresses,
+                          struct error *err);
+/* Whether the host is a socket's folder or a numeric address. */
+bool pg_params_is_resolved(const struct config_database *config);
+
+/* Reads the password file and throws the password away. */
+int pg_params_check(const struct config_database *config, struct error *err);
+
+/* ---- pipelines ---- */
+
+void pg_pipeline_init(struct pg_conn *conn);
+void pg_pipeline_deinit(struct pg_conn *conn);
+
+/* Forgets the one under way; on_done won't run. */
+void pg_pipeline_reset(struct pg_conn *conn);
+void pg_pipeline_begin(struct pg_conn *conn);
+void pg_pipeline_event(struct pg_conn *conn, int status, int events);
+void pg_pipeline_timeout(struct pg_conn *conn);
+void pg_pipeline_flush(struct pg_conn *conn);
+void pg_pipeline_finish(struct pg_conn *conn, enum pg_outcome_kind kind);
+
+/* The connection is of no more use: PG_LOST with `code` and `text`. */
+void pg_pipeline_lose(struct pg_conn *conn, enum error_code code, const char *text);
+
+/* The same with what libpq says. */
+void pg_pipeline_lose_connection(struct pg_conn *conn);
+
+/* Takes every result that is there. */
+void pg_results_read(struct pg_conn *conn);
+
+/* A script's last result was read. */
+void pg_script_end(struct pg_conn *conn);
+
+/* Whether `sql` is prepared, and the name it has on this connection. */
+bool pg_prepared_find(const struct prepared *prepared, const struct pg_statement *sql,
+                      char ret_name[PG_NAME_SIZE]);
+bool pg_prepared_add(struct prepared *prepared, const struct pg_statement *sql);
+void pg_prepared_remove(struct prepared *prepared, const struct pg_statement *sql);
+/* All of them, for good: their names won't be used again on this connection. */
+void pg_prepared_forget(struct prepared *prepared);
+
+/* ---- errors ---- */
+
+/* 57P01, 57P02: the server ends its sessions. */
+bool pg_sqlstate_is_shutdown(const char *sqlstate);
+
+/* The SQLSTATE in a message of PQERRORS_VERBOSE; "" when there is none. */
+void pg_sqlstate_of_message(const char *message, char ret_sqlstate[6]);
+
+/* A libpq message without line ends, cut to `size`. */
+void pg_one_line(const char *message, char *ret_text, size_t size);
+
+/* ---- the pool ---- */
+
+struct shrink {
+  size_t least_idle;  /* since the window began */
+  int64_t ends_at_us; /* CLOCK_NEVER: no window is open */
+};
+
+struct pg_pool {
+  struct loop *loop;                    /* borrowed */
+  const struct config_database *config; /* borrowed */
+  struct pg_conn *conns;                /* owned; max_open_conns slots */
+  struct list states[CONN_STATES];      /* idle: the last used first */
+  struct waiters waiters;
+  struct governor governor;
+  struct shrink shrink;
+  int generation; /* connections of an earlier one are closed when they come back */
+  struct loop_task turn_task;
+  struct loop_timer wake;
+  int64_t wake_at_us;
+  struct pg_pool_stats counters;       /* its counters; the gauges come from `states` */
+  int (*ssl_pending)(const void *ssl); /* NULL when libpq came without OpenSSL */
+  bool is_draining;
+  int64_t drain_deadline_us;
+  loop_task_cb *drained;
+  void *drained_arg;
+  int timers_open; /* while the pool is being freed */
+};
+
+int64_t pg_pool_now(const struct pg_pool *pool);
+
+/* A turn comes before the loop sleeps. */
+void pg_pool_kick(struct pg_pool *pool);
+
+/* Hands idle connections to the queue's head. */
+void pg_pool_serve(struct pg_pool *pool);
+
+/* A new connection, or one that came back, is idle. */
+void pg_pool_put_idle(struct pg_pool *pool, struct pg_conn *conn);
+
+static inline int pg_pool_count(const struct pg_pool *pool, enum conn_state state) {
+  return (int)pool->states[state].count;
+}
+
+/* Connections the server knows, dials and closing ones not included. */
+static inline int pg_pool_open(const struct pg_pool *pool) {
+  return pg_pool_count(pool, CONN_IDLE) + pg_pool_count(pool, CONN_LEASED);
+}
+
+static inline int pg_pool_dialing(const struct pg_pool *pool) {
+  return pg_pool_count(pool, CONN_RESOLVING) + pg_pool_count(pool, CONN_CONNECTING);
+}
+
+/* ---- upkeep: what closes idle connections ---- */
+
+/* Called when the number of idle connections changed. */
+void pg_shrink_note(struct pg_pool *pool);
+
+/* Closes what is stale, too old, idle for too long or too many. */
+void pg_upkeep_run(struct pg_pool *pool, int64_t now_us);
+int64_t pg_upkeep_next(const struct pg_pool *pool);
+
+/* Asserts what must hold at the end of each turn. */
+void pg_pool_check(const struct pg_pool *pool, int64_t now_us);
+
+/* ---- time ---- */
+
+static inline int64_t pg_after(int64_t start_us, int64_t span_us) {
+  return span_us > CLOCK_NEVER - start_us ? CLOCK_NEVER : start_us + span_us;
+}
+
+/* Uniform in [0, below_us); 0 when that is empty. */
+int64_t pg_random_below(int64_t below_us);

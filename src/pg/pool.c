@@ -1,0 +1,258 @@
+#include <assert.h>
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "pg/internal.h"
+
+int64_t pg_pool_now(const struct pg_pool *pool) {
+  return clock_monotonic_us(pool->loop->clock);
+}
+
+void pg_pool_kick(struct pg_pool *pool) {
+  loop_defer(pool->loop, &pool->turn_task);
+}
+
+/* ---- leases ---- */
+
+/* The one used last that is still good; those above it that aren't are closed. */
+static struct pg_conn *find_idle(struct pg_pool *pool, int64_t now_us) {
+  struct list_link *link;
+  while ((link = pool->states[CONN_IDLE].first)) {
+    struct pg_conn *conn = LIST_ENTRY(link, struct pg_conn, link);
+    if (pg_conn_is_usable(conn, now_us) && pg_conn_probe(conn))
+      return conn;
+    pg_conn_close(conn);
+  }
+  return NULL;
+}
+
+void pg_pool_serve(struct pg_pool *pool) {
+  struct list *queued = &pool->waiters.queued;
+  int64_t now_us = pg_pool_now(pool);
+  struct pg_conn *conn;
+  while (queued->first && (conn = find_idle(pool, now_us)))
+    pg_waiter_serve(pool, LIST_ENTRY(queued->first, struct pg_waiter, link), conn);
+}
+
+void pg_pool_put_idle(struct pg_pool *pool, struct pg_conn *conn) {
+  conn->idle_since_us = pg_pool_now(pool);
+  pg_conn_set_state(conn, CONN_IDLE);
+  pg_pool_serve(pool);
+}
+
+static void settle_or_queue(struct pg_pool *pool, struct pg_waiter *waiter, int64_t now_us) {
+  struct waiters *waiters = &pool->waiters;
+  if (pool->is_draining) {
+    pg_waiter_fail(pool, waiter, ERR_CANCELED);
+    return;
+  }
+  if (pg_governor_fails_fast(pool, now_us)) {
+    pg_waiter_fail(pool, waiter, ERR_UNAVAILABLE);
+    return;
+  }
+  /* Nobody overtakes the queue. */
+  struct pg_conn *conn = waiters->queued.count == 0 ? find_idle(pool, now_us) : NULL;
+  if (conn) {
+    pg_waiter_serve(pool, waiter, conn);
+  } else if (waiters->queued.count >= (size_t)pool->config->max_waiters) {
+    pg_waiter_fail(pool, waiter, ERR_EXHAUSTED);
+  } else {
+    pool->counters.waits++;
+    pg_waiter_queue(waiters, waiter);
+  }
+}
+
+struct pg_waiter *pg_acquire(struct pg_pool *pool, int64_t deadline_us, const char *holder,
+                             pg_acquire_cb *cb, void *arg) {
+  int64_t now_us = pg_pool_now(pool);
+  struct pg_waiter *waiter = pg_waiter_take(&pool->waiters);
+  waiter->pool = pool;
+  waiter->deadline_us =
+      deadline_min(deadline_us, pg_after(now_us, pool->config->acquire_timeout_us));
+  waiter->since_us = now_us;
+  waiter->holder = holder;
+  waiter->cb = cb;
+  waiter->arg = arg;
+  settle_or_queue(pool, waiter, now_us);
+  pg_pool_kick(pool);
+  return waiter;
+}
+
+void pg_acquire_cancel(struct pg_waiter *waiter) {
+  struct pg_pool *pool = waiter->pool;
+  struct pg_conn *conn = waiter->conn;
+  pg_waiter_give_back(&pool->waiters, waiter);
+  if (conn)
+    pg_release(conn);
+}
+
+static bool is_clean(const struct pg_conn *conn) {
+  return !conn->is_dead && conn->pipeline.phase == PIPELINE_NONE &&
+         PQstatus(conn->pq) == CONNECTION_OK && PQtransactionStatus(conn->pq) == PQTRANS_IDLE &&
+         PQpipelineStatus(conn->pq) == PQ_PIPELINE_ON;
+}
+
+void pg_release(struct pg_conn *conn) {
+  struct pg_pool *pool = conn->pool;
+  assert(conn->state == CONN_LEASED);
+  conn->holder = NULL;
+  if (!pool->is_draining && is_clean(conn) && pg_conn_is_usable(conn, pg_pool_now(pool)))
+    pg_pool_put_idle(pool, conn);
+  else
+    pg_conn_close(conn);
+}
+
+/* ---- draining ---- */
+
+static struct pg_conn *first_in(const struct pg_pool *pool, enum conn_state state) {
+  struct list_link *link = pool->states[state].first;
+  return link ? LIST_ENTRY(link, struct pg_conn, link) : NULL;
+}
+
+static void cut_leases(struct pg_pool *pool) {
+  for (struct list_link *link = pool->states[CONN_LEASED].first; link; link = link->next) {
+    struct pg_conn *conn = LIST_ENTRY(link, struct pg_conn, link);
+    if (!conn->pq)
+      continue;
+    pg_pipeline_lose(conn, ERR_CANCELED, "the connection pool closed before the answer came");
+    pg_conn_cut(conn);
+  }
+}
+
+static void drain_step(struct pg_pool *pool, int64_t now_us) {
+  struct pg_conn *conn;
+  pg_waiters_fail_all(pool, ERR_CANCELED);
+  while ((conn = first_in(pool, CONN_RESOLVING)) || (conn = first_in(pool, CONN_CONNECTING)))
+    pg_dial_abort(conn);
+  while ((conn = first_in(pool, CONN_IDLE)))
+    pg_conn_close(conn);
+  if (now_us < pool->drain_deadline_us)
+    return;
+  while ((conn = first_in(pool, CONN_CLOSING)))
+    pg_conn_finish_close(conn);
+  cut_leases(pool);
+}
+
+/* After the deadline a lease that was cut may still be in hands that don't let go. */
+static bool is_drained(const struct pg_pool *pool) {
+  if (pool->waiters.settled.count > 0)
+    return false;
+  int left = pool->config->max_open_conns - pg_pool_count(pool, CONN_EMPTY);
+  for (struct list_link *link = pool->states[CONN_LEASED].first; link; link = link->next) {
+    const struct pg_conn *conn = LIST_ENTRY(link, struct pg_conn, link);
+    if (!conn->pq && conn->pipeline.phase != PIPELINE_DONE)
+      left--;
+  }
+  return left == 0;
+}
+
+void pg_pool_drain(struct pg_pool *pool, int64_t deadline_us, loop_task_cb *done, void *arg) {
+  assert(!pool->is_draining);
+  pool->is_draining = true;
+  pool->drain_deadline_us = deadline_us;
+  pool->drained = done;
+  pool->drained_arg = arg;
+  pg_pool_kick(pool);
+}
+
+/* ---- the turn ---- */
+
+static void set_wake(struct pg_pool *pool) {
+  int64_t at_us = pg_upkeep_next(pool);
+  if (pool->waiters.queued.count > 0)
+    at_us = deadline_min(at_us, pool->waiters.deadline_us);
+  at_us = deadline_min(at_us, pool->is_draining ? pool->drain_deadline_us : pg_governor_next(pool));
+  if (at_us == pool->wake_at_us)
+    return;
+  pool->wake_at_us = at_us;
+  loop_timer_set(&pool->wake, at_us);
+}
+
+static void on_wake(void *arg) {
+  struct pg_pool *pool = arg;
+  pool->wake_at_us = CLOCK_NEVER;
+  pg_pool_kick(pool);
+}
+
+/* What is wanted is computed from what is, each time: no lost event can leave the pool stuck. */
+static void on_turn(void *arg) {
+  struct pg_pool *pool = arg;
+  int64_t now_us = pg_pool_now(pool);
+  pg_waiters_expire(pool, now_us);
+  pg_upkeep_run(pool, now_us);
+  pg_pool_serve(pool);
+  if (pool->is_draining)
+    drain_step(pool, now_us);
+  else
+    pg_governor_run(pool, now_us);
+  set_wake(pool);
+  pg_pool_check(pool, now_us);
+  pg_waiters_deliver(pool);
+  if (!pool->drained || !is_drained(pool))
+    return;
+  loop_task_cb *drained = pool->drained;
+  pool->drained = NULL;
+  drained(pool->drained_arg);
+}
+
+/* ---- life cycle ---- */
+
+int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop, const struct config_database *config,
+                struct error *err) {
+  int rc = pg_params_check(config, err);
+  if (rc < 0)
+    return rc;
+  struct pg_pool *pool = xcalloc(1, sizeof(*pool));
+  pool->loop = loop;
+  pool->config = config;
+  pool->turn_task = (struct loop_task){.cb = on_turn, .arg = pool};
+  pool->wake_at_us = CLOCK_NEVER;
+  pool->shrink.ends_at_us = CLOCK_NEVER;
+  pool->governor.down_since_us = CLOCK_NEVER;
+  /* libpq's own OpenSSL: we link none. */
+  pool->ssl_pending = (int (*)(const void *))dlsym(RTLD_DEFAULT, "SSL_pending");
+  pg_waiters_init(&pool->waiters, config);
+  loop_timer_init(&pool->wake, loop, on_wake, pool);
+  pool->conns = xcalloc((size_t)config->max_open_conns, sizeof(*pool->conns));
+  for (int i = 0; i < config->max_open_conns; i++)
+    pg_conn_init(&pool->conns[i], pool);
+  *ret_pool = pool;
+  return 0;
+}
+
+static void on_timer_closed(void *arg) {
+  struct pg_pool *pool = arg;
+  if (--pool->timers_open > 0)
+    return;
+  free(pool->conns);
+  free(pool);
+}
+
+void pg_pool_free(struct pg_pool *pool) {
+  if (!pool)
+    return;
+  loop_cancel(pool->loop, &pool->turn_task);
+  pg_waiters_deinit(&pool->waiters);
+  int slots = pool->config->max_open_conns;
+  pool->timers_open = slots + 1;
+  for (int i = 0; i < slots; i++) {
+    struct pg_conn *conn = &pool->conns[i];
+    assert(!conn->pq && (conn->state == CONN_EMPTY || conn->state == CONN_LEASED));
+    pg_pipeline_deinit(conn);
+    loop_timer_close(&conn->timer, on_timer_closed, pool);
+  }
+  loop_timer_close(&pool->wake, on_timer_closed, pool);
+}
+
+/* ---- observation ---- */
+
+void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *ret_stats) {
+  *ret_stats = pool->counters;
+  ret_stats->open = pg_pool_open(pool);
+  ret_stats->in_use = pg_pool_count(pool, CONN_LEASED);
+  ret_stats->idle = pg_pool_count(pool, CONN_IDLE);
+  ret_stats->connecting = pg_pool_dialing(pool);
+  ret_stats->closing = pg_pool_count(pool, CONN_CLOSING);
+  ret_stats->waiting = (int)pool->waiters.queued.count;
+}

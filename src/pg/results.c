@@ -1,0 +1,150 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "pg/internal.h"
+
+static const char *field(const PGresult *result, int code) {
+  const char *text = PQresultErrorField(result, code);
+  return text ? text : "";
+}
+
+static const struct pipeline_entry *current_entry(const struct pipeline *pipeline) {
+  return pipeline->entry < pipeline->entry_count ? &pipeline->entries[pipeline->entry] : NULL;
+}
+
+static int current_statement(const struct pipeline *pipeline) {
+  const struct pipeline_entry *entry = current_entry(pipeline);
+  /* An error at the sync (a deferred constraint) belongs to no statement: the last one is named. A
+   * script has no entries: its statements are counted as they end. */
+  if (entry)
+    return entry->statement;
+  return pipeline->statement_count > 0 && pipeline->entry_count > 0 ? pipeline->statement_count - 1
+                                                                    : pipeline->statement_count;
+}
+
+/* ---- refusals ---- */
+
+/* A plan that no longer fits the tables, or a statement that is gone: making it anew mends it. */
+static bool is_stale_plan(const struct pipeline_entry *entry, const char *sqlstate) {
+  if (!entry || !entry->was_prepared)
+    return false;
+  return strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0;
+}
+
+static void describe(struct pg_outcome *outcome, const PGresult *result, enum error_code code) {
+  const char *constraint = field(result, PG_DIAG_CONSTRAINT_NAME);
+  snprintf(outcome->sqlstate, sizeof(outcome->sqlstate), "%s", field(result, PG_DIAG_SQLSTATE));
+  snprintf(outcome->constraint, sizeof(outcome->constraint), "%s", constraint);
+  /* Without the detail: that holds the row's content. */
+  error_set(&outcome->err, code, "%s (SQLSTATE %s%s%s)", field(result, PG_DIAG_MESSAGE_PRIMARY),
+            outcome->sqlstate, constraint[0] ? ", constraint " : "", constraint);
+}
+
+static bool is_fatal(const PGresult *result) {
+  const char *severity = field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  return strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0;
+}
+
+static void take_error(struct pg_conn *conn, const PGresult *result) {
+  struct pipeline *pipeline = &conn->pipeline;
+  const struct pipeline_entry *entry = current_entry(pipeline);
+  const char *sqlstate = field(result, PG_DIAG_SQLSTATE);
+  if (entry && entry->is_prepare)
+    pg_prepared_remove(&conn->prepared, entry->sql);
+  /* Without a code it is libpq's word for a lost connection. */
+  if (sqlstate[0] == '\0' || (pipeline->is_refused && !is_fatal(result)))
+    return;
+  enum error_code code = pg_error_code(sqlstate);
+  if (is_stale_plan(entry, sqlstate)) {
+    pg_prepared_forget(&conn->prepared);
+    code = ERR_UNAVAILABLE;
+  }
+  pg_conn_note_sqlstate(conn, sqlstate);
+  pipeline->is_refused = true;
+  pipeline->outcome.statement = current_statement(pipeline);
+  describe(&pipeline->outcome, result, code);
+}
+
+/* ---- results ---- */
+
+static void take_success(struct pg_conn *conn, const PGresult *result) {
+  struct pipeline *pipeline = &conn->pipeline;
+  const struct pipeline_entry *entry = current_entry(pipeline);
+  bool is_prepare = entry && entry->is_prepare;
+  if (is_prepare || pipeline->is_refused || !pipeline->cb.on_result)
+    return;
+  pipeline->cb.on_result(pipeline->arg, current_statement(pipeline), result);
+}
+
+static void take_sync(struct pg_conn *conn) {
+  struct pipeline *pipeline = &conn->pipeline;
+  if (PQtransactionStatus(conn->pq) != PQTRANS_IDLE)
+    pg_pipeline_lose(conn, ERR_INTERNAL, "a pipeline left a transaction open");
+  else
+    pg_pipeline_finish(conn, pipeline->is_refused ? PG_REFUSED : PG_OK);
+}
+
+static void take_result(struct pg_conn *conn, const PGresult *result) {
+  struct pipeline *pipeline = &conn->pipeline;
+  const struct pipeline_entry *entry = current_entry(pipeline);
+  pipeline->has_result = true;
+  switch (PQresultStatus(result)) {
+  case PGRES_TUPLES_OK:
+  case PGRES_COMMAND_OK:
+  case PGRES_EMPTY_QUERY:
+    take_success(conn, result);
+    break;
+  case PGRES_FATAL_ERROR:
+    take_error(conn, result);
+    break;
+  case PGRES_PIPELINE_ABORTED:
+    if (entry && entry->is_prepare)
+      pg_prepared_remove(&conn->prepared, entry->sql);
+    break;
+  case PGRES_PIPELINE_SYNC:
+    take_sync(conn);
+    break;
+  default:
+    /* libpq would hand out a COPY result again and again. */
+    pg_pipeline_lose(conn, ERR_INTERNAL, "a statement began a COPY, which a pipeline can't take");
+    break;
+  }
+}
+
+/* NULL came: the results of one entry are over. False: there is nothing to go on with. */
+static bool next_entry(struct pg_conn *conn) {
+  struct pipeline *pipeline = &conn->pipeline;
+  if (pipeline->phase != PIPELINE_RUNNING) {
+    if (PQstatus(conn->pq) == CONNECTION_OK)
+      pg_script_end(conn);
+    return false;
+  }
+  bool is_ended = pipeline->has_result;
+  pipeline->has_result = false;
+  if (is_ended && pipeline->entry < pipeline->entry_count)
+    pipeline->entry++;
+  return is_ended;
+}
+
+static bool expects_results(const struct pg_conn *conn) {
+  if (conn->state != CONN_LEASED)
+    return false;
+  enum pipeline_phase phase = conn->pipeline.phase;
+  return phase == PIPELINE_RUNNING || phase == PIPELINE_SCRIPT || phase == PIPELINE_ROLLBACK;
+}
+
+void pg_results_read(struct pg_conn *conn) {
+  /* PQgetResult blocks when the next result isn't complete. */
+  while (expects_results(conn) && !PQisBusy(conn->pq)) {
+    PGresult *result = PQgetResult(conn->pq);
+    if (!result) {
+      if (!next_entry(conn))
+        return;
+      continue;
+    }
+    take_result(conn, result);
+    PQclear(result);
+    if (conn->state == CONN_LEASED && conn->pipeline.phase == PIPELINE_SCRIPT)
+      conn->pipeline.statement_count++;
+  }
+}

@@ -1,0 +1,86 @@
+#include "pg/internal.h"
+
+#include <ctype.h>
+#include <string.h>
+
+/* The first row whose prefix fits decides, so a code stands above its class. */
+static const struct {
+  const char prefix[6];
+  enum error_code code;
+} codes[] = {
+    {"23505", ERR_ALREADY_EXISTS},
+    {"22", ERR_INVALID_ARGUMENT},
+    {"23", ERR_INVALID_ARGUMENT},
+    {"57014", ERR_TIMEOUT}, /* statement_timeout: nothing of ours sends cancels */
+    {"57", ERR_UNAVAILABLE},
+    {"08", ERR_UNAVAILABLE},
+    {"25006", ERR_UNAVAILABLE}, /* a demoted primary: another connection may find the new one */
+    {"26", ERR_UNAVAILABLE},    /* a prepared statement went; it is made again on next use */
+    {"40", ERR_UNAVAILABLE},    /* serialization failure, deadlock: the same request may succeed */
+    {"53300", ERR_UNAVAILABLE},
+    {"53", ERR_EXHAUSTED},
+    {"55P03", ERR_UNAVAILABLE}, /* lock_timeout */
+    {"58", ERR_UNAVAILABLE},
+    {"0A", ERR_UNSUPPORTED},
+    {"28", ERR_FAILED_PRECONDITION},
+    {"3D", ERR_FAILED_PRECONDITION},
+    {"3F", ERR_FAILED_PRECONDITION},
+    {"42501", ERR_FAILED_PRECONDITION}, /* no right to it */
+    {"42703", ERR_FAILED_PRECONDITION}, /* no such column, function, table: another schema */
+    {"42883", ERR_FAILED_PRECONDITION},
+    {"42P01", ERR_FAILED_PRECONDITION},
+    {"", ERR_INTERNAL},
+};
+
+enum error_code pg_error_code(const char *sqlstate) {
+  if (sqlstate[0] == '\0')
+    return ERR_UNAVAILABLE;
+  size_t i = 0;
+  while (strncmp(sqlstate, codes[i].prefix, strlen(codes[i].prefix)) != 0)
+    i++;
+  return codes[i].code;
+}
+
+bool pg_sqlstate_is_shutdown(const char *sqlstate) {
+  return strcmp(sqlstate, "57P01") == 0 || strcmp(sqlstate, "57P02") == 0;
+}
+
+static bool is_sqlstate(const char *text) {
+  for (int i = 0; i < 5; i++) {
+    if (!isdigit((unsigned char)text[i]) && !(text[i] >= 'A' && text[i] <= 'Z'))
+      return false;
+  }
+  return text[5] == ':';
+}
+
+void pg_sqlstate_of_message(const char *message, char ret_sqlstate[6]) {
+  /* "FATAL:  28P01: text", the severity in the server's language. One address after another may
+   * have failed: the last one counts. */
+  ret_sqlstate[0] = '\0';
+  for (const char *at = strstr(message, ":  "); at; at = strstr(at + 1, ":  ")) {
+    if (!is_sqlstate(at + 3))
+      continue;
+    memcpy(ret_sqlstate, at + 3, 5);
+    ret_sqlstate[5] = '\0';
+  }
+}
+
+void pg_one_line(const char *message, char *ret_text, size_t size) {
+  size_t len = 0;
+  while (*message) {
+    size_t line = strcspn(message, "\n");
+    const char *start = message + strspn(message, " \t");
+    size_t shown = start < message + line ? (size_t)(message + line - start) : 0;
+    /* Where in the server's source an error arose is of no use to an operator. */
+    bool is_noise = strncmp(start, "LOCATION:", 9) == 0;
+    if (shown > 0 && !is_noise && len + 1 < size) {
+      if (len > 0)
+        ret_text[len++] = ' ';
+      shown = shown < size - 1 - len ? shown : size - 1 - len;
+      memcpy(ret_text + len, start, shown);
+      len += shown;
+    }
+    message += line + (message[line] == '\n');
+  }
+  ret_text[len] = '\0';
+}

@@ -1,0 +1,32 @@
+/*
+ * list: one page of ListEvents, from the request to SQL and from its rows to the response. No I/O.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "config/config.h"
+#include "query/page_token.h"
+
+/* A page ends early rather than grow beyond this: stock clients refuse messages above 4 MiB. */
+#define LIST_PAGE_MAX_BYTES (3584 * 1024)
+
+struct list_query {
+  int page_size;           /* effective */
+  struct page_token token; /* order and filter; where the page before ended */
+  struct sql sql;
+};
+
+/* NULL: done, and list_query_deinit() is due. Otherwise what is wrong with the request, as a status
+ * that the caller owns. */
+struct grpc_status *list_query_init(struct list_query *query,
+                                    const Auditstore__V1__ListEventsRequest *request,
+                                    const struct config_query *config);
+void list_query_deinit(struct list_query *query);
+
+/* Fills an initialised response from the statement's rows. The response borrows from `result` and
+ * `arena`, whose limit should be list_arena_bytes(). */
+int list_read(const struct list_query *query, const PGresult *result, struct arena *arena,
+              Auditstore__V1__ListEventsResponse *response, struct error *err);
+
+/* What the structs of a page may take in memory. */
+size_t list_arena_bytes(const struct list_query *query);

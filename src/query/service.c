@@ -1,0 +1,181 @@
+#include "query/service.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "query/get.h"
+#include "query/list.h"
+#include "query/run.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct query_service {
+  struct loop *loop; /* borrowed, as the next two */
+  struct pg_pool *pool;
+  const struct config_query *config;
+  int calls; /* under way */
+};
+
+enum query_kind { QUERY_GET, QUERY_LIST };
+
+/* One call. */
+struct query {
+  struct query_service *service;
+  enum query_kind kind;
+  struct grpc_call *call;
+  struct grpc_message *message;
+  struct query_run run;
+  struct grpc_status *status; /* owned; what reading the rows showed to be wrong */
+  const Auditstore__V1__GetEventRequest *get;
+  struct sql get_sql;
+  struct list_query list;
+};
+
+/* Takes `status`. */
+static void query_end(struct query *query, struct grpc_status *status) {
+  grpc_call_finish(query->call, status);
+  grpc_message_release(query->message);
+  sql_deinit(&query->get_sql);
+  list_query_deinit(&query->list);
+  query->service->calls--;
+  free(query);
+}
+
+/* ---- rows ---- */
+
+static struct grpc_status *status_of_rows(const struct query *query, const struct error *err) {
+  struct grpc_status *status = grpc_status_from_error(err);
+  if (err->code == ERR_NOT_FOUND)
+    grpc_status_set_resource(status, "auditstore.v1.StoredEvent",
+                             str_of(query->get->event_id.data, query->get->event_id.len),
+                             "no event with this id");
+  else
+    log_warn("query result not understood", KV("error", err->text));
+  return status;
+}
+
+static int send_event(struct query *query, const PGresult *result, struct error *err) {
+  struct arena arena;
+  arena_init(&arena, GET_ARENA_BYTES);
+  Auditstore__V1__GetEventResponse response = AUDITSTORE__V1__GET_EVENT_RESPONSE__INIT;
+  int rc = get_read(result, &arena, &response, err);
+  if (rc == 0)
+    auditstore_v1_audit_store_get_event_send(query->call, &response);
+  arena_deinit(&arena);
+  return rc;
+}
+
+static int send_page(struct query *query, const PGresult *result, struct error *err) {
+  struct arena arena;
+  arena_init(&arena, list_arena_bytes(&query->list));
+  Auditstore__V1__ListEventsResponse response = AUDITSTORE__V1__LIST_EVENTS_RESPONSE__INIT;
+  int rc = list_read(&query->list, result, &arena, &response, err);
+  if (rc == 0)
+    auditstore_v1_audit_store_list_events_send(query->call, &response);
+  arena_deinit(&arena);
+  return rc;
+}
+
+/* Sends from the rows while they are there, which saves a copy of the page. Should the sync after
+ * them fail, the call ends with that status, and a unary caller never looks at the message. */
+static void on_rows(void *arg, const PGresult *result) {
+  struct query *query = arg;
+  struct error err;
+  int rc =
+      query->kind == QUERY_GET ? send_event(query, result, &err) : send_page(query, result, &err);
+  if (rc < 0)
+    query->status = status_of_rows(query, &err);
+}
+
+static void on_end(void *arg, struct grpc_status *status) {
+  struct query *query = arg;
+  if (status)
+    grpc_status_free(query->status);
+  query_end(query, status ? status : query->status);
+}
+
+static void on_cancel(void *arg) {
+  struct query *query = arg;
+  query_run_cancel(&query->run);
+  grpc_status_free(query->status);
+  query_end(query, grpc_status_new(GRPC_CANCELLED, "the call was cancelled"));
+}
+
+/* ---- handlers ---- */
+
+static struct query *query_new(struct query_service *service, enum query_kind kind,
+                               struct grpc_call *call, struct grpc_message *message) {
+  struct query *query = xcalloc(1, sizeof(*query));
+  query->service = service;
+  query->kind = kind;
+  query->call = call;
+  query->message = message;
+  service->calls++;
+  return query;
+}
+
+static void query_start(struct query *query, struct sql *sql) {
+  static const struct grpc_call_events events = {.on_cancel = on_cancel};
+  const struct query_service *service = query->service;
+  const struct clock *clock = service->loop->clock;
+  query->run = (struct query_run){
+      .clock = clock,
+      .sql = sql,
+      .deadline_us = deadline_min(grpc_call_deadline_us(query->call),
+                                  clock_monotonic_us(clock) + service->config->timeout_us),
+      .on_rows = on_rows,
+      .on_end = on_end,
+      .arg = query,
+  };
+  grpc_call_set_events(query->call, &events, query);
+  query_run_start(&query->run, service->pool, query->kind == QUERY_GET ? "GetEvent" : "ListEvents");
+}
+
+static void handle_get_event(void *service, struct grpc_call *call,
+                             const Auditstore__V1__GetEventRequest *request,
+                             struct grpc_message *message) {
+  struct query *query = query_new(service, QUERY_GET, call, message);
+  query->get = request;
+  struct grpc_status *status = get_init(&query->get_sql, request);
+  if (status)
+    query_end(query, status);
+  else
+    query_start(query, &query->get_sql);
+}
+
+static void handle_list_events(void *service, struct grpc_call *call,
+                               const Auditstore__V1__ListEventsRequest *request,
+                               struct grpc_message *message) {
+  struct query *query = query_new(service, QUERY_LIST, call, message);
+  struct grpc_status *status = list_query_init(&query->list, request, query->service->config);
+  if (status)
+    query_end(query, status);
+  else
+    query_start(query, &query->list.sql);
+}
+
+/* ---- the service ---- */
+
+struct query_service *query_service_new(struct loop *loop, struct pg_pool *pool,
+                                        const struct config_query *config) {
+  struct query_service *service = xcalloc(1, sizeof(*service));
+  service->loop = loop;
+  service->pool = pool;
+  service->config = config;
+  return service;
+}
+
+void query_service_free(struct query_service *service) {
+  if (!service)
+    return;
+  assert(service->calls == 0);
+  free(service);
+}
+
+void query_service_fill(struct query_service *service,
+                        struct auditstore_v1_audit_store_handlers *handlers) {
+  handlers->get_event.handle = handle_get_event;
+  handlers->get_event.service = service;
+  handlers->list_events.handle = handle_list_events;
+  handlers->list_events.service = service;
+}

@@ -1,0 +1,415 @@
+/*
+ * Appending to a ledger, against a real PostgreSQL.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/timestamp.h"
+#include "ledger/append.h"
+#include "ledger/rows.h"
+#include "support/store.h"
+
+#define MAX_MATCHES 16
+
+struct fixture {
+  struct store store;
+  struct appender *appender;
+  struct pg_conn *conn;
+  bool is_done;
+  struct pg_outcome outcome;
+  struct error error;
+  /* what on_result read */
+  int count; /* of the batch sent */
+  bool was_written;
+  int64_t size;
+  struct append_match matches[MAX_MATCHES];
+  int match_count;
+  void (*check_row)(const PGresult *result);
+};
+
+/* ---- the connection, one step at a time ---- */
+
+static void on_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+  struct fixture *f = arg;
+  if (err)
+    f->error = *err;
+  f->conn = conn;
+  f->is_done = true;
+}
+
+static void on_ensured(void *arg, const struct error *err) {
+  struct fixture *f = arg;
+  if (err)
+    f->error = *err;
+  f->is_done = true;
+}
+
+static void wait_done(struct fixture *f) {
+  store_run_until(&f->store, &f->is_done);
+  f->is_done = false;
+}
+
+static int64_t in_ten_seconds(struct fixture *f) {
+  return clock_monotonic_us(f->store.loop.clock) + 10LL * 1000 * 1000;
+}
+
+static int group_setup(void **state) {
+  struct fixture *f = xcalloc(1, sizeof(*f));
+  *state = f;
+  store_start(&f->store);
+  return 0;
+}
+
+static int group_teardown(void **state) {
+  struct fixture *f = *state;
+  store_remove(&f->store);
+  free(f);
+  return 0;
+}
+
+static int setup(void **state) {
+  struct fixture *f = *state;
+  store_open(&f->store);
+  f->appender = appender_new();
+  f->error = (struct error){0};
+  f->match_count = 0;
+  partitions_ensure(f->store.partitions, timestamp_month(clock_wall_us(f->store.loop.clock)),
+                    in_ten_seconds(f), on_ensured, f);
+  wait_done(f);
+  assert_string_equal(f->error.text, "");
+  pg_acquire(f->store.pool, in_ten_seconds(f), "test", on_acquired, f);
+  wait_done(f);
+  assert_non_null(f->conn);
+  return 0;
+}
+
+static int teardown(void **state) {
+  struct fixture *f = *state;
+  pg_release(f->conn);
+  appender_free(f->appender);
+  store_close(&f->store);
+  return 0;
+}
+
+static void on_done(void *arg, const struct pg_outcome *outcome) {
+  struct fixture *f = arg;
+  f->outcome = *outcome;
+  f->is_done = true;
+}
+
+static void run(struct fixture *f,
+                void (*on_result)(void *arg, int statement, const PGresult *result)) {
+  const struct pg_pipeline_cb cb = {.on_result = on_result, .on_done = on_done};
+  pg_run(f->conn, in_ten_seconds(f), &cb, f);
+  wait_done(f);
+}
+
+static void assert_ok(const struct fixture *f) {
+  if (f->outcome.kind != PG_OK)
+    fail_msg("%s: %s", f->outcome.sqlstate, f->outcome.err.text);
+}
+
+/* ---- the operations ---- */
+
+static void on_size(void *arg, int statement, const PGresult *result) {
+  struct fixture *f = arg;
+  (void)statement;
+  assert_int_equal(append_read_size(result, &f->size, &f->error), 0);
+}
+
+static int64_t open_ledger(struct fixture *f, int64_t ledger_id) {
+  append_send_open(f->conn, ledger_id);
+  run(f, on_size);
+  assert_ok(f);
+  return f->size;
+}
+
+static void on_written(void *arg, int statement, const PGresult *result) {
+  struct fixture *f = arg;
+  (void)statement;
+  f->was_written = append_was_written(result, f->count);
+}
+
+static bool append(struct fixture *f, struct append_place place, const struct append_item *items,
+                   int count) {
+  f->count = count;
+  f->was_written = false;
+  append_send(f->appender, f->conn, place, items, count);
+  run(f, on_written);
+  return f->outcome.kind == PG_OK && f->was_written;
+}
+
+static void on_matches(void *arg, int statement, const PGresult *result) {
+  struct fixture *f = arg;
+  (void)statement;
+  f->match_count = append_match_count(result);
+  assert_true(f->match_count <= MAX_MATCHES);
+  for (int i = 0; i < f->match_count; i++)
+    assert_int_equal(append_read_match(result, i, &f->matches[i], &f->error), 0);
+}
+
+static void look_up(struct fixture *f, const struct append_item *items, int count) {
+  append_send_lookup(f->appender, f->conn, items, count);
+  run(f, on_matches);
+  assert_ok(f);
+}
+
+static const struct append_match *match_of(const struct fixture *f, int index) {
+  for (int i = 0; i < f->match_count; i++) {
+    if (f->matches[i].index == index)
+      return &f->matches[i];
+  }
+  return NULL;
+}
+
+/* ---- tests ---- */
+
+static void a_ledger_is_made_once_and_starts_empty(void **state) {
+  struct fixture *f = *state;
+  assert_int_equal(open_ledger(f, 7), 0);
+  assert_int_equal(open_ledger(f, 7), 0);
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM ledgers"), 1);
+}
+
+static void a_batch_takes_the_next_places_in_its_order(void **state) {
+  struct fixture *f = *state;
+  /* Ids in falling order, so that the rows' order differs from the batch's. */
+  struct event events[4] = {sample_event(4), sample_event(3), sample_event(2), sample_event(1)};
+  const struct append_item items[4] = {
+      {&events[0], 1000}, {&events[1], 2000}, {&events[2], 3000}, {&events[3], 4000}};
+  open_ledger(f, 1);
+  assert_true(append(f, (struct append_place){1, 0}, items, 3));
+  assert_true(append(f, (struct append_place){1, 3}, &items[3], 1));
+  assert_int_equal(open_ledger(f, 1), 4);
+  look_up(f, items, 4);
+  assert_int_equal(f->match_count, 4);
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(match_of(f, i)->ledger_id, 1);
+    assert_int_equal(match_of(f, i)->sequence, i);
+    assert_int_equal(match_of(f, i)->received_us, 1000 * (i + 1));
+    assert_true(match_of(f, i)->is_same);
+  }
+}
+
+static void a_wrong_size_writes_nothing(void **state) {
+  struct fixture *f = *state;
+  struct event event = sample_event(1);
+  const struct append_item item = {&event, 1000};
+  open_ledger(f, 1);
+  assert_false(append(f, (struct append_place){1, 1}, &item, 1));
+  assert_ok(f);
+  assert_false(append(f, (struct append_place){2, 0}, &item, 1));
+  assert_ok(f);
+  assert_int_equal(open_ledger(f, 1), 0);
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM audit_events"), 0);
+}
+
+static void a_refused_row_leaves_the_ledger_as_it_was(void **state) {
+  struct fixture *f = *state;
+  struct event event = sample_event(1);
+  const struct append_item items[2] = {{&event, 1000}, {&event, 1000}};
+  open_ledger(f, 1);
+  assert_false(append(f, (struct append_place){1, 0}, items, 2));
+  assert_int_equal(f->outcome.kind, PG_REFUSED);
+  assert_string_equal(f->outcome.sqlstate, "23505");
+  assert_int_equal(open_ledger(f, 1), 0);
+}
+
+static void a_missing_partition_is_a_check_violation_without_a_constraint(void **state) {
+  struct fixture *f = *state;
+  struct event event = sample_event(1);
+  event.time_us = 0;
+  open_ledger(f, 1);
+  assert_false(append(f, (struct append_place){1, 0}, &(struct append_item){&event, 1}, 1));
+  assert_int_equal(f->outcome.kind, PG_REFUSED);
+  assert_string_equal(f->outcome.sqlstate, "23514");
+  assert_string_equal(f->outcome.constraint, "");
+}
+
+/* An event that differs from `event` in the column that `which` names. */
+static struct event altered(const struct event *event, int which) {
+  struct event e = *event;
+  if (which < EVENT_TEXT_COUNT) {
+    e.text[which] = which == EVENT_TEXT_EVENT_DATA ? str_z("{\"x\":1}") : str_z("other");
+    return e;
+  }
+  switch (which - EVENT_TEXT_COUNT) {
+  case 0:
+    e.outcome = 2;
+    break;
+  case 1:
+    e.severity = e.severity ? 0 : 3;
+    break;
+  case 2:
+    e.actor_ip.bytes[0]++;
+    e.actor_ip.length = 4;
+    break;
+  case 3:
+    e.has_parent = !e.has_parent;
+    break;
+  case 4:
+    e.duration_us++;
+    break;
+  case 5:
+    e.retention_days++;
+    break;
+  default:
+    e.is_sensitive = !e.is_sensitive;
+  }
+  return e;
+}
+
+static void the_lookup_compares_every_column(void **state) {
+  struct fixture *f = *state;
+  struct event events[2] = {sample_event(1), sample_event(2)};
+  for (int i = 0; i < EVENT_TEXT_COUNT; i++) {
+    if (i != EVENT_TEXT_EVENT_DATA)
+      events[1].text[i] = str_z("text");
+  }
+  events[1].severity = 4;
+  events[1].has_parent = true;
+  events[1].duration_us = 0;
+  events[1].actor_ip = (struct pg_inet){.length = 16, .bytes = {[15] = 1}};
+  const struct append_item items[2] = {{&events[0], 1000}, {&events[1], 2000}};
+  open_ledger(f, 1);
+  assert_true(append(f, (struct append_place){1, 0}, items, 2));
+  for (int i = 0; i < EVENT_TEXT_COUNT + 7; i++) {
+    struct event other[2] = {altered(&events[0], i), altered(&events[1], i)};
+    const struct append_item changed[2] = {{&other[0], 1}, {&other[1], 1}};
+    look_up(f, changed, 2);
+    assert_int_equal(f->match_count, 2);
+    assert_false(f->matches[0].is_same);
+    assert_false(f->matches[1].is_same);
+  }
+  look_up(f, items, 2);
+  assert_true(f->matches[0].is_same);
+  assert_true(f->matches[1].is_same);
+}
+
+static void the_lookup_finds_by_id_and_time(void **state) {
+  struct fixture *f = *state;
+  struct event event = sample_event(1);
+  struct event later = event;
+  later.time_us++;
+  open_ledger(f, 1);
+  assert_true(append(f, (struct append_place){1, 0}, &(struct append_item){&event, 1}, 1));
+  struct event other = sample_event(2);
+  const struct append_item items[3] = {{&later, 1}, {&other, 1}, {&event, 1}};
+  look_up(f, items, 3);
+  assert_int_equal(f->match_count, 1);
+  assert_int_equal(f->matches[0].index, 2);
+}
+
+static void on_rows(void *arg, int statement, const PGresult *result) {
+  struct fixture *f = arg;
+  (void)statement;
+  f->check_row(result);
+}
+
+static struct event everything;
+
+static void check_everything(const PGresult *result) {
+  struct stored_event stored;
+  struct error err;
+  assert_int_equal(PQntuples(result), 1);
+  assert_int_equal(event_row_read(result, 0, &stored, &err), 0);
+  assert_true(event_is_same(&stored.event, &everything));
+  assert_int_equal(stored.received_us, 1234567);
+  assert_int_equal(stored.ledger_id, 1);
+  assert_int_equal(stored.sequence, 0);
+}
+
+static void read_back(struct fixture *f) {
+  char sql[4096];
+  snprintf(sql, sizeof(sql), "SELECT %s FROM audit_events e", event_row_columns());
+  const struct pg_statement statement = {.sql = sql};
+  pg_send(f->conn, &statement, NULL);
+  f->check_row = check_everything;
+  run(f, on_rows);
+  assert_ok(f);
+}
+
+static void an_event_reads_back_as_it_was_written(void **state) {
+  struct fixture *f = *state;
+  everything = sample_event(1);
+  everything.outcome = 3;
+  everything.severity = 8;
+  everything.has_parent = true;
+  everything.parent_id.bytes[0] = 0xAA;
+  everything.duration_us = 0;
+  everything.retention_days = 36500;
+  everything.is_sensitive = true;
+  everything.actor_ip = (struct pg_inet){.length = 16, .bytes = {0x20, 1, [15] = 9}};
+  for (int i = 0; i < EVENT_TEXT_COUNT; i++)
+    everything.text[i] = str_z("\xC3\xA4 {} \\ \" ' , NULL");
+  everything.text[EVENT_TEXT_EVENT_DATA] = str_z(" {\"b\" : 1.0,\t\"a\":\"\\u00e4\",\"b\":2}\n");
+  open_ledger(f, 1);
+  assert_true(
+      append(f, (struct append_place){1, 0}, &(struct append_item){&everything, 1234567}, 1));
+  read_back(f);
+}
+
+static void an_event_of_required_fields_reads_back(void **state) {
+  struct fixture *f = *state;
+  everything = sample_event(1);
+  for (int i = EVENT_TEXT_EVENT_ACTION + 1; i < EVENT_TEXT_COUNT; i++)
+    everything.text[i] = str_of(NULL, 0);
+  everything.actor_ip = (struct pg_inet){.length = 4, .bytes = {10, 0, 0, 1}};
+  open_ledger(f, 1);
+  assert_true(
+      append(f, (struct append_place){1, 0}, &(struct append_item){&everything, 1234567}, 1));
+  read_back(f);
+}
+
+#define CROWD 500
+
+/* Many events of one instant: an index on the time alone would have to read them all. */
+static void the_lookup_uses_the_primary_key(void **state) {
+  struct fixture *f = *state;
+  struct event events[CROWD];
+  struct append_item items[CROWD];
+  for (int i = 0; i < CROWD; i++) {
+    events[i] = sample_event(i);
+    events[i].time_us = events[0].time_us;
+    items[i] = (struct append_item){&events[i], 1};
+  }
+  open_ledger(f, 1);
+  assert_true(append(f, (struct append_place){1, 0}, items, CROWD));
+  PQclear(store_query(&f->store, "ANALYZE audit_events"));
+  PQclear(store_query(&f->store, "SELECT pg_stat_reset()"));
+  for (int i = 0; i < 10; i++)
+    look_up(f, &items[i], MAX_MATCHES);
+  pg_send(f->conn, &(struct pg_statement){.sql = "SELECT pg_stat_force_next_flush()"}, NULL);
+  run(f, NULL);
+  assert_int_equal(store_number(&f->store,
+                                "SELECT sum(idx_scan) FROM pg_stat_user_indexes"
+                                " WHERE indexrelname LIKE 'audit\\_events%pkey'"),
+                   10 * MAX_MATCHES);
+  assert_int_equal(store_number(&f->store,
+                                "SELECT sum(seq_scan) FROM pg_stat_user_tables"
+                                " WHERE relname LIKE 'audit\\_events\\_2%'"),
+                   0);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(a_ledger_is_made_once_and_starts_empty),
+      TEST(a_batch_takes_the_next_places_in_its_order),
+      TEST(a_wrong_size_writes_nothing),
+      TEST(a_refused_row_leaves_the_ledger_as_it_was),
+      TEST(a_missing_partition_is_a_check_violation_without_a_constraint),
+      TEST(the_lookup_compares_every_column),
+      TEST(the_lookup_finds_by_id_and_time),
+      TEST(an_event_reads_back_as_it_was_written),
+      TEST(an_event_of_required_fields_reads_back),
+      TEST(the_lookup_uses_the_primary_key),
+  };
+  return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}

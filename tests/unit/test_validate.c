@@ -1,0 +1,602 @@
+/*
+ * Validation: each rule of event.proto, at its edge and behind it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "google/rpc/error_details.pb-c.h"
+#include "ingest/json.h"
+#include "ingest/validate.h"
+
+#define NOW_US 1795420345123456LL
+#define DAY_US (86400LL * 1000000)
+
+struct fixture {
+  struct config_ingest config;
+  struct validator validator;
+  Auditstore__V1__AuditEvent message;
+  Google__Protobuf__Timestamp time;
+  Google__Protobuf__Duration duration;
+  Auditstore__V1__Actor actor;
+  Auditstore__V1__Resource resource;
+  Auditstore__V1__EventError error;
+  struct event event;
+  struct grpc_status *status;
+  uint8_t memory[1024]; /* for texts that are changed in place */
+};
+
+static ProtobufCBinaryData bytes(const char *text) {
+  return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)(uintptr_t)text};
+}
+
+/* The smallest valid event; the parts lie ready beside it. */
+static void reset(struct fixture *f) {
+  grpc_status_free(f->status);
+  *f = (struct fixture){
+      .config = {.max_event_age_us = 7 * DAY_US, .max_event_ahead_us = 3600LL * 1000000}};
+  f->validator = (struct validator){.config = &f->config, .now_us = NOW_US};
+  auditstore__v1__audit_event__init(&f->message);
+  google__protobuf__timestamp__init(&f->time);
+  google__protobuf__duration__init(&f->duration);
+  auditstore__v1__actor__init(&f->actor);
+  auditstore__v1__resource__init(&f->resource);
+  auditstore__v1__event_error__init(&f->error);
+  f->time.seconds = NOW_US / 1000000;
+  f->message.event_id = bytes("01890a5d-ac96-774b-bcce-b302099a8057");
+  f->message.event_time = &f->time;
+  f->message.event_type = bytes("package.install");
+  f->message.event_category = bytes("package");
+  f->message.event_action = bytes("install");
+  f->message.outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_SUCCESS;
+}
+
+static int setup(void **state) {
+  struct fixture *f = xcalloc(1, sizeof(*f));
+  reset(f);
+  *state = f;
+  return 0;
+}
+
+static int teardown(void **state) {
+  struct fixture *f = *state;
+  grpc_status_free(f->status);
+  free(f);
+  return 0;
+}
+
+static bool validate(struct fixture *f) {
+  grpc_status_free(f->status);
+  f->status = NULL;
+  return validate_event(&f->validator, &f->message, 3, &f->event, &f->status);
+}
+
+/* The BadRequest of the status. */
+static Google__Rpc__BadRequest *bad_request(struct fixture *f) {
+  const Google__Rpc__Status *proto = grpc_status_proto(f->status);
+  assert_int_equal(proto->n_details, 1);
+  const ProtobufCBinaryData *value = &proto->details[0]->value;
+  Google__Rpc__BadRequest *bad = google__rpc__bad_request__unpack(NULL, value->len, value->data);
+  assert_non_null(bad);
+  return bad;
+}
+
+static void assert_refused(struct fixture *f, const char *path) {
+  char field[128];
+  if (validate(f))
+    fail_msg("%s was accepted", path);
+  assert_int_equal(grpc_status_code(f->status), GRPC_INVALID_ARGUMENT);
+  assert_int_equal(grpc_status_violation_count(f->status), 1);
+  Google__Rpc__BadRequest *bad = bad_request(f);
+  snprintf(field, sizeof(field), "events[3].%s", path);
+  ProtobufCBinaryData named = bad->field_violations[0]->field;
+  if (named.len != strlen(field) || memcmp(named.data, field, named.len) != 0)
+    fail_msg("expected %s, got %.*s", field, (int)named.len, (const char *)named.data);
+  assert_true(bad->field_violations[0]->description.len > 0);
+  google__rpc__bad_request__free_unpacked(bad, NULL);
+}
+
+static void assert_accepted(struct fixture *f) {
+  if (!validate(f))
+    fail_msg("refused: %s", grpc_status_message(f->status));
+  assert_null(f->status);
+}
+
+/* ---- texts ---- */
+
+/* Where the message keeps each text; parts are put in place. */
+static ProtobufCBinaryData *text_of(struct fixture *f, enum event_text which) {
+  f->message.actor = &f->actor;
+  f->message.resource = &f->resource;
+  f->message.error = &f->error;
+  ProtobufCBinaryData *const texts[EVENT_TEXT_COUNT] = {
+      [EVENT_TEXT_EVENT_TYPE] = &f->message.event_type,
+      [EVENT_TEXT_EVENT_CATEGORY] = &f->message.event_category,
+      [EVENT_TEXT_EVENT_ACTION] = &f->message.event_action,
+      [EVENT_TEXT_EVENT_VERSION] = &f->message.event_version,
+      [EVENT_TEXT_ACTOR_TYPE] = &f->actor.type,
+      [EVENT_TEXT_ACTOR_ID] = &f->actor.id,
+      [EVENT_TEXT_RESOURCE_TYPE] = &f->resource.type,
+      [EVENT_TEXT_RESOURCE_ID] = &f->resource.id,
+      [EVENT_TEXT_RESOURCE_NAME] = &f->resource.name,
+      [EVENT_TEXT_NAMESPACE] = &f->resource.namespace_,
+      [EVENT_TEXT_CLUSTER] = &f->resource.cluster,
+      [EVENT_TEXT_CORRELATION_ID] = &f->message.correlation_id,
+      [EVENT_TEXT_TRACE_ID] = &f->message.trace_id,
+      [EVENT_TEXT_SPAN_ID] = &f->message.span_id,
+      [EVENT_TEXT_ERROR_CODE] = &f->error.code,
+      [EVENT_TEXT_ERROR_MESSAGE] = &f->error.message,
+      [EVENT_TEXT_EVENT_DATA] = &f->message.event_data,
+  };
+  return texts[which];
+}
+
+static bool is_free_text(enum event_text which) {
+  return which != EVENT_TEXT_TRACE_ID && which != EVENT_TEXT_SPAN_ID &&
+         which != EVENT_TEXT_EVENT_DATA;
+}
+
+/* The limits of event.proto, written down a second time: the table must agree with them. */
+static const size_t limits[EVENT_TEXT_COUNT] = {
+    [EVENT_TEXT_EVENT_TYPE] = 100,    [EVENT_TEXT_EVENT_CATEGORY] = 50,
+    [EVENT_TEXT_EVENT_ACTION] = 50,   [EVENT_TEXT_EVENT_VERSION] = 20,
+    [EVENT_TEXT_ACTOR_TYPE] = 50,     [EVENT_TEXT_ACTOR_ID] = 255,
+    [EVENT_TEXT_RESOURCE_TYPE] = 100, [EVENT_TEXT_RESOURCE_ID] = 255,
+    [EVENT_TEXT_RESOURCE_NAME] = 255, [EVENT_TEXT_NAMESPACE] = 253,
+    [EVENT_TEXT_CLUSTER] = 255,       [EVENT_TEXT_CORRELATION_ID] = 255,
+    [EVENT_TEXT_TRACE_ID] = 32,       [EVENT_TEXT_SPAN_ID] = 16,
+    [EVENT_TEXT_ERROR_CODE] = 50,     [EVENT_TEXT_ERROR_MESSAGE] = 4096,
+    [EVENT_TEXT_EVENT_DATA] = 262144,
+};
+
+static void texts_are_limited_in_bytes(void **state) {
+  struct fixture *f = *state;
+  char *long_text = xmalloc(5000);
+  memset(long_text, 'x', 5000);
+  for (int i = 0; i < EVENT_TEXT_COUNT; i++) {
+    assert_int_equal(event_text_fields[i].max_bytes, limits[i]);
+    if (!is_free_text((enum event_text)i))
+      continue;
+    reset(f);
+    *text_of(f, (enum event_text)i) = (ProtobufCBinaryData){limits[i], (uint8_t *)long_text};
+    assert_accepted(f);
+    assert_int_equal(f->event.text[i].len, limits[i]);
+    text_of(f, (enum event_text)i)->len++;
+    assert_refused(f, event_text_fields[i].path);
+  }
+  free(long_text);
+}
+
+static void texts_must_be_storable(void **state) {
+  struct fixture *f = *state;
+  static const struct {
+    const char *text;
+    size_t len;
+  } bad[] = {
+      {"a\0b", 3}, {"\xC3", 1}, {"\xED\xA0\x80", 3}, {"\xC0\x80", 2}, {"\xF4\x90\x80\x80", 4}};
+  for (int i = 0; i < EVENT_TEXT_COUNT; i++) {
+    if (!is_free_text((enum event_text)i))
+      continue;
+    for (size_t j = 0; j < sizeof(bad) / sizeof(bad[0]); j++) {
+      reset(f);
+      *text_of(f, (enum event_text)i) =
+          (ProtobufCBinaryData){bad[j].len, (uint8_t *)(uintptr_t)bad[j].text};
+      assert_refused(f, event_text_fields[i].path);
+    }
+    reset(f);
+    *text_of(f, (enum event_text)i) = bytes("\xC3\xA4\xF0\x9F\x98\x80");
+    assert_accepted(f);
+  }
+}
+
+static void three_texts_are_required(void **state) {
+  struct fixture *f = *state;
+  for (int i = 0; i < EVENT_TEXT_COUNT; i++) {
+    reset(f);
+    *text_of(f, (enum event_text)i) = bytes("");
+    if (i <= EVENT_TEXT_EVENT_ACTION)
+      assert_refused(f, event_text_fields[i].path);
+    else
+      assert_accepted(f);
+  }
+}
+
+/* ---- ids ---- */
+
+static void ids_are_uuid_texts(void **state) {
+  struct fixture *f = *state;
+  static const char *const bad[] = {
+      "x", "01890a5dac96774bbcceb302099a8057", "{01890a5d-ac96-774b-bcce-b302099a8057}",
+      "01890a5d-ac96-774b-bcce-b302099a805g", "01890a5d-ac96-774b-bcce-b302099a80577"};
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    reset(f);
+    f->message.event_id = bytes(bad[i]);
+    assert_refused(f, "event_id");
+    reset(f);
+    f->message.parent_event_id = bytes(bad[i]);
+    assert_refused(f, "parent_event_id");
+  }
+  reset(f);
+  f->message.event_id = bytes("01890A5D-AC96-774B-BCCE-B302099A8057");
+  f->message.parent_event_id = bytes("01890a5d-ac96-774b-bcce-b302099a8058");
+  assert_accepted(f);
+  assert_int_equal(f->event.id.bytes[15], 0x57);
+  assert_true(f->event.has_parent);
+  assert_int_equal(f->event.parent_id.bytes[15], 0x58);
+  assert_int_equal(f->validator.made_ids, 0);
+}
+
+static void an_event_without_id_is_given_one(void **state) {
+  struct fixture *f = *state;
+  f->message.event_id = bytes("");
+  assert_accepted(f);
+  struct uuid first = f->event.id;
+  assert_int_equal(first.bytes[6] >> 4, 7);
+  assert_accepted(f);
+  assert_true(memcmp(first.bytes, f->event.id.bytes, 16) < 0);
+  assert_int_equal(f->validator.made_ids, 2);
+  f->message.outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_UNSPECIFIED;
+  assert_refused(f, "outcome");
+  assert_int_equal(f->validator.made_ids, 2);
+}
+
+/* ---- times ---- */
+
+static void event_time_is_required_and_in_range(void **state) {
+  struct fixture *f = *state;
+  f->message.event_time = NULL;
+  assert_refused(f, "event_time");
+  f->message.event_time = &f->time;
+  f->time.nanos = 1000000000;
+  assert_refused(f, "event_time");
+  f->time.nanos = -1;
+  assert_refused(f, "event_time");
+  f->config.max_event_age_us = f->config.max_event_ahead_us = CLOCK_NEVER;
+  f->time.nanos = 999999999;
+  static const int64_t bad[] = {-62135596801, 253402300800, INT64_MIN, INT64_MAX};
+  for (int i = 0; i < 4; i++) {
+    f->time.seconds = bad[i];
+    assert_refused(f, "event_time");
+  }
+  f->time.seconds = -62135596800;
+  assert_accepted(f);
+  f->time.seconds = 253402300799;
+  assert_accepted(f);
+  assert_int_equal(f->event.time_us, 253402300799999999);
+}
+
+static void event_time_is_cut_to_microseconds(void **state) {
+  struct fixture *f = *state;
+  f->time.nanos = 123456999;
+  assert_accepted(f);
+  assert_int_equal(f->event.time_us, f->time.seconds * 1000000 + 123456);
+  f->config.max_event_age_us = CLOCK_NEVER;
+  f->time.seconds = -1;
+  f->time.nanos = 999;
+  assert_accepted(f);
+  assert_int_equal(f->event.time_us, -1000000);
+}
+
+static void set_time(struct fixture *f, int64_t us) {
+  f->time.seconds = us / 1000000;
+  f->time.nanos = (int32_t)(us % 1000000) * 1000;
+}
+
+static void event_time_lies_within_the_window(void **state) {
+  struct fixture *f = *state;
+  set_time(f, NOW_US - 7 * DAY_US);
+  assert_accepted(f);
+  set_time(f, NOW_US - 7 * DAY_US - 1);
+  assert_refused(f, "event_time");
+  set_time(f, NOW_US + 3600LL * 1000000);
+  assert_accepted(f);
+  set_time(f, NOW_US + 3600LL * 1000000 + 1);
+  assert_refused(f, "event_time");
+  f->config.max_event_ahead_us = CLOCK_NEVER;
+  assert_accepted(f);
+  set_time(f, 0);
+  assert_refused(f, "event_time");
+  f->config.max_event_age_us = CLOCK_NEVER;
+  assert_accepted(f);
+}
+
+static void durations_are_zero_to_ten_years(void **state) {
+  struct fixture *f = *state;
+  assert_accepted(f);
+  assert_int_equal(f->event.duration_us, -1);
+  f->message.duration = &f->duration;
+  assert_accepted(f);
+  assert_int_equal(f->event.duration_us, 0);
+  f->duration.nanos = 1999;
+  assert_accepted(f);
+  assert_int_equal(f->event.duration_us, 1);
+  static const struct {
+    int64_t seconds;
+    int32_t nanos;
+  } bad[] = {{-1, 0},        {0, -1},        {-1, -1},          {1, -1},        {0, 1000000000},
+             {INT64_MAX, 0}, {INT64_MIN, 0}, {315619200, 1000}, {315619201, 0}, {0, INT32_MIN}};
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    f->duration.seconds = bad[i].seconds;
+    f->duration.nanos = bad[i].nanos;
+    assert_refused(f, "duration");
+  }
+  f->duration.seconds = 315619200;
+  f->duration.nanos = 0;
+  assert_accepted(f);
+  assert_int_equal(f->event.duration_us, EVENT_DURATION_MAX_US);
+}
+
+/* ---- the rest ---- */
+
+static void addresses_have_no_prefix_zone_or_port(void **state) {
+  struct fixture *f = *state;
+  static const char *const bad[] = {
+      "192.0.2.7/24", "192.0.2",
+      "192.0.2.256",  "2001:db8::1/64",
+      "fe80::1%eth0", "[::1]",
+      "192.0.2.7:80", "example.com",
+      " ::1",         "1234:1234:1234:1234:1234:1234:1234:1234:1234:1234"};
+  f->message.actor = &f->actor;
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    f->actor.ip = bytes(bad[i]);
+    assert_refused(f, "actor.ip");
+  }
+  f->actor.ip = (ProtobufCBinaryData){.len = 10, .data = (uint8_t *)(uintptr_t) "192.0.2.7\0"};
+  assert_refused(f, "actor.ip");
+  f->actor.ip = bytes("192.0.2.7");
+  assert_accepted(f);
+  assert_int_equal(f->event.actor_ip.length, 4);
+  assert_int_equal(f->event.actor_ip.bytes[3], 7);
+  f->actor.ip = bytes("::ffff:192.0.2.7");
+  assert_accepted(f);
+  assert_int_equal(f->event.actor_ip.length, 16);
+  f->actor.ip = bytes("");
+  assert_accepted(f);
+  assert_int_equal(f->event.actor_ip.length, 0);
+}
+
+static ProtobufCBinaryData in_memory(struct fixture *f, const char *text) {
+  size_t len = strlen(text);
+  memcpy(f->memory, text, len);
+  return (ProtobufCBinaryData){.len = len, .data = f->memory};
+}
+
+static void trace_ids_are_lower_cased_hex(void **state) {
+  struct fixture *f = *state;
+  f->message.trace_id = in_memory(f, "4BF92F3577B34DA6A3CE929D0E0E4736");
+  assert_accepted(f);
+  assert_memory_equal(f->event.text[EVENT_TEXT_TRACE_ID].data, "4bf92f3577b34da6a3ce929d0e0e4736",
+                      32);
+  static const char *const bad[] = {
+      "4bf92f3577b34da6a3ce929d0e0e473", "4bf92f3577b34da6a3ce929d0e0e47366",
+      "4bf92f3577b34da6a3ce929d0e0e473g", "00000000000000000000000000000000",
+      "4bf92f3577b34da6a3ce929d0e0e473\xC3"};
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    f->message.trace_id = in_memory(f, bad[i]);
+    assert_refused(f, "trace_id");
+  }
+  f->message.trace_id = bytes("");
+  f->message.span_id = in_memory(f, "00F067AA0BA902B7");
+  assert_accepted(f);
+  assert_memory_equal(f->event.text[EVENT_TEXT_SPAN_ID].data, "00f067aa0ba902b7", 16);
+  static const char *const bad_spans[] = {"00f067aa0ba902b", "0000000000000000", "00f067aa0ba902bx",
+                                          "00f067aa0ba902b70"};
+  for (size_t i = 0; i < sizeof(bad_spans) / sizeof(bad_spans[0]); i++) {
+    f->message.span_id = in_memory(f, bad_spans[i]);
+    assert_refused(f, "span_id");
+  }
+}
+
+static void enumerations_are_closed(void **state) {
+  struct fixture *f = *state;
+  static const int bad_outcomes[] = {0, 5, -1, INT32_MAX, 257};
+  for (int i = 0; i < 5; i++) {
+    f->message.outcome = (Auditstore__V1__Outcome)bad_outcomes[i];
+    assert_refused(f, "outcome");
+  }
+  for (int i = 1; i <= 4; i++) {
+    f->message.outcome = (Auditstore__V1__Outcome)i;
+    assert_accepted(f);
+    assert_int_equal(f->event.outcome, i);
+  }
+  static const int bad_severities[] = {9, -1, 256};
+  for (int i = 0; i < 3; i++) {
+    f->message.severity = (Auditstore__V1__Severity)bad_severities[i];
+    assert_refused(f, "severity");
+  }
+  for (int i = 0; i <= 8; i++) {
+    f->message.severity = (Auditstore__V1__Severity)i;
+    assert_accepted(f);
+    assert_int_equal(f->event.severity, i);
+  }
+}
+
+static void retention_is_one_day_to_a_century(void **state) {
+  struct fixture *f = *state;
+  static const int32_t bad[] = {-1, 36501, INT32_MIN, INT32_MAX};
+  for (int i = 0; i < 4; i++) {
+    f->message.retention_days = bad[i];
+    assert_refused(f, "retention_days");
+  }
+  static const int32_t good[] = {0, 1, 36500};
+  for (int i = 0; i < 3; i++) {
+    f->message.retention_days = good[i];
+    assert_accepted(f);
+    assert_int_equal(f->event.retention_days, good[i]);
+  }
+  assert_false(f->event.is_sensitive);
+  f->message.sensitive = true;
+  assert_accepted(f);
+  assert_true(f->event.is_sensitive);
+}
+
+static void every_problem_is_reported_at_once(void **state) {
+  struct fixture *f = *state;
+  f->message.event_id = bytes("x");
+  f->message.event_type = bytes("");
+  f->message.outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_UNSPECIFIED;
+  f->message.retention_days = -1;
+  assert_false(validate(f));
+  assert_int_equal(grpc_status_violation_count(f->status), 4);
+}
+
+/* ---- event_data ---- */
+
+static const char *const good_json[] = {
+    "{}",
+    " \t\r\n{ } \n",
+    "{\"a\":1}",
+    "{\"a\":[],\"b\":{},\"c\":null,\"d\":true,\"e\":false}",
+    "{\"a\":[1,-0,0.5,1e5,1E+5,-1.25e-300,123456789012345678901234567890,1e400]}",
+    "{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\"}",
+    "{\"a\":\"\\ud83d\\uDE00\"}",
+    "{\"\":\"\x7f\xC3\xA4\xF0\x9F\x98\x80\"}",
+    "{\"a\":1,\"a\":2}",
+    "{\"a\":[[[[[[[[[1]]]]]]]]]}", /* 10 levels */
+    "{\"a\":{\"b\":[{\"c\":[]},{}]}}",
+};
+
+static const char *const bad_json[] = {
+    " ",
+    "1",
+    "[1]",
+    "\"a\"",
+    "null",
+    "{",
+    "}",
+    "{\"a\"",
+    "{\"a\":",
+    "{\"a\":}",
+    "{\"a\":1",
+    "{\"a\":1,}",
+    "{,}",
+    "{\"a\":[1,]}",
+    "{\"a\":[,1]}",
+    "{\"a\":[1}",
+    "{\"a\":[1 2]}",
+    "{\"a\" 1}",
+    "{a:1}",
+    "{'a':1}",
+    "{1:1}",
+    "{\"a\":01}",
+    "{\"a\":-01}",
+    "{\"a\":+1}",
+    "{\"a\":.5}",
+    "{\"a\":1.}",
+    "{\"a\":1e}",
+    "{\"a\":1e+}",
+    "{\"a\":-}",
+    "{\"a\":0x1}",
+    "{\"a\":NaN}",
+    "{\"a\":Infinity}",
+    "{\"a\":tru}",
+    "{\"a\":truee}",
+    "{\"a\":True}",
+    "{\"a\":nul",
+    "{\"a\":\"}",
+    "{\"a\":\"\\\"}",
+    "{\"a\":\"\\x\"}",
+    "{\"a\":\"\\u12\"}",
+    "{\"a\":\"\\u12g4\"}",
+    "{\"a\":\"\\u0000\"}",
+    "{\"\\u0000\":1}",
+    "{\"a\":\"\\ud800\"}",
+    "{\"a\":\"\\udc00\"}",
+    "{\"a\":\"\\ud800\\u0041\"}",
+    "{\"a\":\"\\ud800\\ud800\"}",
+    "{\"a\":\"\\ud800x\"}",
+    "{\"a\":\"\\ud83d",
+    "{\"a\":\"\t\"}",
+    "{\"a\":\"\n\"}",
+    "{\"a\":\"\x1f\"}",
+    "{\"a\":\"\xC3\"}",
+    "{\"a\":\"\xED\xA0\x80\"}",
+    "{\"a\":\"\xC0\x80\"}",
+    "{\"a\":\"\xF4\x90\x80\x80\"}",
+    "\xEF\xBB\xBF{}",
+    "\f{}",
+    "\xC2\xA0{}",
+    "{} x",
+    "{}{}",
+    "{}]",
+    "{\"a\":/*c*/1}",
+    "{\"a\":1}//c",
+    "{\"a\":[[[[[[[[[[1]]]]]]]]]]}", /* 11 levels */
+    "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}}}",
+};
+
+static void event_data_is_one_strict_object(void **state) {
+  struct fixture *f = *state;
+  for (size_t i = 0; i < sizeof(good_json) / sizeof(good_json[0]); i++) {
+    f->message.event_data = bytes(good_json[i]);
+    if (!validate(f))
+      fail_msg("refused: %s", good_json[i]);
+    assert_int_equal(f->event.text[EVENT_TEXT_EVENT_DATA].len, strlen(good_json[i]));
+  }
+  for (size_t i = 0; i < sizeof(bad_json) / sizeof(bad_json[0]); i++) {
+    f->message.event_data = bytes(bad_json[i]);
+    if (validate(f))
+      fail_msg("accepted: %s", bad_json[i]);
+    assert_refused(f, "event_data");
+  }
+  f->message.event_data = (ProtobufCBinaryData){.len = 3, .data = (uint8_t *)(uintptr_t) "{\0}"};
+  assert_refused(f, "event_data");
+}
+
+/* Each beginning of a good text is bad, and is read no further than it goes: the copy ends where
+ * its memory ends. */
+static void event_data_cut_anywhere_is_refused(void **state) {
+  struct fixture *f = *state;
+  const char *whole = "{\"a\":[1.5e+3,\"\\ud83d\\ude00\\n\",{\"b\":true}],\"c\":null,\"d\":false}";
+  for (size_t len = 1; len < strlen(whole); len++) {
+    uint8_t *copy = xmalloc(len);
+    memcpy(copy, whole, len);
+    f->message.event_data = (ProtobufCBinaryData){.len = len, .data = copy};
+    assert_refused(f, "event_data");
+    free(copy);
+  }
+}
+
+static void event_data_is_limited_in_bytes(void **state) {
+  struct fixture *f = *state;
+  size_t len = 256 * 1024 + 1;
+  uint8_t *text = xmalloc(len);
+  memset(text, ' ', len);
+  text[0] = '{';
+  text[1] = '}';
+  f->message.event_data = (ProtobufCBinaryData){.len = len - 1, .data = text};
+  assert_accepted(f);
+  f->message.event_data.len++;
+  assert_refused(f, "event_data");
+  free(text);
+}
+
+static void a_problem_in_event_data_is_located(void **state) {
+  (void)state;
+  size_t offset = 0;
+  assert_non_null(json_check_object(str_z("{\"a\":x}"), 10, &offset));
+  assert_int_equal(offset, 5);
+  assert_non_null(json_check_object(str_z("{\"a\":\"\xFF\"}"), 10, &offset));
+  assert_int_equal(offset, 6);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(texts_are_limited_in_bytes),        TEST(texts_must_be_storable),
+      TEST(three_texts_are_required),          TEST(ids_are_uuid_texts),
+      TEST(an_event_without_id_is_given_one),  TEST(event_time_is_required_and_in_range),
+      TEST(event_time_is_cut_to_microseconds), TEST(event_time_lies_within_the_window),
+      TEST(durations_are_zero_to_ten_years),   TEST(addresses_have_no_prefix_zone_or_port),
+      TEST(trace_ids_are_lower_cased_hex),     TEST(enumerations_are_closed),
+      TEST(retention_is_one_day_to_a_century), TEST(every_problem_is_reported_at_once),
+      TEST(event_data_is_one_strict_object),   TEST(event_data_cut_anywhere_is_refused),
+      TEST(event_data_is_limited_in_bytes),    TEST(a_problem_in_event_data_is_located),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
