@@ -10,6 +10,7 @@
 
 #define MAX_HEADER_LIST_BYTES 16384
 #define MAX_CONTINUATIONS     8
+#define FIRST_EXTENSION_TYPE  10
 /* nghttp2's own limit (1000, then 33 a second) ends connections of honest clients that cancel. */
 #define MIN_RESET_BURST        5000
 #define RESET_BURST_PER_STREAM 20
@@ -124,6 +125,16 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
   else
     (void)nghttp2_session_consume_stream(h2, stream_id, len);
   return 0;
+}
+
+/* Extensions are ignored, as HTTP/2 demands, but counted by on_begin_frame. */
+static int ignore_extension(nghttp2_session *h2, void **payload, const nghttp2_frame_hd *hd,
+                            void *user) {
+  (void)h2;
+  (void)payload;
+  (void)hd;
+  (void)user;
+  return NGHTTP2_ERR_CANCEL;
 }
 
 /* ---- frames sent, streams closed ---- */
@@ -304,8 +315,9 @@ void grpc_session_accept(void *user, struct net_conn *conn) {
     net_conn_close(conn, false, "out of memory");
     return;
   }
+  /* Queued, and sent once the peer turned out to speak HTTP/2: another gets an answer it can read.
+   */
   submit_settings(session);
-  net_conn_want_write(conn);
   grpc_server_start_tick(server);
 }
 
@@ -318,6 +330,8 @@ nghttp2_option *grpc_session_options(const struct config_server *config) {
   nghttp2_option_set_stream_reset_rate_limit(
       options, burst > MIN_RESET_BURST ? burst : MIN_RESET_BURST, RESETS_PER_SECOND);
   nghttp2_option_set_max_continuations(options, MAX_CONTINUATIONS);
+  for (int type = FIRST_EXTENSION_TYPE; type <= UINT8_MAX; type++)
+    nghttp2_option_set_user_recv_extension_type(options, (uint8_t)type);
   return options;
 }
 
@@ -330,6 +344,7 @@ nghttp2_session_callbacks *grpc_session_callbacks(void) {
   nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
+  nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, ignore_extension);
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
   return callbacks;

@@ -1,8 +1,11 @@
 """The daemon's command line, its settings and its refusals to start."""
 
 import pathlib
+import socket
+import subprocess
 import sys
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -58,7 +61,6 @@ class CommandLineTest(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_a_port_in_use_is_a_clear_failure(self):
-        import socket  # pylint: disable=import-outside-toplevel
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
@@ -92,39 +94,52 @@ class SchemaTest(unittest.TestCase):
         self.assertIn("999", done.stderr)
 
 
+class TableLock:
+    """Holds audit_events against readers, so that every connection of the pool gets stuck."""
+
+    def __init__(self, postgres):
+        self.process = subprocess.Popen(
+            ["psql", "-X", "-q", "-h", postgres.host, "-p", str(postgres.port), "-U", "auditstore",
+             "-d", "auditstore"], stdin=subprocess.PIPE, text=True)
+        self.process.stdin.write("BEGIN; LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE;\n")
+        self.process.stdin.flush()
+        harness.wait_until(lambda: postgres.value(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'audit_events'::regclass AND granted"
+            " AND mode = 'AccessExclusiveLock'") == "1", 20, "the lock")
+
+    def release(self):
+        self.process.communicate("COMMIT;\n", timeout=30)
+
+
 class PoolLimitTest(harness.PostgresCase):
     """Configured = applied = logged = what the server sees."""
 
+    def check_limit(self, limit):
+        daemon = self.start_daemon({"database.max_open_conns": limit,
+                                    "database.max_idle_conns": 1,
+                                    "database.application_name": f"limit{limit}"})
+        self.assertIn(f"max_open_conns={limit} ", daemon.log())
+        stub = self.open_stub(daemon)
+        request = self.stubs.store.ListEventsRequest(page_size=1)
+        count = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'limit{limit}'"
+        blocked = count + " AND wait_event_type = 'Lock'"
+        lock = TableLock(self.postgres)
+        with ThreadPoolExecutor(12) as workers:
+            try:
+                calls = [workers.submit(stub.ListEvents, request, timeout=30) for _ in range(12)]
+                harness.wait_until(lambda: int(self.postgres.value(blocked)) == limit, 8,
+                                   f"{limit} blocked connections")
+                self.assertEqual(int(self.postgres.value(count)), limit)
+            finally:
+                lock.release()
+            for call in calls:
+                call.result(60)
+        self.assertLessEqual(int(self.postgres.value(count)), limit)
+
     def test_the_limit_holds_as_the_server_counts(self):
-        from concurrent.futures import ThreadPoolExecutor  # pylint: disable=import-outside-toplevel
         for limit in (1, 3):
             with self.subTest(limit=limit):
-                daemon = self.start_daemon({"database.max_open_conns": limit,
-                                            "database.max_idle_conns": 1,
-                                            "database.application_name": f"limit{limit}"})
-                self.assertIn(f"max_open_conns={limit}", daemon.log())
-                stub = self.open_stub(daemon)
-                request = self.stubs.store.ListEventsRequest(page_size=1)
-                # Readers wait for this lock, so all connections the pool may have are in use.
-                import subprocess  # pylint: disable=import-outside-toplevel
-                locker = subprocess.Popen(
-                    ["psql", "-X", "-q", "-h", self.postgres.host, "-p", str(self.postgres.port),
-                     "-U", "auditstore", "-d", "auditstore"], stdin=subprocess.PIPE, text=True)
-                locker.stdin.write("BEGIN; LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE;\n")
-                locker.stdin.flush()
-                count = (f"SELECT count(*) FROM pg_stat_activity WHERE application_name ="
-                         f" 'limit{limit}'")
-                with ThreadPoolExecutor(12) as workers:
-                    calls = [workers.submit(stub.ListEvents, request, timeout=30)
-                             for _ in range(12)]
-                    blocked = count + " AND wait_event_type = 'Lock'"
-                    harness.wait_until(lambda: int(self.postgres.value(blocked)) == limit, 20,
-                                       f"{limit} blocked connections")
-                    self.assertEqual(int(self.postgres.value(count)), limit)
-                    locker.communicate("COMMIT;\n", timeout=30)
-                    for call in calls:
-                        call.result(60)
-                self.assertLessEqual(int(self.postgres.value(count)), limit)
+                self.check_limit(limit)
 
 
 if __name__ == "__main__":

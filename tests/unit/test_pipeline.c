@@ -369,16 +369,16 @@ static void statement_timeout_and_grace_bound_a_pipeline_without_deadline(void *
   assert_string_equal(run.outcome.sqlstate, "57014");
   assert_int_equal(run.outcome.err.code, ERR_TIMEOUT);
   assert_int_equal(pg_world_int(&world, conn, "SELECT 7::int8"), 7);
-  kill(backend_pid(&world, conn), SIGSTOP);
+  int pid = backend_pid(&world, conn);
+  kill(pid, SIGSTOP);
   send_sql(conn, "SELECT 1");
   int64_t start_us = pg_world_now(&world);
-  pg_run(conn, CLOCK_NEVER, &pg_world_run_cb, (run = (struct pg_world_run){0}, &run));
-  pg_world_wait(&world, is_run_done, &run);
+  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_in_range(pg_world_now(&world) - start_us, 100000, 1000000);
   assert_int_equal(run.outcome.kind, PG_LOST);
-  pg_observer_run(world.observer, "SELECT 1");
-  pg_release(conn);
-  pg_world_deinit(&world);
+  assert_int_equal(run.outcome.err.code, ERR_TIMEOUT);
+  kill(pid, SIGCONT);
+  close_world(&world, conn);
 }
 
 static void what_was_not_sent_whole_is_not_in_doubt(void **state) {

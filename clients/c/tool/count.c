@@ -106,7 +106,8 @@ static int by_count(const void *a, const void *b) {
 }
 
 static void print_entries(const struct entry *entries, size_t count) {
-  static const struct table_column columns[] = {{"COUNT", false}, {"NAME", true}};
+  static const struct table_column columns[] = {{.title = "COUNT"},
+                                                {.title = "NAME", .may_shrink = true}};
   struct table *table = malloc(sizeof(*table));
   if (!table)
     return;

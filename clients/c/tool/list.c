@@ -17,9 +17,15 @@ struct list_line {
   bool is_json;
 };
 
+/* An id that is cut is of no use: it is shown when there is room for all of it. */
 static const struct table_column columns[] = {
-    {"TIME", false},    {"OUTCOME", false},    {"TYPE", true},      {"ACTOR", true},
-    {"RESOURCE", true}, {"LEDGER:SEQ", false}, {"EVENT ID", false},
+    {.title = "TIME"},
+    {.title = "OUTCOME"},
+    {.title = "TYPE", .may_shrink = true},
+    {.title = "ACTOR", .may_shrink = true},
+    {.title = "RESOURCE", .may_shrink = true},
+    {.title = "LEDGER:SEQ"},
+    {.title = "EVENT ID", .is_optional = true},
 };
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
 

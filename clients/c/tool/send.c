@@ -65,16 +65,19 @@ static bool send_text(struct sender *sender, uint64_t number, char *text, size_t
   return true;
 }
 
-/* Input that comes slowly is not held back until a batch is full. */
-static bool flush_before_waiting(struct sender *sender, struct lines *lines) {
-  return !lines_would_wait(lines) || sender_flush(sender);
+/* Input that comes slowly is not held back until a batch is full, unless the batch has a meaning.
+ */
+static bool flush_before_waiting(struct sender *sender, struct lines *lines, bool is_atomic) {
+  return is_atomic || !lines_would_wait(lines) || sender_flush(sender);
 }
 
-static bool send_lines(struct sender *sender, struct lines *lines, const char *source) {
+/* False: the input could not be read. */
+static bool send_lines(struct sender *sender, struct lines *lines,
+                       const struct sender_options *options) {
   for (;;) {
     char *text = NULL;
     size_t len = 0;
-    if (!flush_before_waiting(sender, lines))
+    if (!flush_before_waiting(sender, lines, options->is_atomic))
       return true; /* the totals tell */
     switch (lines_next(lines, &text, &len)) {
     case LINES_OK:
@@ -87,7 +90,7 @@ static bool send_lines(struct sender *sender, struct lines *lines, const char *s
     case LINES_END:
       return true;
     default:
-      fprintf(stderr, "auditstore: %s: %s\n", source, strerror(errno));
+      fprintf(stderr, "auditstore: %s: %s\n", options->source, strerror(errno));
       return false;
     }
   }
@@ -111,7 +114,7 @@ static int send_from(struct tool *tool, const struct sender_options *options, in
   }
   struct sender *sender = sender_new(tool, options, &code);
   if (sender) {
-    bool was_read = send_lines(sender, &lines, options->source);
+    bool was_read = send_lines(sender, &lines, options);
     struct sender_totals totals = sender_finish(sender);
     code = report(&totals);
     if (!was_read && code == TOOL_OK)

@@ -20,29 +20,37 @@ static bool alloc_batches(struct sender *sender) {
   return sender->current.lines && sender->events;
 }
 
-struct sender *sender_new(struct tool *tool, const struct sender_options *options, int *ret_code) {
-  struct sender *sender = calloc(1, sizeof(*sender));
-  *ret_code = TOOL_REFUSED;
-  if (!sender || (sender->tool = tool, !alloc_batches(sender))) {
-    fputs("auditstore: out of memory\n", stderr);
-    sender_free(sender);
-    return NULL;
-  }
-  sender->options = *options;
-  sender->shows_progress = isatty(STDERR_FILENO);
+static bool open_stream(struct sender *sender, int *ret_code) {
   /* The stream may be long; each answer has its own deadline. */
-  const struct auditstore_call_options call_options = {.timeout_ms = -1};
+  const struct auditstore_call_options options = {.timeout_ms = -1};
   struct auditstore_status status = {0};
   sender->stream =
-      auditstore_v1_audit_store_stream_events_open(tool->channel, &call_options, &status);
-  if (!sender->stream) {
-    *ret_code = tool_fail(tool, "send events", &status);
-    auditstore_status_deinit(&status);
-    sender_free(sender);
-    return NULL;
+      auditstore_v1_audit_store_stream_events_open(sender->tool->channel, &options, &status);
+  *ret_code = sender->stream ? TOOL_OK : tool_fail(sender->tool, "send events", &status);
+  auditstore_status_deinit(&status);
+  return sender->stream != NULL;
+}
+
+static struct sender *alloc_sender(struct tool *tool, const struct sender_options *options) {
+  struct sender *sender = calloc(1, sizeof(*sender));
+  if (sender && alloc_batches(sender)) {
+    sender->tool = tool;
+    sender->options = *options;
+    sender->shows_progress = isatty(STDERR_FILENO);
+    return sender;
   }
-  *ret_code = TOOL_OK;
-  return sender;
+  fputs("auditstore: out of memory\n", stderr);
+  sender_free(sender);
+  return NULL;
+}
+
+struct sender *sender_new(struct tool *tool, const struct sender_options *options, int *ret_code) {
+  *ret_code = TOOL_REFUSED;
+  struct sender *sender = alloc_sender(tool, options);
+  if (!sender || open_stream(sender, ret_code))
+    return sender;
+  sender_free(sender);
+  return NULL;
 }
 
 static void drop_events(struct sender *sender) {

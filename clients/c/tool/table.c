@@ -7,8 +7,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define GAP             2
-#define SHRINK_TO_WIDTH 8
+#define GAP         2
+#define SHORT_WIDTH 24 /* what a shrunken column keeps for the sake of an optional one */
+#define LEAST_WIDTH 8  /* and for the sake of the others */
 
 /* The terminal's, or what COLUMNS says; a pipe has no limit by itself. */
 static size_t find_line_width(void) {
@@ -45,16 +46,32 @@ static size_t total_width(const struct table *table) {
   return total;
 }
 
-static size_t *widest_that_may_shrink(struct table *table) {
+static bool is_too_wide(const struct table *table) {
+  return table->line_width && total_width(table) > table->line_width;
+}
+
+static size_t *widest_that_may_shrink(struct table *table, size_t least) {
   size_t *widest = NULL;
   for (size_t i = 0; i < table->column_count; i++)
-    if (table->columns[i].may_shrink && table->widths[i] > SHRINK_TO_WIDTH &&
+    if (table->columns[i].may_shrink && table->widths[i] > least &&
         (!widest || table->widths[i] > *widest))
       widest = &table->widths[i];
   return widest;
 }
 
-static void fit_widths(struct table *table) {
+static void shrink(struct table *table, size_t least) {
+  size_t *widest = NULL;
+  while (is_too_wide(table) && (widest = widest_that_may_shrink(table, least)))
+    (*widest)--;
+}
+
+static void drop_last_column(struct table *table) {
+  table->column_count--;
+  for (size_t row = 0; row < table->row_count; row++)
+    free(table->cells[row][table->column_count]);
+}
+
+static void measure(struct table *table) {
   for (size_t i = 0; i < table->column_count; i++) {
     size_t title = strlen(table->columns[i].title);
     table->widths[i] = title > table->widths[i] ? title : table->widths[i];
@@ -63,10 +80,14 @@ static void fit_widths(struct table *table) {
       table->widths[i] = width > table->widths[i] ? width : table->widths[i];
     }
   }
-  size_t *widest = NULL;
-  while (table->line_width && total_width(table) > table->line_width &&
-         (widest = widest_that_may_shrink(table)))
-    (*widest)--;
+}
+
+static void fit_widths(struct table *table) {
+  measure(table);
+  shrink(table, SHORT_WIDTH);
+  if (is_too_wide(table) && table->columns[table->column_count - 1].is_optional)
+    drop_last_column(table);
+  shrink(table, LEAST_WIDTH);
 }
 
 static void print_row(const struct table *table, const char *const *cells) {

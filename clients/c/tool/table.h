@@ -1,8 +1,10 @@
 /*
  * table: rows of texts as aligned columns, as wide as the terminal allows.
  *
- * Rows are collected a screenful at a time: columns are as wide as what was seen so far needs, and
- * the widest of those that may shrink give way when the line would be wider than the terminal.
+ * Rows are collected a screenful at a time, and columns are as wide as what was seen so far needs.
+ * When a line would be wider than the terminal, the widest of the columns that may shrink give way;
+ * when they have become short, the optional last column goes; then they shrink further; what is
+ * still too wide is cut.
  */
 #pragma once
 
@@ -15,6 +17,7 @@
 struct table_column {
   const char *title;
   bool may_shrink;
+  bool is_optional; /* of the last column only */
 };
 
 struct table {
