@@ -1,0 +1,114 @@
+"""The installed client library serves a program that knows only find_package or pkg-config."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from support import harness  # noqa: E402
+
+CONSUMER = """
+#include <auditstore/auditstore.h>
+#include <stdio.h>
+
+int main(void) {
+  struct auditstore_channel *channel = auditstore_channel_new("127.0.0.1:1", NULL);
+  Auditstore__V1__GetEventRequest request = AUDITSTORE__V1__GET_EVENT_REQUEST__INIT;
+  Auditstore__V1__GetEventResponse *response = NULL;
+  struct auditstore_status status = {0};
+  enum auditstore_code code =
+      auditstore_v1_audit_store_get_event(channel, &request, &response, NULL, &status);
+  puts(auditstore_code_name(code));
+  auditstore_status_deinit(&status);
+  auditstore_channel_free(channel);
+  return 0;
+}
+"""
+
+CMAKE = """
+cmake_minimum_required(VERSION 3.25)
+project(consumer C)
+find_package(auditstore 0.1 REQUIRED)
+add_executable(consumer_shared consumer.c)
+target_link_libraries(consumer_shared PRIVATE auditstore::auditstore)
+add_executable(consumer_static consumer.c)
+target_link_libraries(consumer_static PRIVATE auditstore::static)
+"""
+
+
+def run(*args, **more):
+    done = subprocess.run([str(a) for a in args], capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL, timeout=300, **more)
+    if done.returncode != 0:
+        raise AssertionError(f"{args}: {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+class PackagingTest(unittest.TestCase):
+    """One build without sanitizers, as a distribution would make it, installed and then moved."""
+
+    @classmethod
+    def setUpClass(cls):
+        temporary = harness.TemporaryFolder()
+        cls.addClassCleanup(temporary.remove)
+        cls.folder = temporary.path
+        build = cls.folder / "build"
+        run("cmake", "-S", harness.ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+            "-DAUDITSTORE_BUILD_DAEMON=OFF", "-DBUILD_TESTING=OFF")
+        run("cmake", "--build", build)
+        run("cmake", "--install", build, "--prefix", cls.folder / "first")
+        cls.prefix = cls.folder / "moved"
+        (cls.folder / "first").rename(cls.prefix)
+        cls.library = next(cls.prefix.rglob("libauditstore.so")).parent
+        cls.source = cls.folder / "consumer"
+        cls.source.mkdir()
+        (cls.source / "consumer.c").write_text(CONSUMER, encoding="ascii")
+        (cls.source / "CMakeLists.txt").write_text(CMAKE, encoding="ascii")
+
+    def check(self, program):
+        env = {**os.environ, "LD_LIBRARY_PATH": str(self.library)}
+        self.assertEqual(run(program, env=env), "UNAVAILABLE\n")
+
+    def test_find_package_gives_the_shared_and_the_static_library(self):
+        build = self.folder / "by_cmake"
+        run("cmake", "-S", self.source, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run("cmake", "--build", build)
+        self.check(build / "consumer_shared")
+        self.check(build / "consumer_static")
+        needed = run("readelf", "-d", build / "consumer_static")
+        self.assertNotIn("libauditstore", needed)
+
+    def flags(self, *options):
+        env = {**os.environ, "PKG_CONFIG_PATH": str(self.library / "pkgconfig")}
+        return run("pkg-config", *options, "auditstore", env=env).split()
+
+    def test_pkg_config_gives_the_shared_and_the_static_library(self):
+        shared = self.folder / "by_pkg_config"
+        source = self.source / "consumer.c"
+        run("cc", source, "-o", shared, *self.flags("--cflags", "--libs"))
+        self.check(shared)
+        static = self.folder / "by_pkg_config_static"
+        flags = self.flags("--static", "--cflags", "--libs")
+        run("cc", source, "-o", static, *("-l:libauditstore.a" if f == "-lauditstore" else f
+                                          for f in flags))
+        self.check(static)
+
+    def test_the_shared_library_has_a_soname_and_exports_its_own_names_only(self):
+        library = self.library / "libauditstore.so"
+        self.assertIn("libauditstore.so.0]", run("readelf", "-d", library))
+        names = {line.split()[-1].split("@")[0]
+                 for line in run("nm", "-D", "--defined-only", library).splitlines()}
+        own = ("auditstore_", "google__", "grpc__", "grpc_health_v1_")
+        self.assertEqual({n for n in names if not n.startswith(own)}, set())
+        self.assertIn("auditstore_v1_audit_store_write_events_method", names)
+
+    def test_the_tool_and_the_protos_are_installed(self):
+        self.assertIn("0.1.0", run(self.prefix / "bin" / "auditstore", "--version"))
+        self.assertTrue((self.prefix / "share/auditstore/proto/auditstore/v1/event.proto").exists())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,402 @@
+#include "fault_server.h"
+
+#include "auditstore/v1/audit_store.pb-c.h"
+#include "base/buf.h"
+#include "google/rpc/error_details.pb-c.h"
+#include "google/rpc/status.pb-c.h"
+#include "grpc/wire.h"
+
+#include <arpa/inet.h>
+#include <nghttp2/nghttp2.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MAX_CONNECTIONS 16
+#define MAX_OUT         (64 * 1024 * 1024)
+
+struct fault_stream {
+  char method[32];
+  struct grpc_deframer in;
+  struct buf out;
+  bool is_answered; /* response headers were submitted */
+  bool is_done;     /* nothing comes after what is in `out` */
+  bool has_trailers;
+  bool drips;
+  bool is_deferred;
+};
+
+struct connection {
+  struct fault_server *server;
+  int fd;
+  nghttp2_session *session;
+  bool must_close;
+};
+
+struct fault_server {
+  pthread_t thread;
+  int listener, stop_fd;
+  uint32_t max_streams;
+  char target[32];
+  atomic_int accepted;
+  int refusals, goaways;
+  struct connection connections[MAX_CONNECTIONS];
+};
+
+#define NV(name, value)                                                                            \
+  { (uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE }
+
+static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *out, size_t room,
+                           uint32_t *flags, nghttp2_data_source *source, void *arg) {
+  (void)arg;
+  struct fault_stream *s = source->ptr;
+  size_t len = buf_len(&s->out) < room ? buf_len(&s->out) : room;
+  if (s->drips && len > 1)
+    len = 1;
+  if (len == 0 && !s->is_done) {
+    s->is_deferred = true;
+    return NGHTTP2_ERR_DEFERRED;
+  }
+  if (len)
+    memcpy(out, buf_bytes(&s->out), len);
+  buf_consume(&s->out, len);
+  if (!s->is_done || buf_len(&s->out) > 0)
+    return (ssize_t)len;
+  *flags |= NGHTTP2_DATA_FLAG_EOF;
+  if (s->has_trailers) {
+    const nghttp2_nv trailers[] = {NV("grpc-status", "0")};
+    *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    nghttp2_submit_trailer(session, id, trailers, 1);
+  }
+  return (ssize_t)len;
+}
+
+static void answer(struct connection *c, int32_t id, struct fault_stream *s) {
+  const nghttp2_nv headers[] = {NV(":status", "200"), NV("content-type", "application/grpc")};
+  const nghttp2_data_provider provider = {.source.ptr = s, .read_callback = read_answer};
+  if (!s->is_answered)
+    nghttp2_submit_response(c->session, id, headers, 2, &provider);
+  else if (s->is_deferred)
+    nghttp2_session_resume_data(c->session, id);
+  s->is_answered = true;
+  s->is_deferred = false;
+}
+
+static void put_message(struct fault_stream *s, uint8_t flag, const void *data, size_t len) {
+  buf_append(&s->out, &flag, 1);
+  buf_append_be32(&s->out, (uint32_t)len);
+  buf_append(&s->out, data, len);
+}
+
+static void answer_error(struct connection *c, int32_t id) {
+  Google__Rpc__BadRequest__FieldViolation violation =
+      GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
+  violation.field = (char *)"events[0].actor.id";
+  violation.description = (char *)"too long";
+  Google__Rpc__BadRequest__FieldViolation *violations[] = {&violation};
+  Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
+  bad.n_field_violations = 1;
+  bad.field_violations = violations;
+  uint8_t packed[256];
+  Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+  any.type_url = (char *)"type.googleapis.com/google.rpc.BadRequest";
+  any.value.len = google__rpc__bad_request__pack(&bad, packed);
+  any.value.data = packed;
+  Google__Protobuf__Any *details[] = {&any};
+  Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
+  status.code = 3;
+  status.n_details = 1;
+  status.details = details;
+  uint8_t packed_status[512];
+  struct buf text;
+  buf_init(&text, 4096);
+  grpc_base64_encode(str_of(packed_status, google__rpc__status__pack(&status, packed_status)),
+                     &text);
+  buf_append(&text, "", 1);
+  const nghttp2_nv headers[] = {
+      NV(":status", "200"),       NV("content-type", "application/grpc"),
+      NV("grpc-status", "3"),     NV("grpc-message", "not %E2%98%BA good%0A"),
+      NV("x-trailer-bin", "AQID"), NV("grpc-status-details-bin", (const char *)buf_bytes(&text))};
+  nghttp2_submit_response(c->session, id, headers, 6, NULL);
+  buf_deinit(&text);
+}
+
+static void answer_flood(struct fault_stream *s) {
+  /* An event_data of 32 KiB: field 1 (event) { field 1 (AuditEvent) { field 19: bytes } }. */
+  static uint8_t data[32 * 1024];
+  Auditstore__V1__AuditEvent event = AUDITSTORE__V1__AUDIT_EVENT__INIT;
+  memset(data, 'x', sizeof(data) - 1);
+  event.event_data = (char *)data;
+  Auditstore__V1__StoredEvent stored = AUDITSTORE__V1__STORED_EVENT__INIT;
+  stored.event = &event;
+  Auditstore__V1__GetEventResponse response = AUDITSTORE__V1__GET_EVENT_RESPONSE__INIT;
+  response.event = &stored;
+  size_t len = auditstore__v1__get_event_response__get_packed_size(&response);
+  uint8_t *packed = malloc(len);
+  auditstore__v1__get_event_response__pack(&response, packed);
+  for (int i = 0; i < 256; i++)
+    put_message(s, 0, packed, len);
+  free(packed);
+}
+
+static bool is(const struct fault_stream *s, const char *method) {
+  return strcmp(s->method, method) == 0;
+}
+
+/* Faults that don't wait for the request's end. Returns whether the stream was dealt with. */
+static bool fail_early(struct connection *c, int32_t id, const struct fault_stream *s) {
+  struct fault_server *server = c->server;
+  if (is(s, "error")) {
+    answer_error(c, id);
+  } else if (is(s, "html")) {
+    const nghttp2_nv headers[] = {NV(":status", "503"), NV("content-type", "text/html")};
+    nghttp2_submit_response(c->session, id, headers, 2, NULL);
+  } else if (is(s, "refused_once") && server->refusals++ == 0) {
+    nghttp2_submit_rst_stream(c->session, 0, id, NGHTTP2_REFUSED_STREAM);
+  } else if (is(s, "goaway_once") && server->goaways++ == 0) {
+    nghttp2_submit_goaway(c->session, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
+  } else if (is(s, "close")) {
+    c->must_close = true;
+  } else {
+    return is(s, "silent") || is(s, "stall");
+  }
+  return true;
+}
+
+static void fail_late(struct connection *c, int32_t id, struct fault_stream *s) {
+  static const uint8_t garbage[] = {0xff, 0xff, 0xff};
+  s->is_done = true;
+  s->has_trailers = true;
+  if (is(s, "reset")) {
+    s->is_done = false;
+    answer(c, id, s);
+    nghttp2_submit_rst_stream(c->session, 0, id, NGHTTP2_INTERNAL_ERROR);
+    return;
+  }
+  if (is(s, "no_trailers")) {
+    s->has_trailers = false;
+    put_message(s, 0, "", 0);
+  } else if (is(s, "oversize")) {
+    buf_append(&s->out, "\0\6\x40\0\0abc", 8);
+  } else if (is(s, "truncated")) {
+    buf_append(&s->out, "\0\0\0\0\12abc", 8);
+  } else if (is(s, "compressed")) {
+    put_message(s, 1, "abc", 3);
+  } else if (is(s, "garbage")) {
+    put_message(s, 0, garbage, sizeof(garbage));
+  } else if (is(s, "flood")) {
+    answer_flood(s);
+  }
+  s->drips = is(s, "drip");
+  answer(c, id, s);
+}
+
+static bool echoes(const struct fault_stream *s) {
+  return is(s, "echo") || is(s, "drip") || is(s, "refused_once") || is(s, "goaway_once");
+}
+
+/* ---- nghttp2 ---- */
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
+  (void)arg;
+  if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+    return 0;
+  struct fault_stream *s = calloc(1, sizeof(*s));
+  grpc_deframer_init(&s->in, 4 * 1024 * 1024);
+  buf_init(&s->out, MAX_OUT);
+  nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, s);
+  return 0;
+}
+
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *arg) {
+  (void)flags;
+  (void)arg;
+  struct fault_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+  if (s && str_equal(str_of(name, name_len), str_z(":path")))
+    snprintf(s->method, sizeof(s->method), "%.*s", (int)value_len - 7, value + 7);
+  return 0;
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
+  struct connection *c = arg;
+  int32_t id = frame->hd.stream_id;
+  struct fault_stream *s = nghttp2_session_get_stream_user_data(session, id);
+  if (!s)
+    return 0;
+  if (frame->hd.type == NGHTTP2_HEADERS && fail_early(c, id, s))
+    return 0;
+  if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && !is(s, "silent") && !is(s, "stall") &&
+      !is(s, "error") && !is(s, "html"))
+    fail_late(c, id, s);
+  return 0;
+}
+
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                   size_t len, void *arg) {
+  (void)flags;
+  struct connection *c = arg;
+  struct fault_stream *s = nghttp2_session_get_stream_user_data(session, id);
+  if (!s || is(s, "stall"))
+    return 0;
+  nghttp2_session_consume(session, id, len);
+  while (len > 0 && grpc_deframer_feed(&s->in, &data, &len) == GRPC_DEFRAME_MESSAGE) {
+    if (echoes(s)) {
+      put_message(s, 0, buf_bytes(&s->in.body), s->in.body_len);
+      if (!is(s, "drip"))
+        answer(c, id, s);
+    }
+    grpc_deframer_next(&s->in);
+  }
+  return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *arg) {
+  (void)error;
+  (void)arg;
+  struct fault_stream *s = nghttp2_session_get_stream_user_data(session, id);
+  if (!s)
+    return 0;
+  grpc_deframer_deinit(&s->in);
+  buf_deinit(&s->out);
+  free(s);
+  return 0;
+}
+
+static void session_start(struct connection *c) {
+  nghttp2_session_callbacks *callbacks = NULL;
+  nghttp2_option *option = NULL;
+  const nghttp2_settings_entry settings[] = {
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->server->max_streams}};
+  nghttp2_session_callbacks_new(&callbacks);
+  nghttp2_option_new(&option);
+  nghttp2_option_set_no_auto_window_update(option, 1);
+  nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+  nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+  nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+  nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+  nghttp2_session_server_new2(&c->session, callbacks, c, option);
+  nghttp2_submit_settings(c->session, 0, settings, 1);
+  nghttp2_option_del(option);
+  nghttp2_session_callbacks_del(callbacks);
+}
+
+/* ---- the thread ---- */
+
+static void connection_close(struct connection *c) {
+  /* Frees the streams through their close callback. */
+  int32_t id = 1;
+  for (; id < 4000 && c->session; id += 2)
+    if (nghttp2_session_get_stream_user_data(c->session, id))
+      on_stream_close(c->session, id, 0, c);
+  nghttp2_session_del(c->session);
+  close(c->fd);
+  *c = (struct connection){.server = c->server, .fd = -1};
+}
+
+static void connection_send(struct connection *c) {
+  const uint8_t *data = NULL;
+  ssize_t len = 0;
+  while (!c->must_close && (len = nghttp2_session_mem_send(c->session, &data)) > 0)
+    for (ssize_t sent = 0; sent < len;) {
+      ssize_t n = send(c->fd, data + sent, (size_t)(len - sent), MSG_NOSIGNAL);
+      if (n <= 0) {
+        c->must_close = true;
+        return;
+      }
+      sent += n;
+    }
+}
+
+static void connection_receive(struct connection *c) {
+  uint8_t data[16384];
+  ssize_t n = recv(c->fd, data, sizeof(data), 0);
+  if (n <= 0 || nghttp2_session_mem_recv(c->session, data, (size_t)n) < 0)
+    c->must_close = true;
+  else
+    connection_send(c);
+  if (c->must_close)
+    connection_close(c);
+}
+
+static void accept_one(struct fault_server *server) {
+  int fd = accept(server->listener, NULL, NULL);
+  for (int i = 0; fd >= 0 && i < MAX_CONNECTIONS; i++) {
+    struct connection *c = &server->connections[i];
+    if (c->fd >= 0)
+      continue;
+    c->fd = fd;
+    session_start(c);
+    connection_send(c);
+    server->accepted++;
+    return;
+  }
+  close(fd);
+}
+
+static void *serve(void *arg) {
+  struct fault_server *server = arg;
+  for (;;) {
+    struct pollfd fds[2 + MAX_CONNECTIONS] = {{server->stop_fd, POLLIN, 0},
+                                              {server->listener, POLLIN, 0}};
+    for (int i = 0; i < MAX_CONNECTIONS; i++)
+      fds[2 + i] = (struct pollfd){server->connections[i].fd, POLLIN, 0};
+    poll(fds, 2 + MAX_CONNECTIONS, -1);
+    if (fds[0].revents)
+      return NULL;
+    for (int i = 0; i < MAX_CONNECTIONS; i++)
+      if (fds[2 + i].revents)
+        connection_receive(&server->connections[i]);
+    if (fds[1].revents)
+      accept_one(server);
+  }
+}
+
+struct fault_server *fault_server_start(uint32_t max_streams) {
+  struct fault_server *server = calloc(1, sizeof(*server));
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof(address);
+  server->max_streams = max_streams;
+  for (int i = 0; i < MAX_CONNECTIONS; i++)
+    server->connections[i] = (struct connection){.server = server, .fd = -1};
+  server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  server->stop_fd = eventfd(0, EFD_CLOEXEC);
+  if (bind(server->listener, (struct sockaddr *)&address, len) != 0 ||
+      listen(server->listener, 16) != 0 ||
+      getsockname(server->listener, (struct sockaddr *)&address, &len) != 0)
+    abort();
+  snprintf(server->target, sizeof(server->target), "127.0.0.1:%d", ntohs(address.sin_port));
+  pthread_create(&server->thread, NULL, serve, server);
+  return server;
+}
+
+const char *fault_server_target(const struct fault_server *server) {
+  return server->target;
+}
+
+int fault_server_connections(const struct fault_server *server) {
+  return server->accepted;
+}
+
+void fault_server_stop(struct fault_server *server) {
+  uint64_t one = 1;
+  if (write(server->stop_fd, &one, sizeof(one)) != sizeof(one))
+    abort();
+  pthread_join(server->thread, NULL);
+  for (int i = 0; i < MAX_CONNECTIONS; i++)
+    if (server->connections[i].fd >= 0)
+      connection_close(&server->connections[i]);
+  close(server->listener);
+  close(server->stop_fd);
+  free(server);
+}
