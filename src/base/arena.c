@@ -6,7 +6,7 @@
 
 #define ARENA_ALIGN           16
 #define ARENA_FIRST_CHUNK     4096
-#define ARENA_MAX_CHUNK_BYTES (1024 * 1024)
+#define ARENA_MAX_CHUNK_BYTES ((size_t)1024 * 1024)
 
 struct arena_chunk {
   struct arena_chunk *next;
@@ -44,7 +44,8 @@ static struct arena_chunk *arena_grow(struct arena *a, size_t size) {
 }
 
 void *arena_alloc(struct arena *a, size_t size) {
-  if (size > a->limit_bytes - a->used_bytes) {
+  /* A size that rounding up would wrap is above any limit. */
+  if (size > a->limit_bytes - a->used_bytes || size > PTRDIFF_MAX) {
     a->is_full = true;
     return NULL;
   }

@@ -23,7 +23,7 @@ static void buf_compact(struct buf *b) {
   size_t len = buf_len(b);
   if (b->start < len)
     return;
-  if (len)
+  if (b->data && len)
     memmove(b->data, b->data + b->start, len);
   b->start = 0;
   b->end = len;
@@ -41,15 +41,20 @@ static bool buf_grow(struct buf *b, size_t needed) {
   return true;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t len) {
+/* Room for `len` bytes of content and `spare` behind them, which the maximum doesn't count. */
+static uint8_t *buf_room(struct buf *b, size_t len, size_t spare) {
   if (len > b->max_bytes || buf_len(b) > b->max_bytes - len)
     return NULL;
-  if (!b->data || len > b->cap - b->end)
+  if (!b->data || len + spare > b->cap - b->end)
     buf_compact(b);
-  if (!b->data || len > b->cap - b->end)
-    if (!buf_grow(b, b->end + len))
+  if (!b->data || len + spare > b->cap - b->end)
+    if (!buf_grow(b, b->end + len + spare))
       return NULL;
   return b->data + b->end;
+}
+
+uint8_t *buf_reserve(struct buf *b, size_t len) {
+  return buf_room(b, len, 0);
 }
 
 void buf_commit(struct buf *b, size_t len) {
@@ -77,7 +82,7 @@ bool buf_append_format(struct buf *b, const char *format, ...) {
   int len = vsnprintf(NULL, 0, format, args);
   va_end(args);
   /* The NUL that vsnprintf writes needs room, but isn't content. */
-  uint8_t *room = len < 0 ? NULL : buf_reserve(b, (size_t)len + 1);
+  uint8_t *room = len < 0 ? NULL : buf_room(b, (size_t)len, 1);
   if (!room)
     return false;
   va_start(args, format);

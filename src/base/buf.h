@@ -25,8 +25,9 @@ void buf_deinit(struct buf *b); /* a zeroed buf is fine */
 static inline size_t buf_len(const struct buf *b) {
   return b->end - b->start;
 }
+/* NULL while nothing was ever written. */
 static inline const uint8_t *buf_bytes(const struct buf *b) {
-  return b->data + b->start;
+  return b->data ? b->data + b->start : NULL;
 }
 
 /* Room for `len` more bytes at the end; write them there, then call buf_commit(). NULL when the

@@ -32,41 +32,31 @@ void error_prefix(struct error *err, const char *format, ...) {
   memcpy(err->text, text, sizeof(text));
 }
 
+/* Row of the table by -code; ERR_OK is row 0. */
+static const struct {
+  const char *name;
+  int grpc_code;
+  bool is_retryable;
+} error_rows[] = {{"ok", 0, false},
+#define ERROR_ROW(name, value, grpc, retry, text) [-(value)] = {text, grpc, retry},
+                  ERROR_MAP(ERROR_ROW)
+#undef ERROR_ROW
+};
+
+#define GRPC_UNKNOWN 2
+
+static bool is_known(enum error_code code) {
+  return code <= 0 && (size_t)-code < sizeof(error_rows) / sizeof(error_rows[0]);
+}
+
 const char *error_name(enum error_code code) {
-  switch (code) {
-  case ERR_OK:
-    return "ok";
-#define ERROR_NAME(name, value, grpc, retry, text)                                                 \
-  case ERR_##name:                                                                                 \
-    return text;
-    ERROR_MAP(ERROR_NAME)
-#undef ERROR_NAME
-  }
-  return "unknown";
+  return is_known(code) ? error_rows[-code].name : "unknown";
 }
 
 int error_grpc_code(enum error_code code) {
-  switch (code) {
-  case ERR_OK:
-    return 0;
-#define ERROR_GRPC(name, value, grpc, retry, text)                                                 \
-  case ERR_##name:                                                                                 \
-    return grpc;
-    ERROR_MAP(ERROR_GRPC)
-#undef ERROR_GRPC
-  }
-  return 2;
+  return is_known(code) ? error_rows[-code].grpc_code : GRPC_UNKNOWN;
 }
 
 bool error_is_retryable(enum error_code code) {
-  switch (code) {
-  case ERR_OK:
-    return false;
-#define ERROR_RETRY(name, value, grpc, retry, text)                                                \
-  case ERR_##name:                                                                                 \
-    return retry;
-    ERROR_MAP(ERROR_RETRY)
-#undef ERROR_RETRY
-  }
-  return false;
+  return is_known(code) && error_rows[-code].is_retryable;
 }

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 
+/* clang-format off */
 /*   name               value  gRPC code  retry  text                          */
 #define ERROR_MAP(X)                                                           \
   X(INVALID_ARGUMENT,     -1,   3, false, "invalid argument")                  \
@@ -22,6 +23,7 @@
   X(FAILED_PRECONDITION,  -8,   9, false, "failed precondition")               \
   X(INTERNAL,             -9,  13, false, "internal")                          \
   X(UNSUPPORTED,         -10,  12, false, "unsupported")
+/* clang-format on */
 
 enum error_code {
   ERR_OK = 0,
@@ -40,8 +42,7 @@ int error_set(struct error *err, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Puts "context: " in front of the text. Cuts what does not fit. */
-void error_prefix(struct error *err, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* "unavailable" for ERR_UNAVAILABLE, "ok" for 0. Never NULL. */
 const char *error_name(enum error_code code);

@@ -8,6 +8,11 @@
 #include <unistd.h>
 
 #define LOG_LINE_BYTES 8192
+/* Kept for the end of a line that was cut. */
+#define LOG_END_BYTES 16
+/* What a field takes at most besides its key and the content of a text: so much room means that
+ * only texts can be cut, and that no field is left half written. */
+#define LOG_FIELD_BYTES 32
 
 /* The one global besides the loop's context: where log lines go is a property of the process. */
 static struct {
@@ -29,35 +34,52 @@ bool log_enabled(enum log_level level) {
   return level >= log_state.level;
 }
 
-/* JSON's escapes (RFC 8259, 7); they serve quoted values of the text form as well. Invalid UTF-8
- * becomes U+FFFD. */
-static void put_escaped(struct buf *line, const char *text) {
+/* One character, `len` bytes of valid UTF-8. JSON's escapes (RFC 8259, 7) serve quoted values of
+ * the text form as well. Control characters of both ranges are escaped: terminals obey them. */
+static bool put_char(struct buf *line, const char *p, size_t len) {
+  uint8_t c = (uint8_t)p[0];
+  if (c == '"' || c == '\\')
+    return buf_append_format(line, "\\%c", c);
+  if (c == '\n')
+    return buf_append_str(line, "\\n");
+  if (c < 0x20 || c == 0x7f)
+    return buf_append_format(line, "\\u%04x", c);
+  if (c == 0xc2 && (uint8_t)p[1] < 0xa0)
+    return buf_append_format(line, "\\u%04x", (uint8_t)p[1]);
+  return buf_append(line, p, len);
+}
+
+static size_t char_len(const char *p) {
+  uint8_t c = (uint8_t)*p;
+  return c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+}
+
+/* False when the text was cut, which is done between characters. Invalid UTF-8 becomes U+FFFD. */
+static bool put_escaped(struct buf *line, const char *text) {
   struct str rest = str_z(text);
   while (rest.len > 0) {
     size_t valid = utf8_valid_prefix(rest);
-    for (size_t i = 0; i < valid; i++) {
-      uint8_t c = (uint8_t)rest.data[i];
-      if (c == '"' || c == '\\')
-        buf_append_format(line, "\\%c", c);
-      else if (c == '\n')
-        buf_append_str(line, "\\n");
-      else if (c < 0x20 || c == 0x7f)
-        buf_append_format(line, "\\u%04x", c);
-      else
-        buf_append(line, &c, 1);
-    }
+    for (size_t i = 0; i < valid; i += char_len(rest.data + i))
+      if (!put_char(line, rest.data + i, char_len(rest.data + i)))
+        return false;
     rest = str_of(rest.data + valid, rest.len - valid);
     if (rest.len > 0) {
-      buf_append_str(line, "\xef\xbf\xbd");
+      if (!buf_append_str(line, "\xef\xbf\xbd"))
+        return false;
       rest = str_of(rest.data + 1, rest.len - 1);
     }
   }
+  return true;
 }
 
-static void put_quoted(struct buf *line, const char *text) {
+/* False when the text was cut; the quotes are complete all the same. */
+static bool put_quoted(struct buf *line, const char *text) {
   buf_append_str(line, "\"");
-  put_escaped(line, text);
+  line->max_bytes--;
+  bool whole = put_escaped(line, text);
+  line->max_bytes++;
   buf_append_str(line, "\"");
+  return whole;
 }
 
 static bool needs_quotes(const char *text) {
@@ -69,61 +91,65 @@ static bool needs_quotes(const char *text) {
   return false;
 }
 
-static void put_text(struct buf *line, const char *text) {
+static bool put_text(struct buf *line, const char *text) {
   if (!text)
-    buf_append_str(line, "null");
-  else if (log_state.format == LOG_JSON || needs_quotes(text))
-    put_quoted(line, text);
-  else
-    buf_append_str(line, text);
+    return buf_append_str(line, "null");
+  if (log_state.format == LOG_TEXT && !needs_quotes(text) && buf_append_str(line, text))
+    return true;
+  return put_quoted(line, text);
 }
 
-static void put_value(struct buf *line, const struct log_kv *field) {
+static bool put_value(struct buf *line, const struct log_kv *field) {
   switch (field->kind) {
   case LOG_KV_INT:
-    buf_append_format(line, "%lld", (long long)field->value.i);
-    break;
+    return buf_append_format(line, "%lld", (long long)field->value.i);
   case LOG_KV_UINT:
-    buf_append_format(line, "%llu", (unsigned long long)field->value.u);
-    break;
+    return buf_append_format(line, "%llu", (unsigned long long)field->value.u);
   case LOG_KV_DOUBLE:
-    buf_append_format(line, "%.6g", field->value.d);
-    break;
+    /* JSON has no infinity. */
+    if (!__builtin_isfinite(field->value.d))
+      return put_text(line, NULL);
+    return buf_append_format(line, "%.6g", field->value.d);
   case LOG_KV_BOOL:
-    buf_append_str(line, field->value.b ? "true" : "false");
-    break;
+    return buf_append_str(line, field->value.b ? "true" : "false");
   case LOG_KV_TEXT:
-    put_text(line, field->value.s);
-    break;
+    return put_text(line, field->value.s);
   }
+  return true;
 }
 
-static void put_head(struct buf *line, enum log_level level, const char *event) {
+static bool put_head(struct buf *line, enum log_level level, const char *event) {
   char time[TIMESTAMP_TEXT_SIZE];
   timestamp_format(clock_wall_us(&clock_system), time);
-  if (log_state.format == LOG_TEXT) {
-    buf_append_format(line, "%s %s %s", time, log_level_labels[level], event);
-    return;
-  }
+  if (log_state.format == LOG_TEXT)
+    return buf_append_format(line, "%s %s %s", time, log_level_labels[level], event);
   buf_append_format(line, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":", time,
                     log_level_names[level]);
-  put_quoted(line, event);
+  return put_quoted(line, event);
 }
 
-static void put_field(struct buf *line, const struct log_kv *field) {
+/* False when the field was cut, or left out for want of room. */
+static bool put_field(struct buf *line, const struct log_kv *field) {
+  if (buf_len(line) + strlen(field->key) + LOG_FIELD_BYTES > line->max_bytes)
+    return false;
   buf_append_format(line, log_state.format == LOG_JSON ? ",\"%s\":" : " %s=", field->key);
-  put_value(line, field);
+  return put_value(line, field);
+}
+
+static void put_end(struct buf *line, bool whole) {
+  line->max_bytes = LOG_LINE_BYTES;
+  if (!whole)
+    buf_append_str(line, log_state.format == LOG_JSON ? ",\"cut\":true" : " cut=true");
+  buf_append_str(line, log_state.format == LOG_JSON ? "}\n" : "\n");
 }
 
 void log_write(enum log_level level, const char *event, const struct log_kv *fields, int count) {
   struct buf line;
-  /* Room is kept for the end of the line, whatever was cut before it. */
-  buf_init(&line, LOG_LINE_BYTES - 2);
-  put_head(&line, level, event);
-  for (int i = 0; i < count; i++)
-    put_field(&line, &fields[i]);
-  line.max_bytes = LOG_LINE_BYTES;
-  buf_append_str(&line, log_state.format == LOG_JSON ? "}\n" : "\n");
+  buf_init(&line, LOG_LINE_BYTES - LOG_END_BYTES);
+  bool whole = put_head(&line, level, event);
+  for (int i = 0; whole && i < count; i++)
+    whole = put_field(&line, &fields[i]);
+  put_end(&line, whole);
   /* A log that can't be written has nowhere to say so. */
   ssize_t written = write(log_state.fd, buf_bytes(&line), buf_len(&line));
   (void)written;

@@ -33,7 +33,8 @@ void log_configure(enum log_level level, enum log_format format, int fd);
 
 bool log_enabled(enum log_level level);
 
-/* Writes one line with one write(2): time, level, event, fields. Longer than 8 KiB is cut. */
+/* Writes one line with one write(2): time, level, event, fields. Longer than 8 KiB is
+ * cut: the line stays well-formed and ends with the field cut=true. */
 void log_write(enum log_level level, const char *event, const struct log_kv *fields, int count);
 
 static inline struct log_kv log_kv_int(const char *key, int64_t v) {
@@ -53,23 +54,23 @@ static inline struct log_kv log_kv_text(const char *key, const char *v) {
 }
 
 /* A field of whatever type `v` has. */
-#define KV(key, v)                                                                                \
+#define KV(key, v)                                                                                 \
   _Generic((v), bool : log_kv_bool, char * : log_kv_text, const char * : log_kv_text,             \
            float : log_kv_double, double : log_kv_double, unsigned char : log_kv_uint,            \
            unsigned short : log_kv_uint, unsigned int : log_kv_uint, unsigned long : log_kv_uint, \
            unsigned long long : log_kv_uint, default : log_kv_int)(key, v)
 
 /* The level is tested before any field is built. */
-#define LOG_EVENT(level, event, ...)                                                   \
-  do {                                                                                 \
-    if (log_enabled(level)) {                                                          \
-      const struct log_kv log_fields_[] = {log_kv_int("", 0), ##__VA_ARGS__};          \
-      log_write(level, event, log_fields_ + 1,                                         \
-                (int)(sizeof(log_fields_) / sizeof(log_fields_[0])) - 1);              \
-    }                                                                                  \
+#define LOG_EVENT(level, event, ...)                                                               \
+  do {                                                                                             \
+    if (log_enabled(level)) {                                                                      \
+      const struct log_kv log_fields_[] = {log_kv_int("", 0), ##__VA_ARGS__};                      \
+      log_write(level, event, log_fields_ + 1,                                                     \
+                (int)(sizeof(log_fields_) / sizeof(log_fields_[0])) - 1);                          \
+    }                                                                                              \
   } while (0)
 
 #define log_debug(event, ...) LOG_EVENT(LOG_DEBUG, event, ##__VA_ARGS__)
-#define log_info(event, ...) LOG_EVENT(LOG_INFO, event, ##__VA_ARGS__)
-#define log_warn(event, ...) LOG_EVENT(LOG_WARN, event, ##__VA_ARGS__)
+#define log_info(event, ...)  LOG_EVENT(LOG_INFO, event, ##__VA_ARGS__)
+#define log_warn(event, ...)  LOG_EVENT(LOG_WARN, event, ##__VA_ARGS__)
 #define log_error(event, ...) LOG_EVENT(LOG_ERROR, event, ##__VA_ARGS__)

@@ -19,8 +19,11 @@ static void run_deferred(struct loop *loop) {
   loop->turn++;
 }
 
+static void wake_due_timers(struct loop *loop);
+
 static void on_prepare(uv_prepare_t *handle) {
   struct loop *loop = handle->data;
+  wake_due_timers(loop);
   run_deferred(loop);
   if (!has_deferred(loop))
     uv_idle_stop(&loop->idle);
@@ -65,15 +68,52 @@ void loop_cancel(struct loop *loop, struct loop_task *task) {
 
 /* ---- timers ---- */
 
+static void set_time(struct loop_timer *timer, int64_t at_us) {
+  if (timer->at_us != CLOCK_NEVER)
+    list_remove(&timer->loop->armed, &timer->link);
+  timer->at_us = at_us;
+  if (at_us != CLOCK_NEVER)
+    list_push_back(&timer->loop->armed, &timer->link);
+}
+
+static void on_timer(uv_timer_t *handle);
+
+/* libuv runs expired timers until none is left. Within that pass its time must stand still and no
+ * timer may expire at once, or timers that arm one another would keep the loop from polling. */
+static void start(struct loop_timer *timer) {
+  struct loop *loop = timer->loop;
+  int ms = deadline_remaining_ms(loop->clock, timer->at_us);
+  if (!loop->is_in_timer)
+    uv_update_time(loop->uv);
+  else if (ms == 0)
+    ms = 1;
+  uv_timer_start(&timer->uv, on_timer, (uint64_t)ms, 0);
+}
+
 static void on_timer(uv_timer_t *handle) {
   struct loop_timer *timer = handle->data;
+  struct loop *loop = timer->loop;
+  loop->is_in_timer = true;
   /* libuv's clock may run ahead of an injected one, and its milliseconds are coarser. */
-  if (clock_monotonic_us(timer->loop->clock) < timer->at_us) {
-    loop_timer_set(timer, timer->at_us);
-    return;
+  if (clock_monotonic_us(loop->clock) < timer->at_us) {
+    start(timer);
+  } else {
+    set_time(timer, CLOCK_NEVER);
+    timer->cb(timer->arg);
   }
-  timer->at_us = CLOCK_NEVER;
-  timer->cb(timer->arg);
+  loop->is_in_timer = false;
+}
+
+/* libuv follows the machine's clock alone; any other may have jumped since the last turn. */
+static void wake_due_timers(struct loop *loop) {
+  if (loop->clock == &clock_system)
+    return;
+  int64_t now = clock_monotonic_us(loop->clock);
+  for (struct list_link *link = loop->armed.first; link; link = link->next) {
+    struct loop_timer *timer = LIST_ENTRY(link, struct loop_timer, link);
+    if (timer->at_us <= now)
+      uv_timer_start(&timer->uv, on_timer, 0, 0);
+  }
 }
 
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_task_cb *cb, void *arg) {
@@ -86,14 +126,11 @@ void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_task_cb *
 void loop_timer_set(struct loop_timer *timer, int64_t at_us) {
   if (!timer->is_open)
     return;
-  timer->at_us = at_us;
-  if (at_us == CLOCK_NEVER) {
+  set_time(timer, at_us);
+  if (at_us == CLOCK_NEVER)
     uv_timer_stop(&timer->uv);
-    return;
-  }
-  uv_update_time(timer->loop->uv);
-  uv_timer_start(&timer->uv, on_timer, (uint64_t)deadline_remaining_ms(timer->loop->clock, at_us),
-                 0);
+  else
+    start(timer);
 }
 
 static void on_timer_closed(uv_handle_t *handle) {
@@ -104,6 +141,7 @@ static void on_timer_closed(uv_handle_t *handle) {
 
 void loop_timer_close(struct loop_timer *timer, loop_task_cb *closed, void *arg) {
   assert(timer->is_open);
+  set_time(timer, CLOCK_NEVER);
   timer->is_open = false;
   timer->closed_cb = closed;
   timer->closed_arg = arg;

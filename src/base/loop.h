@@ -30,6 +30,8 @@ struct loop {
   struct list queues[2]; /* this turn's work, and the next turn's */
   unsigned current;      /* which of the two is this turn's */
   unsigned turn;
+  struct list armed;    /* timers */
+  bool is_in_timer;     /* within libuv's pass over expired timers */
   uv_prepare_t prepare; /* runs deferred work before the loop blocks */
   uv_idle_t idle;       /* active while work is deferred, so that the loop doesn't block */
 };
@@ -45,8 +47,9 @@ void loop_deinit(struct loop *loop);
 void loop_defer(struct loop *loop, struct loop_task *task);
 void loop_cancel(struct loop *loop, struct loop_task *task); /* fine when it isn't queued */
 
-/* A one-shot timer on the loop's clock. Embedded; its owner frees its own memory only in the
- * closed callback. */
+/* A one-shot timer on the loop's clock: when a test moves that clock, timers that are due fire in
+ * the next turns, however little real time passed. Embedded; its owner frees its own memory only in
+ * the closed callback. */
 struct loop_timer {
   uv_timer_t uv;
   struct loop *loop;
@@ -54,12 +57,14 @@ struct loop_timer {
   void *arg;
   loop_task_cb *closed_cb;
   void *closed_arg;
-  int64_t at_us; /* CLOCK_NEVER: not armed */
+  struct list_link link; /* in loop->armed */
+  int64_t at_us;         /* CLOCK_NEVER: not armed */
   bool is_open;
 };
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_task_cb *cb, void *arg);
 
-/* (Re)arms it for a monotonic time; CLOCK_NEVER disarms. A time that passed fires next turn. */
+/* (Re)arms it for a monotonic time; CLOCK_NEVER disarms. A time that passed fires next turn; set
+ * within a timer's callback, after a millisecond, so that the loop polls in between. */
 void loop_timer_set(struct loop_timer *timer, int64_t at_us);
 
 /* Never fires again. `closed` (may be NULL) runs once its memory is no longer used. */

@@ -9,8 +9,8 @@ struct checker {
   int errors;
 };
 
-/* "file:line: section.key" of the value that the message is about. */
-static void put_place(const struct checker *c, const char *section, const char *name) {
+/* "file:line: section.key" of the value that the message is about. Returns the key's index. */
+static int put_place(const struct checker *c, const char *section, const char *name) {
   int index = config_find_key(str_z(section), str_z(name));
   const struct config_origin *origin = &c->config->origins[index];
   if (origin->source == CONFIG_FILE)
@@ -18,14 +18,17 @@ static void put_place(const struct checker *c, const char *section, const char *
   else
     fprintf(c->problems, "%s: ", origin->source == CONFIG_COMMAND_LINE ? "--set" : "default");
   fprintf(c->problems, "%s.%s: ", section, name);
+  return index;
 }
 
 static void fail_unless(struct checker *c, bool holds, const char *section, const char *name,
                         const char *rule) {
   if (holds)
     return;
-  put_place(c, section, name);
-  fprintf(c->problems, "%s\n", rule);
+  char value[CONFIG_VALUE_TEXT_SIZE];
+  int index = put_place(c, section, name);
+  config_format_value(c->config, &config_keys[index], value);
+  fprintf(c->problems, "got \"%s\": %s\n", value, rule);
   c->errors++;
 }
 
@@ -56,7 +59,8 @@ static void check_pool(struct checker *c, struct config *config) {
 static void check_ingest(struct checker *c, const struct config *config) {
   const struct config_ingest *in = &config->ingest;
   /* With one connection, lanes and readers take turns on it. */
-  fail_unless(c, in->lanes < config->database.max_open_conns || config->database.max_open_conns == 1,
+  fail_unless(c,
+              in->lanes < config->database.max_open_conns || config->database.max_open_conns == 1,
               "ingest", "lanes", "must be below database.max_open_conns, so that readers get one");
   fail_unless(c, in->max_request_events <= in->max_queue_events, "ingest", "max_request_events",
               "must not be above ingest.max_queue_events");
@@ -69,8 +73,7 @@ int config_check(struct config *config, FILE *problems) {
   check_pool(&c, config);
   check_ingest(&c, config);
   fail_unless(&c, config->server.stream_window_bytes <= config->server.connection_window_bytes,
-              "server", "stream_window_bytes",
-              "must not be above server.connection_window_bytes");
+              "server", "stream_window_bytes", "must not be above server.connection_window_bytes");
   fail_unless(&c, config->query.default_page_size <= config->query.max_page_size, "query",
               "default_page_size", "must not be above query.max_page_size");
   return c.errors;

@@ -29,7 +29,7 @@ struct config_server {
   int64_t connection_window_bytes;
   int64_t handshake_timeout_us; /* accept to the first SETTINGS */
   int64_t write_timeout_us;     /* a peer that takes no byte for so long is cut off */
-  const char *port_file; /* when set, the port bound is written there once listening */
+  const char *port_file;        /* when set, the port bound is written there once listening */
 };
 
 struct config_database {

@@ -9,7 +9,7 @@
 #include <yaml.h>
 
 /* Far more than the texts of all keys. */
-#define CONFIG_ARENA_BYTES (1024 * 1024)
+#define CONFIG_ARENA_BYTES ((size_t)1024 * 1024)
 
 struct loader {
   struct config *config;
@@ -20,7 +20,16 @@ struct loader {
 
 /* ---- problems ---- */
 
-static void put_problem(struct loader *l, int line, const char *text) {
+/* Names and values are quoted from the file: none may begin a line of its own or steer a terminal.
+ */
+static void flatten(char *text) {
+  for (; *text; text++)
+    if ((unsigned char)*text < 0x20 || *text == 0x7f)
+      *text = '?';
+}
+
+static void put_problem(struct loader *l, int line, char *text) {
+  flatten(text);
   if (line)
     fprintf(l->problems, "%s:%d: %s\n", l->path, line, text);
   else
@@ -62,7 +71,18 @@ static bool set_twice(struct loader *l, int index, const struct setting *s) {
   return true;
 }
 
+static bool has_section(struct loader *l, struct str section, int line) {
+  char text[128];
+  if (config_has_section(section))
+    return true;
+  problem(l, line, "%.*s: unknown section%s", (int)section.len, section.data,
+          suggestion(config_suggest_section(section), text, sizeof(text)));
+  return false;
+}
+
 static void apply(struct loader *l, const struct setting *s) {
+  if (!has_section(l, s->section, s->line))
+    return;
   int index = config_find_key(s->section, s->name);
   char text[128];
   if (index < 0) {
@@ -93,9 +113,15 @@ static struct str scalar_of(const yaml_node_t *node) {
   return str_of(node->data.scalar.value, node->data.scalar.length);
 }
 
-/* `key:` with nothing behind it is a plain empty scalar: the default, as if absent. */
+/* `key:` with nothing behind it, and YAML's other words for that: the default, as if absent. */
 static bool is_absent(const yaml_node_t *value) {
-  return value->data.scalar.length == 0 && value->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+  static const char *const words[] = {"", "~", "null", "Null", "NULL"};
+  if (value->data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
+    return false;
+  for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+    if (str_equal(scalar_of(value), str_z(words[i])))
+      return true;
+  return false;
 }
 
 static void walk_pair(struct loader *l, struct str section, const yaml_node_t *key,
@@ -123,12 +149,8 @@ static void walk_section(struct loader *l, yaml_document_t *document, const yaml
     return;
   }
   struct str section = scalar_of(key);
-  char text[128];
-  if (!config_has_section(section)) {
-    problem(l, line_of(key), "%.*s: unknown section%s", (int)section.len, section.data,
-            suggestion(config_suggest_section(section), text, sizeof(text)));
+  if (!has_section(l, section, line_of(key)))
     return;
-  }
   if (body->type == YAML_SCALAR_NODE && is_absent(body))
     return;
   if (body->type != YAML_MAPPING_NODE) {
@@ -136,10 +158,26 @@ static void walk_section(struct loader *l, yaml_document_t *document, const yaml
             (int)section.len, section.data, (int)section.len, section.data);
     return;
   }
-  for (yaml_node_pair_t *pair = body->data.mapping.pairs.start;
-       pair < body->data.mapping.pairs.top; pair++)
+  for (yaml_node_pair_t *pair = body->data.mapping.pairs.start; pair < body->data.mapping.pairs.top;
+       pair++)
     walk_pair(l, section, yaml_document_get_node(document, pair->key),
               yaml_document_get_node(document, pair->value));
+}
+
+/* Whether an earlier pair of the file has the same section. YAML forbids that, libyaml doesn't. */
+static bool is_repeated(struct loader *l, yaml_document_t *document, const yaml_node_t *root,
+                        const yaml_node_pair_t *pair) {
+  const yaml_node_t *key = yaml_document_get_node(document, pair->key);
+  for (const yaml_node_pair_t *p = root->data.mapping.pairs.start; p < pair; p++) {
+    const yaml_node_t *earlier = yaml_document_get_node(document, p->key);
+    if (key->type != YAML_SCALAR_NODE || earlier->type != YAML_SCALAR_NODE ||
+        !str_equal(scalar_of(key), scalar_of(earlier)))
+      continue;
+    problem(l, line_of(key), "%.*s: section given twice: first in line %d",
+            (int)key->data.scalar.length, (const char *)key->data.scalar.value, line_of(earlier));
+    return true;
+  }
+  return false;
 }
 
 static void walk_document(struct loader *l, yaml_document_t *document) {
@@ -150,10 +188,33 @@ static void walk_document(struct loader *l, yaml_document_t *document) {
     problem(l, line_of(root), "must hold sections, such as \"server:\"");
     return;
   }
-  for (yaml_node_pair_t *pair = root->data.mapping.pairs.start;
-       pair < root->data.mapping.pairs.top; pair++)
-    walk_section(l, document, yaml_document_get_node(document, pair->key),
-                 yaml_document_get_node(document, pair->value));
+  for (yaml_node_pair_t *pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top;
+       pair++)
+    if (!is_repeated(l, document, root, pair))
+      walk_section(l, document, yaml_document_get_node(document, pair->key),
+                   yaml_document_get_node(document, pair->value));
+}
+
+static void put_parser_problem(struct loader *l, const yaml_parser_t *parser, FILE *file) {
+  const char *what = parser->problem ? parser->problem : "out of memory";
+  if (ferror(file))
+    problem(l, 0, "can't be read: %s", strerror(errno));
+  else if (parser->error == YAML_READER_ERROR)
+    problem(l, 0, "not YAML: %s at byte %zu", what, parser->problem_offset);
+  else
+    problem(l, (int)parser->problem_mark.line + 1, "not YAML: %s", what);
+}
+
+/* Settings behind a second `---` would be ignored in silence: they are refused. */
+static void load_end(struct loader *l, yaml_parser_t *parser, FILE *file) {
+  yaml_document_t document;
+  if (!yaml_parser_load(parser, &document)) {
+    put_parser_problem(l, parser, file);
+    return;
+  }
+  if (yaml_document_get_root_node(&document))
+    problem(l, (int)document.start_mark.line + 1, "a second document: all settings must be in one");
+  yaml_document_delete(&document);
 }
 
 static void load_stream(struct loader *l, FILE *file) {
@@ -165,11 +226,13 @@ static void load_stream(struct loader *l, FILE *file) {
   }
   yaml_parser_set_input_file(&parser, file);
   if (yaml_parser_load(&parser, &document)) {
+    bool is_empty = !yaml_document_get_root_node(&document);
     walk_document(l, &document);
     yaml_document_delete(&document);
+    if (!is_empty)
+      load_end(l, &parser, file);
   } else {
-    problem(l, (int)parser.problem_mark.line + 1, "not YAML: %s",
-            parser.problem ? parser.problem : "unreadable");
+    put_parser_problem(l, &parser, file);
   }
   yaml_parser_delete(&parser);
 }

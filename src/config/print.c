@@ -40,9 +40,11 @@ static const char *yaml_quote(const struct config_key *key) {
 }
 
 void config_print_example(FILE *out) {
-  fputs("# Every setting of auditstored with its default. `auditstored --check-config --config FILE`\n"
-        "# checks a file, `--print-config` shows what is in effect and why.\n",
-        out);
+  fputs(
+      "# Every setting of auditstored with its default. `auditstored --check-config --config "
+      "FILE`\n"
+      "# checks a file, `--print-config` shows what is in effect and why.\n",
+      out);
   for (int i = 0; i < config_key_count; i++) {
     const struct config_key *key = &config_keys[i];
     char range[128];
@@ -57,13 +59,15 @@ void config_print_example(FILE *out) {
 }
 
 void config_print_reference(FILE *out) {
-  fputs("# Settings\n\n"
-        "Made by `auditstored --print-config-reference`; a test keeps it current.\n\n"
-        "Durations are numbers with units (`250ms`, `10s`, `5m`, `1h30m`), sizes have `KiB`, `MiB`\n"
-        "or `GiB`. Absent and `0` mean the default; `off` disables where it is allowed. Each key may\n"
-        "also be written in camelCase. Unknown or repeated keys are errors. On the command line,\n"
-        "`--set section.key=value` overrides the file.\n",
-        out);
+  fputs(
+      "# Settings\n\n"
+      "Made by `auditstored --print-config-reference`; a test keeps it current.\n\n"
+      "Durations are numbers with units (`250ms`, `10s`, `5m`, `1h30m`), sizes have `KiB`, `MiB`\n"
+      "or `GiB`. Absent and `0` mean the default; `off` disables where it is allowed. Each key "
+      "may\n"
+      "also be written in camelCase. Unknown or repeated keys are errors. On the command line,\n"
+      "`--set section.key=value` overrides the file.\n",
+      out);
   for (int i = 0; i < config_key_count; i++) {
     const struct config_key *key = &config_keys[i];
     char range[128];

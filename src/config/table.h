@@ -8,11 +8,13 @@
 #include "base/str.h"
 #include "config/config.h"
 
+/* Numbers, then texts, then the choices between words. */
 enum config_kind {
   CONFIG_INT,
   CONFIG_DURATION,
   CONFIG_BYTES,
   CONFIG_TEXT,
+  CONFIG_ADDRESS,
   CONFIG_SSLMODE,
   CONFIG_LOG_LEVEL,
   CONFIG_LOG_FORMAT,
@@ -21,13 +23,13 @@ enum config_kind {
 struct config_key {
   const char *section;
   const char *name;
-  enum config_kind kind;
   size_t offset; /* in struct config */
   const char *default_text;
   const char *min_text; /* of a text: its length in bytes */
   const char *max_text;
-  bool may_be_off;
   const char *help;
+  enum config_kind kind;
+  bool may_be_off;
 };
 
 extern const struct config_key config_keys[];

@@ -15,7 +15,7 @@ struct unit {
 static const struct unit duration_units[] = {
     {"h", 3600LL * 1000000}, {"m", 60LL * 1000000}, {"s", 1000000}, {"ms", 1000}, {"us", 1}, {0}};
 static const struct unit byte_units[] = {
-    {"GiB", 1024LL * 1024 * 1024}, {"MiB", 1024 * 1024}, {"KiB", 1024}, {"B", 1}, {0}};
+    {"GiB", 1024LL * 1024 * 1024}, {"MiB", 1024LL * 1024}, {"KiB", 1024}, {"B", 1}, {0}};
 
 struct choice {
   const char *name;
@@ -23,8 +23,8 @@ struct choice {
 };
 
 static const struct choice sslmodes[] = {
-    {"disable", 0}, {"allow", 1},     {"prefer", 2},      {"require", 3},
-    {"verify-ca", 4}, {"verify-full", 5}, {0}};
+    {"disable", 0},     {"allow", 1}, {"prefer", 2}, {"require", 3}, {"verify-ca", 4},
+    {"verify-full", 5}, {0}};
 static const struct choice log_levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {0}};
 static const struct choice log_formats[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {0}};
@@ -105,6 +105,8 @@ static const char *kind_noun(enum config_kind kind) {
     return "a size, such as 64KiB or 4MiB,";
   case CONFIG_TEXT:
     return "a text";
+  case CONFIG_ADDRESS:
+    return "an address";
   default:
     return "one";
   }
@@ -113,6 +115,10 @@ static const char *kind_noun(enum config_kind kind) {
 void config_format_range(const struct config_key *key, char *ret_text, size_t size) {
   if (key->kind == CONFIG_TEXT) {
     snprintf(ret_text, size, "%s to %s bytes", key->min_text, key->max_text);
+    return;
+  }
+  if (key->kind == CONFIG_ADDRESS) {
+    snprintf(ret_text, size, "host:port or [IPv6]:port, with a port from 0 to 65535");
     return;
   }
   if (key->kind < CONFIG_TEXT) {
@@ -165,13 +171,28 @@ static int set_number(struct config *config, const struct config_key *key, struc
   return 0;
 }
 
+/* "host:port" or "[IPv6]:port". Whether the host is one of this machine shows when listening. */
+static bool is_address(struct str text) {
+  const char *colon = text.len ? memrchr(text.data, ':', text.len) : NULL;
+  if (!colon || colon == text.data)
+    return false;
+  size_t host_len = (size_t)(colon - text.data);
+  bool is_bracketed = text.data[0] == '[' && colon[-1] == ']';
+  if (is_bracketed ? host_len == 2 : memchr(text.data, ':', host_len) != NULL)
+    return false;
+  int64_t port = 0;
+  struct str digits = str_of(colon + 1, text.len - host_len - 1);
+  return digits.len <= 5 && parse_int(digits, &port) && port <= UINT16_MAX;
+}
+
 static int set_text(struct config *config, const struct config_key *key, struct str text,
                     struct error *err) {
   int64_t min = 0;
   int64_t max = 0;
   parse_int(str_z(key->min_text), &min);
   parse_int(str_z(key->max_text), &max);
-  if ((int64_t)text.len < min || (int64_t)text.len > max || !utf8_is_storable(text))
+  if ((int64_t)text.len < min || (int64_t)text.len > max || !utf8_is_storable(text) ||
+      (key->kind == CONFIG_ADDRESS && !is_address(text)))
     return refuse(key, text, err);
   const char *copy = arena_strdup(config->arena, text);
   if (!copy)
@@ -197,9 +218,9 @@ static int set_choice(struct config *config, const struct config_key *key, struc
 
 int config_set_value(struct config *config, const struct config_key *key, struct str text,
                      struct error *err) {
-  if (key->kind == CONFIG_TEXT)
+  if (key->kind == CONFIG_TEXT || key->kind == CONFIG_ADDRESS)
     return set_text(config, key, text, err);
-  if (key->kind > CONFIG_TEXT)
+  if (key->kind > CONFIG_ADDRESS)
     return set_choice(config, key, text, err);
   return set_number(config, key, text, err);
 }
@@ -236,7 +257,7 @@ void config_format_value(const struct config *config, const struct config_key *k
     return;
   }
   const char *text = NULL;
-  if (key->kind == CONFIG_TEXT || key->kind == CONFIG_SSLMODE) {
+  if (key->kind <= CONFIG_SSLMODE) {
     memcpy(&text, field, sizeof(text));
   } else {
     int value = 0;

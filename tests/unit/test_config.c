@@ -2,6 +2,7 @@
 #include "config/config.h"
 #include "config/table.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,8 +55,9 @@ static void expect_problem(const char *yaml, const char *expected) {
 
 static void each_kind_of_bad_input_has_its_message(void **state) {
   (void)state;
-  expect_problem("server:\n  max_connections: many\n",
-                 "2: server.max_connections: got \"many\": must be a whole number from 1 to 100000");
+  expect_problem(
+      "server:\n  max_connections: many\n",
+      "2: server.max_connections: got \"many\": must be a whole number from 1 to 100000");
   expect_problem("server:\n  max_connections: -1\n",
                  "2: server.max_connections: got \"-1\": must be a whole number from 1 to 100000");
   expect_problem("database:\n  max_open_conns: 1001\n",
@@ -68,29 +70,48 @@ static void each_kind_of_bad_input_has_its_message(void **state) {
                  "3: database.port: set twice: first in line 2");
   expect_problem("database:\n  maxOpenConns: 3\n  max_open_conns: 4\n",
                  "3: database.max_open_conns: set twice: first in line 2");
-  expect_problem("database: 5\n", "1: database: must hold keys, such as \"database:\" followed by "
-                                  "indented lines");
+  expect_problem("database: 5\n",
+                 "1: database: must hold keys, such as \"database:\" followed by "
+                 "indented lines");
   expect_problem("database:\n  port: [1]\n",
                  "2: database.port: must be a single value, not a list or mapping");
   expect_problem("- 1\n", "1: must hold sections, such as \"server:\"");
-  expect_problem("database:\n  sslmode: maybe\n",
-                 "2: database.sslmode: got \"maybe\": must be one of disable, allow, prefer, require, "
-                 "verify-ca, verify-full");
+  expect_problem(
+      "database:\n  sslmode: maybe\n",
+      "2: database.sslmode: got \"maybe\": must be one of disable, allow, prefer, require, "
+      "verify-ca, verify-full");
+  expect_problem("database:\n  host: \"\"\n",
+                 "2: database.host: got \"\": must be a text of 1 to 255 bytes");
   expect_problem("server:\n  listen: \"\"\n",
-                 "2: server.listen: got \"\": must be a text of 1 to 255 bytes");
+                 "2: server.listen: got \"\": must be an address of host:port or [IPv6]:port, with "
+                 "a port from 0 to 65535");
+}
+
+static void values_below_the_minimum_are_refused(void **state) {
+  (void)state;
+  expect_problem(
+      "server:\n  max_message_bytes: 65535\n",
+      "2: server.max_message_bytes: got \"65535\": must be a size, such as 64KiB or 4MiB, "
+      "from 64KiB to 64MiB");
+  expect_problem(
+      "database:\n  conn_max_lifetime: 999ms\n",
+      "2: database.conn_max_lifetime: got \"999ms\": must be a duration with units, such "
+      "as 250ms, 10s, 5m or 1h30m, from 1s to 168h, or off");
 }
 
 static void durations_need_units_and_stay_in_range(void **state) {
   (void)state;
-  static const char *const bad[] = {"5", "5mm", "1e9h", "-1s", "s", "1s5", "999999999999999h", "off"};
+  static const char *const bad[] = {"5",  "5mm", "1e9h", "-1s", "s", "1s5", "999999999999999h",
+                                    "off"};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
     char yaml[128];
     char expected[256];
     snprintf(yaml, sizeof(yaml), "database:\n  acquire_timeout: %s\n", bad[i]);
-    snprintf(expected, sizeof(expected),
-             "2: database.acquire_timeout: got \"%s\": must be a duration with units, such as 250ms, "
-             "10s, 5m or 1h30m, from 10ms to 5m",
-             bad[i]);
+    snprintf(
+        expected, sizeof(expected),
+        "2: database.acquire_timeout: got \"%s\": must be a duration with units, such as 250ms, "
+        "10s, 5m or 1h30m, from 10ms to 5m",
+        bad[i]);
     expect_problem(yaml, expected);
   }
 }
@@ -98,22 +119,146 @@ static void durations_need_units_and_stay_in_range(void **state) {
 static void rules_between_keys_are_checked(void **state) {
   (void)state;
   expect_problem("database:\n  connect_backoff_min: 20s\n",
-                 "2: database.connect_backoff_min: must not be above database.connect_backoff_max");
-  expect_problem("ingest:\n  lanes: 3\ndatabase:\n  max_open_conns: 3\n  max_idle_conns: 1\n",
-                 "2: ingest.lanes: must be below database.max_open_conns, so that readers get one");
+                 "2: database.connect_backoff_min: got \"20s\": must not be above "
+                 "database.connect_backoff_max");
+  expect_problem(
+      "ingest:\n  lanes: 3\ndatabase:\n  max_open_conns: 3\n  max_idle_conns: 1\n",
+      "2: ingest.lanes: got \"3\": must be below database.max_open_conns, so that readers get one");
   expect_problem("query:\n  default_page_size: 2000\n",
-                 "2: query.default_page_size: must not be above query.max_page_size");
+                 "2: query.default_page_size: got \"2000\": must not be above query.max_page_size");
+}
+
+static void the_windows_and_queues_of_a_server_fit_one_another(void **state) {
+  (void)state;
+  expect_problem("server:\n  stream_window_bytes: 32MiB\n",
+                 "2: server.stream_window_bytes: got \"32MiB\": must not be above "
+                 "server.connection_window_bytes");
+  expect_problem("ingest:\n  max_request_events: 30\n  max_queue_events: 20\n",
+                 "2: ingest.max_request_events: got \"30\": must not be above "
+                 "ingest.max_queue_events");
+  expect_problem("ingest:\n  max_queue_bytes: 1MiB\n",
+                 "2: ingest.max_queue_bytes: got \"1MiB\": must not be below "
+                 "server.max_message_bytes");
+}
+
+static void one_connection_is_shared_by_lanes_and_readers(void **state) {
+  (void)state;
+  struct loaded l;
+  load(&l, "database:\n  max_open_conns: 1\n  max_idle_conns: 1\ningest:\n  lanes: 2\n", NULL);
+  assert_int_equal(l.rc, 0);
+  assert_string_equal(l.problems, "");
+  unload(&l);
+}
+
+static void an_address_to_listen_on_is_checked(void **state) {
+  (void)state;
+  static const char *const bad[] = {"localhost", ":7443",    "h:",   "h:x",     "h:65536",
+                                    "h:-1",      "::1:7443", "[]:1", "h:000080"};
+  static const char *const good[] = {"0.0.0.0:0", "[::1]:7443", "localhost:65535"};
+  char text[256];
+  char expected[256];
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    snprintf(text, sizeof(text), "server:\n  listen: \"%s\"\n", bad[i]);
+    snprintf(expected, sizeof(expected),
+             "2: server.listen: got \"%s\": must be an address of host:port or "
+             "[IPv6]:port, with a port from 0 to 65535",
+             bad[i]);
+    expect_problem(text, expected);
+  }
+  for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+    struct loaded l;
+    snprintf(text, sizeof(text), "server.listen=%s", good[i]);
+    load(&l, "", text);
+    assert_int_equal(l.rc, 0);
+    assert_string_equal(l.config.server.listen, good[i]);
+    unload(&l);
+  }
+}
+
+static void nothing_in_a_file_is_ignored_in_silence(void **state) {
+  (void)state;
+  expect_problem("database:\n  port: 1\nlog:\n  level: warn\ndatabase:\n  name: x\n",
+                 "5: database: section given twice: first in line 1");
+  expect_problem("database:\n  port: 1\n---\ndatabase:\n  port: 2\n",
+                 "3: a second document: all settings must be in one");
+  expect_problem("database:\n  port: 1\n...\n}{\n",
+                 "4: not YAML: did not find expected <document start>");
+}
+
+static void misspelled_names_are_recognised(void **state) {
+  (void)state;
+  expect_problem("database:\n  maxOpenCons: 3\n",
+                 "2: database.maxOpenCons: unknown key (did you mean max_open_conns?)");
+  expect_problem("database:\n  connMaxIdelTim: 3m\n",
+                 "2: database.connMaxIdelTim: unknown key (did you mean conn_max_idle_time?)");
+  expect_problem("database:\n  prot: 3\n", "2: database.prot: unknown key (did you mean port?)");
+  expect_problem("database:\n  colour: 3\n", "2: database.colour: unknown key");
+  struct loaded l;
+  load(&l, "", "databse.port=3");
+  assert_string_equal(l.problems, "--set: databse: unknown section (did you mean database?)\n");
+  unload(&l);
+}
+
+static void what_is_quoted_from_a_file_stays_on_its_line(void **state) {
+  (void)state;
+  expect_problem("database:\n  port: \"1\\nx.yaml:1: log: hi\"\n",
+                 "2: database.port: got \"1?x.yaml:1: log: hi\": must be a whole number from 1 to "
+                 "65535");
+  expect_problem("database:\n  \"po\\e[31m\": 1\n", "2: database.po?[31m: unknown key");
+}
+
+static void what_cannot_be_read_says_why(void **state) {
+  (void)state;
+  expect_problem("server:\n  port_file: \xff\n",
+                 " not YAML: invalid leading UTF-8 octet at byte 21");
+  expect_problem("server:\n  listen: [a\n", "3: not YAML: did not find expected ',' or ']'");
+  static const char *const paths[][2] = {
+      {"/tmp", "/tmp: can't be read: Is a directory\n"},
+      {"/nonexistent/a.yaml", "/nonexistent/a.yaml: No such file or directory\n"}};
+  for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+    char *problems = NULL;
+    size_t len = 0;
+    struct config config = {0};
+    const struct config_input input = {.path = paths[i][0]};
+    FILE *out = open_memstream(&problems, &len);
+    assert_int_equal(config_load(&config, &input, out), ERR_INVALID_ARGUMENT);
+    fclose(out);
+    assert_string_equal(problems, paths[i][1]);
+    assert_null(config.arena);
+    free(problems);
+  }
+}
+
+static void the_command_line_wins_over_the_file(void **state) {
+  (void)state;
+  struct loaded l;
+  load(&l, "database:\n  port: 1\n", "database.port=2");
+  assert_int_equal(l.rc, 0);
+  assert_int_equal(l.config.database.port, 2);
+  char *printed = NULL;
+  size_t len = 0;
+  FILE *out = open_memstream(&printed, &len);
+  config_print(&l.config, out);
+  fclose(out);
+  assert_non_null(strstr(printed, "database.port = 2  # command line\n"));
+  assert_non_null(strstr(printed, "database.name = auditstore  # default\n"));
+  free(printed);
+  unload(&l);
+  load(&l, "", "database.port");
+  assert_string_equal(l.problems, "--set: database.port: must be section.key=value\n");
+  unload(&l);
 }
 
 static void all_problems_are_told_at_once(void **state) {
   (void)state;
   struct loaded l;
-  load(&l, "server:\n  max_connections: x\n  nope: 1\ndatabase:\n  port: 0x10\n", "ingest.lanes=no");
+  load(&l, "server:\n  listen: nowhere\n  max_connections: x\n  nope: 1\ndatabase:\n  port: 0x10\n",
+       "ingest.lanes=no");
   assert_int_equal(l.rc, ERR_INVALID_ARGUMENT);
   int lines = 0;
   for (const char *p = l.problems; *p; p++)
     lines += *p == '\n';
-  assert_int_equal(lines, 4);
+  assert_int_equal(lines, 5);
   assert_non_null(strstr(l.problems, "--set: ingest.lanes: got \"no\""));
   unload(&l);
 }
@@ -141,12 +286,71 @@ static void values_reach_the_struct_in_its_units(void **state) {
 static void absent_empty_and_zero_mean_the_default(void **state) {
   (void)state;
   struct loaded l;
-  load(&l, "database:\n  max_open_conns: 0\n  acquire_timeout: 0\n  port:\nquery:\n", NULL);
+  load(&l,
+       "database:\n  max_open_conns: 0\n  acquire_timeout: 0\n  port:\n  host: ~\nquery:\nserver:\n"
+       "  port_file: null\n",
+       NULL);
   assert_int_equal(l.rc, 0);
   assert_int_equal(l.config.database.max_open_conns, 25);
   assert_int_equal(l.config.database.acquire_timeout_us, 5000000);
   assert_int_equal(l.config.database.port, 5432);
+  assert_string_equal(l.config.database.host, "127.0.0.1");
+  assert_string_equal(l.config.server.port_file, "");
   unload(&l);
+}
+
+/* "max_open_conns" -> "maxOpenConns" */
+static void to_camel(const char *snake, char *ret_text) {
+  for (; *snake; snake++, ret_text++) {
+    *ret_text = *snake;
+    if (*snake == '_')
+      *ret_text = (char)toupper((unsigned char)*++snake);
+  }
+  *ret_text = '\0';
+}
+
+static void the_table_is_sound_and_takes_both_spellings(void **state) {
+  (void)state;
+  for (int i = 0; i < config_key_count; i++) {
+    const struct config_key *key = &config_keys[i];
+    char camel[64];
+    to_camel(key->name, camel);
+    assert_int_equal(config_find_key(str_z(key->section), str_z(key->name)), i);
+    assert_int_equal(config_find_key(str_z(key->section), str_z(camel)), i);
+    assert_int_equal(key->help[strlen(key->help) - 1], '.');
+    assert_null(strchr(key->help, '|'));
+    struct error err = {0};
+    struct loaded l;
+    load(&l, "", NULL);
+    /* `off` is taken where the table says so, and by no other number. */
+    if (key->kind < CONFIG_TEXT)
+      assert_int_equal(config_set_value(&l.config, key, str_z("off"), &err) == 0, key->may_be_off);
+    if (key->kind < CONFIG_TEXT)
+      assert_int_equal(config_set_value(&l.config, key, str_z(key->min_text), &err), 0);
+    unload(&l);
+  }
+}
+
+static void the_shipped_files_are_good(void **state) {
+  (void)state;
+  static const char *const names[] = {"auditstore", "dev", "production"};
+  for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    char path[4096];
+    const char *root = getenv("AUDITSTORE_SOURCE_DIR");
+    assert_non_null(root);
+    snprintf(path, sizeof(path), "%s/config/%s.yaml", root, names[i]);
+    char *problems = NULL;
+    size_t len = 0;
+    struct config config;
+    const struct config_input input = {.path = path};
+    FILE *out = open_memstream(&problems, &len);
+    int rc = config_load(&config, &input, out);
+    fclose(out);
+    assert_string_equal(problems, "");
+    assert_int_equal(rc, 0);
+    config_deinit(&config);
+    free(problems);
+  }
 }
 
 static void idle_above_open_is_clamped_and_said(void **state) {
@@ -189,8 +393,7 @@ static void every_key_round_trips(void **state) {
     bool is_number = config_keys[i].kind < CONFIG_TEXT;
     for (size_t t = 0; t < sizeof(tries) / sizeof(tries[0]); t++) {
       if (tries[t] && is_number)
-        assert_int_equal(
-            config_set_value(&l.config, &config_keys[i], str_z(tries[t]), &err), 0);
+        assert_int_equal(config_set_value(&l.config, &config_keys[i], str_z(tries[t]), &err), 0);
       config_format_value(&l.config, &config_keys[i], before);
       assert_int_equal(config_set_value(&l.config, &config_keys[i], str_z(before), &err), 0);
       config_format_value(&l.config, &config_keys[i], after);
@@ -275,11 +478,22 @@ static void no_prefix_of_a_file_does_harm(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_kind_of_bad_input_has_its_message),
+      cmocka_unit_test(values_below_the_minimum_are_refused),
       cmocka_unit_test(durations_need_units_and_stay_in_range),
       cmocka_unit_test(rules_between_keys_are_checked),
+      cmocka_unit_test(the_windows_and_queues_of_a_server_fit_one_another),
+      cmocka_unit_test(one_connection_is_shared_by_lanes_and_readers),
+      cmocka_unit_test(an_address_to_listen_on_is_checked),
+      cmocka_unit_test(nothing_in_a_file_is_ignored_in_silence),
+      cmocka_unit_test(misspelled_names_are_recognised),
+      cmocka_unit_test(what_is_quoted_from_a_file_stays_on_its_line),
+      cmocka_unit_test(what_cannot_be_read_says_why),
+      cmocka_unit_test(the_command_line_wins_over_the_file),
       cmocka_unit_test(all_problems_are_told_at_once),
       cmocka_unit_test(values_reach_the_struct_in_its_units),
       cmocka_unit_test(absent_empty_and_zero_mean_the_default),
+      cmocka_unit_test(the_table_is_sound_and_takes_both_spellings),
+      cmocka_unit_test(the_shipped_files_are_good),
       cmocka_unit_test(idle_above_open_is_clamped_and_said),
       cmocka_unit_test(an_idle_time_that_never_fires_is_warned_of),
       cmocka_unit_test(every_key_round_trips),

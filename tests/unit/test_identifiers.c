@@ -24,6 +24,7 @@ static void times_are_read_and_written(void **state) {
   expect_time("1970-01-01T00:00:00Z", "1970-01-01T00:00:00.000000Z");
   expect_time("2026-11-23T07:52:25.123456789Z", "2026-11-23T07:52:25.123456Z");
   expect_time("2026-11-23T07:52:25.5+02:30", "2026-11-23T05:22:25.500000Z");
+  expect_time("2000-02-29T00:00:00Z", "2000-02-29T00:00:00.000000Z");
   expect_time("2024-02-29t23:59:59z", "2024-02-29T23:59:59.000000Z");
   expect_time("1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z");
   expect_time("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z");
@@ -33,13 +34,28 @@ static void times_are_read_and_written(void **state) {
 
 static void what_is_no_time_is_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {
-      "", "2026", "2026-11-23", "2026-11-23T07:52", "2026-11-23T07:52:25", "2026-13-01T00:00:00Z",
-      "2026-00-01T00:00:00Z", "2025-02-29T00:00:00Z", "2026-04-31T00:00:00Z",
-      "2026-11-23T24:00:00Z", "2026-11-23T07:60:00Z", "2026-11-23T07:52:60Z",
-      "2026-11-23T07:52:25.Z", "2026-11-23T07:52:25.1234567890Z", "2026-11-23T07:52:25Zx",
-      "2026-11-23T07:52:25+24:00", "2026-11-23T07:52:25+0100", "0000-01-01T00:00:00Z",
-      "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "-026-11-23T07:52:25Z"};
+  static const char *const bad[] = {"",
+                                    "2026",
+                                    "2026-11-23",
+                                    "2026-11-23T07:52",
+                                    "2026-11-23T07:52:25",
+                                    "2026-13-01T00:00:00Z",
+                                    "2026-00-01T00:00:00Z",
+                                    "2025-02-29T00:00:00Z",
+                                    "1900-02-29T00:00:00Z",
+                                    "2026-04-31T00:00:00Z",
+                                    "2026-11-23T24:00:00Z",
+                                    "2026-11-23T07:60:00Z",
+                                    "2026-11-23T07:52:60Z",
+                                    "2026-11-23T07:52:25.Z",
+                                    "2026-11-23T07:52:25.1234567890Z",
+                                    "2026-11-23T07:52:25Zx",
+                                    "2026-11-23T07:52:25+24:00",
+                                    "2026-11-23T07:52:25+0100",
+                                    "0000-01-01T00:00:00Z",
+                                    "0001-01-01T00:00:00+00:01",
+                                    "9999-12-31T23:59:59-00:01",
+                                    "-026-11-23T07:52:25Z"};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
     int64_t us = 0;
     if (timestamp_parse(str_z(bad[i]), &us))
@@ -82,11 +98,14 @@ static void uuids_are_read_in_either_case_and_written_lower(void **state) {
 
 static void what_is_no_uuid_is_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {
-      "", "01890a5dac96774bbcceb302099a8057", "01890a5d-ac96-774b-bcce-b302099a805",
-      "01890a5d-ac96-774b-bcce-b302099a80577", "g1890a5d-ac96-774b-bcce-b302099a8057",
-      "01890a5d_ac96-774b-bcce-b302099a8057", "01890a5-dac96-774b-bcce-b302099a8057",
-      "{01890a5d-ac96-774b-bcce-b302099a8057}"};
+  static const char *const bad[] = {"",
+                                    "01890a5dac96774bbcceb302099a8057",
+                                    "01890a5d-ac96-774b-bcce-b302099a805",
+                                    "01890a5d-ac96-774b-bcce-b302099a80577",
+                                    "g1890a5d-ac96-774b-bcce-b302099a8057",
+                                    "01890a5d_ac96-774b-bcce-b302099a8057",
+                                    "01890a5-dac96-774b-bcce-b302099a8057",
+                                    "{01890a5d-ac96-774b-bcce-b302099a8057}"};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
     struct uuid uuid;
     assert_false(uuid_parse(str_z(bad[i]), &uuid));
@@ -98,7 +117,7 @@ static void version_7_rises_also_when_the_clock_steps_back(void **state) {
   struct uuid_v7 generator = {0};
   struct uuid last = {0};
   for (int i = 0; i < 200000; i++) {
-    int64_t now = 1767225600000000LL + (i / 5000) * 1000 - (i > 100000 ? 5000000 : 0);
+    int64_t now = 1767225600000000LL + (i / 5000) * 1000LL - (i > 100000 ? 5000000 : 0);
     struct uuid uuid = uuid_v7_next(&generator, now);
     assert_int_equal(uuid.bytes[6] >> 4, 7);
     assert_int_equal(uuid.bytes[8] >> 6, 2);

@@ -144,6 +144,63 @@ static void a_timer_fires_by_the_injected_clock(void **state) {
   assert_int_equal(w->count, 2);
 }
 
+static void moving_the_clock_alone_fires_a_timer(void **state) {
+  struct world *w = *state;
+  struct loop_timer timer;
+  loop_timer_init(&timer, &w->loop, note_second, w);
+  loop_timer_set(&timer, fake_now + 3600000000LL);
+  uv_run(&w->uv, UV_RUN_NOWAIT);
+  assert_int_equal(w->count, 0);
+  fake_now += 3600000000LL;
+  uv_run(&w->uv, UV_RUN_NOWAIT);
+  uv_run(&w->uv, UV_RUN_NOWAIT);
+  assert_int_equal(w->count, 1);
+  loop_timer_close(&timer, NULL, NULL);
+  uv_run(&w->uv, UV_RUN_DEFAULT);
+}
+
+struct late {
+  struct loop_timer timer;
+  int fired;
+};
+
+static void fire_late_again(void *arg) {
+  struct late *late = arg;
+  if (++late->fired < 1000)
+    loop_timer_set(&late->timer, fake_now - 1);
+}
+
+static void a_timer_that_is_always_late_lets_the_loop_poll(void **state) {
+  struct world *w = *state;
+  struct late late = {.fired = 0};
+  loop_timer_init(&late.timer, &w->loop, fire_late_again, &late);
+  loop_timer_set(&late.timer, fake_now - 1);
+  uv_run(&w->uv, UV_RUN_NOWAIT);
+  assert_int_equal(late.fired, 1);
+  while (late.fired < 3)
+    uv_run(&w->uv, UV_RUN_ONCE);
+  loop_timer_close(&late.timer, NULL, NULL);
+  uv_run(&w->uv, UV_RUN_DEFAULT);
+}
+
+static void a_timer_set_anew_or_closed_forgets_its_old_time(void **state) {
+  struct world *w = *state;
+  struct loop_timer timer;
+  loop_timer_init(&timer, &w->loop, note_second, w);
+  loop_timer_set(&timer, fake_now + 10);
+  loop_timer_set(&timer, fake_now + 5000000);
+  fake_now += 1000;
+  uv_run(&w->uv, UV_RUN_NOWAIT);
+  uv_run(&w->uv, UV_RUN_NOWAIT);
+  assert_int_equal(w->count, 0);
+  loop_timer_close(&timer, NULL, NULL);
+  loop_timer_set(&timer, fake_now);
+  fake_now += 5000000;
+  uv_run(&w->uv, UV_RUN_DEFAULT);
+  assert_int_equal(w->count, 0);
+  assert_int_equal(w->loop.armed.count, 0);
+}
+
 static void remaining_time_is_rounded_up_and_bounded(void **state) {
   (void)state;
   assert_int_equal(deadline_remaining_ms(&fake_clock, fake_now - 5), 0);
@@ -161,6 +218,11 @@ int main(void) {
                                       teardown),
       cmocka_unit_test_setup_teardown(cancelled_work_does_not_run, setup, teardown),
       cmocka_unit_test_setup_teardown(a_timer_fires_by_the_injected_clock, setup, teardown),
+      cmocka_unit_test_setup_teardown(moving_the_clock_alone_fires_a_timer, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_timer_that_is_always_late_lets_the_loop_poll, setup,
+                                      teardown),
+      cmocka_unit_test_setup_teardown(a_timer_set_anew_or_closed_forgets_its_old_time, setup,
+                                      teardown),
       cmocka_unit_test(remaining_time_is_rounded_up_and_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

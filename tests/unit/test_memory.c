@@ -35,6 +35,11 @@ static void a_piece_above_the_limit_is_refused_and_marked(void **state) {
   assert_null(arena_calloc(&a, SIZE_MAX / 2, 4));
   assert_non_null(arena_alloc(&a, 64));
   arena_deinit(&a);
+  /* Fits as it is, but not rounded up to the alignment. */
+  arena_init(&a, 60);
+  assert_null(arena_alloc(&a, 50));
+  assert_true(a.is_full && a.used_bytes == 0);
+  arena_deinit(&a);
 }
 
 static void arena_copies_are_terminated_and_zeroed(void **state) {
@@ -111,6 +116,36 @@ static void formatted_text_is_appended_or_refused_whole(void **state) {
   buf_deinit(&b);
 }
 
+static void a_size_that_rounding_would_wrap_is_refused(void **state) {
+  (void)state;
+  struct arena a;
+  arena_init(&a, SIZE_MAX);
+  assert_null(arena_alloc(&a, SIZE_MAX - 3));
+  assert_true(a.is_full);
+  arena_deinit(&a);
+}
+
+static void formatted_text_may_fill_the_maximum(void **state) {
+  (void)state;
+  struct buf b;
+  buf_init(&b, 5);
+  assert_true(buf_append_format(&b, "%s", "hello"));
+  assert_memory_equal(buf_bytes(&b), "hello", 5);
+  assert_false(buf_append_format(&b, "%d", 1));
+  buf_deinit(&b);
+}
+
+static void an_empty_buffer_can_be_read(void **state) {
+  (void)state;
+  struct buf b;
+  buf_init(&b, 10);
+  assert_null(buf_bytes(&b));
+  assert_int_equal(buf_len(&b), 0);
+  buf_consume(&b, 0);
+  assert_true(buf_append(&b, NULL, 0));
+  buf_deinit(&b);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_arena_hands_out_aligned_memory_up_to_its_limit),
@@ -120,6 +155,9 @@ int main(void) {
       cmocka_unit_test(numbers_are_big_endian),
       cmocka_unit_test(a_queue_of_bytes_comes_out_as_it_went_in),
       cmocka_unit_test(formatted_text_is_appended_or_refused_whole),
+      cmocka_unit_test(a_size_that_rounding_would_wrap_is_refused),
+      cmocka_unit_test(formatted_text_may_fill_the_maximum),
+      cmocka_unit_test(an_empty_buffer_can_be_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "base/error.h"
 #include "base/log.h"
+#include "base/str.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,8 +53,9 @@ static void text_lines_have_time_level_event_and_fields(void **state) {
   (void)state;
   const char *text = logged(LOG_TEXT, log_every_type);
   assert_int_equal(text[26], 'Z');
-  assert_string_equal(text + 28, "WARN  things happened int=-5 big=18446744073709551615 flag=true "
-                                 "ratio=0.5 plain=abc spaced=\"a b\" none=null\n");
+  assert_string_equal(text + 28,
+                      "WARN  things happened int=-5 big=18446744073709551615 flag=true "
+                      "ratio=0.5 plain=abc spaced=\"a b\" none=null\n");
 }
 
 static void json_lines_are_json(void **state) {
@@ -69,7 +71,8 @@ static void json_lines_are_json(void **state) {
 static void nothing_in_a_value_can_break_the_line(void **state) {
   (void)state;
   const char *text = logged(LOG_JSON, log_nasty);
-  assert_non_null(strstr(text, "\"v\":\"quote\\\" back\\\\ line\\n bell\\u0007 bad\xef\xbf\xbd end\"}\n"));
+  assert_non_null(
+      strstr(text, "\"v\":\"quote\\\" back\\\\ line\\n bell\\u0007 bad\xef\xbf\xbd end\"}\n"));
   text = logged(LOG_TEXT, log_nasty);
   assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
 }
@@ -85,6 +88,55 @@ static void a_line_too_long_is_cut_and_still_ends(void **state) {
   assert_true(strlen(text) <= 8192);
   assert_int_equal(text[strlen(text) - 1], '\n');
   assert_non_null(strstr(text, "v=kept"));
+}
+
+static char filler[10000];
+
+static void log_filler(void) {
+  log_info("long", KV("v", filler), KV("n", 12345));
+}
+
+/* Every length around the limit, of characters of one, two and six bytes on the line. */
+static void a_cut_json_line_stays_well_formed(void **state) {
+  (void)state;
+  static const char *const pieces[] = {"x", "\xc3\xa9", "\x01"};
+  static const size_t sizes[] = {1, 2, 6};
+  for (size_t p = 0; p < sizeof(pieces) / sizeof(pieces[0]); p++) {
+    for (size_t bytes = 8000; bytes < 8240; bytes++) {
+      filler[0] = '\0';
+      size_t at = 0;
+      for (size_t i = 0; i < bytes / sizes[p]; i++, at += strlen(pieces[p]))
+        memcpy(filler + at, pieces[p], strlen(pieces[p]) + 1);
+      const char *text = logged(LOG_JSON, log_filler);
+      size_t len = strlen(text);
+      assert_true(len <= 8192 && utf8_valid_prefix(str_z(text)) == len);
+      bool is_whole = strcmp(text + len - 13, "\",\"n\":12345}\n") == 0;
+      bool is_cut = strcmp(text + len - 14, "\",\"cut\":true}\n") == 0;
+      assert_true(is_whole != is_cut);
+      assert_true(is_cut || bytes < 8192);
+      assert_true(is_whole || bytes > 8050);
+    }
+  }
+}
+
+static void log_infinity(void) {
+  log_info("ratio", KV("of", (double)__builtin_inf()));
+}
+
+static void a_number_that_json_lacks_is_null(void **state) {
+  (void)state;
+  assert_non_null(strstr(logged(LOG_JSON, log_infinity), "\"of\":null}\n"));
+}
+
+static void log_terminal_codes(void) {
+  log_info("codes", KV("v",
+                       "a\x1b[31m\xc2\x9b"
+                       "31m"));
+}
+
+static void no_value_steers_a_terminal(void **state) {
+  (void)state;
+  assert_non_null(strstr(logged(LOG_TEXT, log_terminal_codes), "v=\"a\\u001b[31m\\u009b31m\"\n"));
 }
 
 static void an_error_keeps_its_first_cause_and_gains_context(void **state) {
@@ -119,6 +171,15 @@ static void each_kind_of_error_has_its_code_on_the_wire(void **state) {
   assert_false(error_is_retryable(ERR_INVALID_ARGUMENT));
   assert_string_equal(error_name(ERR_UNAVAILABLE), "unavailable");
   assert_string_equal(error_name(ERR_OK), "ok");
+#define EXPECT_ROW(name, value, grpc, retry, text)                                                 \
+  assert_int_equal(error_grpc_code(ERR_##name), grpc);                                             \
+  assert_int_equal(error_is_retryable(ERR_##name), retry);                                         \
+  assert_string_equal(error_name(ERR_##name), text);
+  ERROR_MAP(EXPECT_ROW)
+#undef EXPECT_ROW
+  assert_string_equal(error_name((enum error_code)(ERR_UNSUPPORTED - 1)), "unknown");
+  assert_int_equal(error_grpc_code((enum error_code)(ERR_UNSUPPORTED - 1)), 2);
+  assert_false(error_is_retryable((enum error_code)1));
 }
 
 int main(void) {
@@ -128,6 +189,9 @@ int main(void) {
       cmocka_unit_test(nothing_in_a_value_can_break_the_line),
       cmocka_unit_test(levels_below_the_threshold_are_silent),
       cmocka_unit_test(a_line_too_long_is_cut_and_still_ends),
+      cmocka_unit_test(a_cut_json_line_stays_well_formed),
+      cmocka_unit_test(a_number_that_json_lacks_is_null),
+      cmocka_unit_test(no_value_steers_a_terminal),
       cmocka_unit_test(an_error_keeps_its_first_cause_and_gains_context),
       cmocka_unit_test(context_that_fills_the_text_is_cut_not_overrun),
       cmocka_unit_test(each_kind_of_error_has_its_code_on_the_wire),

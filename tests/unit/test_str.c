@@ -16,19 +16,36 @@ static struct str s(const char *text) {
 
 static void valid_utf8_is_taken_whole(void **state) {
   (void)state;
-  static const char *const good[] = {"", "a", "plain ascii, longer than eight bytes",
-                                     "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-                                     "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
-                                     "\xf4\x8f\xbf\xbf", "12345678\xc3\xa9" "12345678"};
+  static const char *const good[] = {"",
+                                     "a",
+                                     "plain ascii, longer than eight bytes",
+                                     "\xc2\x80",
+                                     "\xdf\xbf",
+                                     "\xe0\xa0\x80",
+                                     "\xed\x9f\xbf",
+                                     "\xee\x80\x80",
+                                     "\xef\xbf\xbf",
+                                     "\xf0\x90\x80\x80",
+                                     "\xf4\x8f\xbf\xbf",
+                                     "12345678\xc3\xa9-2345678"};
   for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
     assert_int_equal(utf8_valid_prefix(s(good[i])), strlen(good[i]));
 }
 
 static void invalid_utf8_is_found_where_it_begins(void **state) {
   (void)state;
-  static const char *const bad[] = {"\x80", "\xc0\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf",
-                                    "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-                                    "\xf5\x80\x80\x80", "\xff", "\xe2\x82", "\xf0\x90\x80",
+  static const char *const bad[] = {"\x80",
+                                    "\xc0\x80",
+                                    "\xc1\xbf",
+                                    "\xc2",
+                                    "\xe0\x9f\xbf",
+                                    "\xed\xa0\x80",
+                                    "\xf0\x8f\xbf\xbf",
+                                    "\xf4\x90\x80\x80",
+                                    "\xf5\x80\x80\x80",
+                                    "\xff",
+                                    "\xe2\x82",
+                                    "\xf0\x90\x80",
                                     "\xc3("};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
     char text[64];
