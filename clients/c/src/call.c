@@ -20,7 +20,7 @@ void call_end(struct auditstore_stream *s, enum auditstore_code code, const char
   list_remove(&s->channel->calls, &s->link);
   if (message)
     status_set(&s->status, code, "%s", message);
-  pthread_cond_broadcast(&s->channel->news);
+  channel_tell(s->channel);
 }
 
 void call_abort(struct auditstore_stream *s, enum auditstore_code code, const char *message) {

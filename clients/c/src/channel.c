@@ -39,6 +39,15 @@ static int poll_timeout_ms(int64_t deadline_us) {
   return left > INT32_MAX ? INT32_MAX : (int)((left + 999) / 1000);
 }
 
+/* ---- news between threads ---- */
+
+void channel_tell(struct auditstore_channel *c) {
+  uint64_t one = 1;
+  ssize_t n = c->has_leader ? write(c->wake_fd, &one, sizeof(one)) : 0;
+  (void)n; /* full means that it will wake anyway */
+  pthread_cond_broadcast(&c->news);
+}
+
 /* ---- life ---- */
 
 /* "host:port" or "[address]:port". */
@@ -133,16 +142,10 @@ void channel_drop_link(struct auditstore_channel *c, const char *reason) {
     c->state = LINK_DOWN;
   c->is_going_away = false;
   buf_clear(&c->out);
-  pthread_cond_broadcast(&c->news);
+  channel_tell(c);
 }
 
 /* ---- I/O ---- */
-
-static void wake_leader(struct auditstore_channel *c) {
-  uint64_t one = 1;
-  ssize_t n = c->has_leader ? write(c->wake_fd, &one, sizeof(one)) : 0;
-  (void)n; /* full means that it will wake anyway */
-}
 
 /* Returns whether the link still stands. */
 static bool write_out(struct auditstore_channel *c) {
@@ -174,7 +177,7 @@ void channel_flush(struct auditstore_channel *c) {
       return;
     if (buf_len(&c->out) > 0) {
       if (before == 0)
-        wake_leader(c);
+        channel_tell(c);
       return;
     }
   }

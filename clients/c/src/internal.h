@@ -49,6 +49,9 @@ struct auditstore_channel {
   struct list calls;        /* of this link, not ended */
 };
 
+/* Makes every waiting thread look again, the leader in its poll too. */
+void channel_tell(struct auditstore_channel *c);
+
 /* One step of waiting: does I/O as the leader, or sleeps until there is news or `deadline_us`. */
 void channel_wait(struct auditstore_channel *c, int64_t deadline_us);
 

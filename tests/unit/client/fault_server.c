@@ -7,6 +7,8 @@
 #include "grpc/wire.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
 #include <pthread.h>
@@ -331,6 +333,8 @@ static void connection_receive(struct connection *c) {
 
 static void accept_one(struct fault_server *server) {
   int fd = accept(server->listener, NULL, NULL);
+  int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   for (int i = 0; fd >= 0 && i < MAX_CONNECTIONS; i++) {
     struct connection *c = &server->connections[i];
     if (c->fd >= 0)

@@ -267,9 +267,14 @@ static void another_thread_may_cancel(void **state) {
   struct auditstore_stream *stream = open_stream(*state, "/fault/silent", 20000);
   pthread_t thread;
   ProtobufCMessage *answer = NULL;
+  /* Long enough in a receive to be in its poll, most times. */
+  assert_int_equal(auditstore_stream_recv(stream, &answer, 20), AUDITSTORE_STREAM_AGAIN);
+  int64_t began = now_ms();
   pthread_create(&thread, NULL, cancel_soon, stream);
   assert_int_equal(auditstore_stream_recv(stream, &answer, -1), AUDITSTORE_STREAM_END);
   pthread_join(thread, NULL);
+  /* Woken by the cancel, not by the deadline. */
+  assert_true(now_ms() - began < 15000);
   assert_int_equal(auditstore_stream_finish(stream, NULL), AUDITSTORE_CANCELLED);
 }
 
