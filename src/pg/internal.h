@@ -89,7 +89,8 @@ struct pg_conn {
   int generation;
   bool is_dial_failed; /* RESOLVING: counted as failed already; the look-up is still under way */
   bool is_dead;        /* never to be used again */
-  const char *holder;  /* LEASED: who has it */
+  const char *holder;  /* LEASED: who has it, since when */
+  int64_t leased_us;
   struct prepared prepared;
   struct pipeline pipeline;
 };

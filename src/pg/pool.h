@@ -31,10 +31,12 @@ int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop, const struct confi
                 struct error *err);
 
 /* Fails waiters with ERR_CANCELED, dials no more, closes idle connections, waits for leases until
- * deadline_us, then closes theirs too; then runs `done` once. */
+ * deadline_us, then cuts theirs off (PG_LOST for what is under way); then runs `done` once, from
+ * the loop. Leases cut off may still be released until pg_pool_free(), and not after. */
 void pg_pool_drain(struct pg_pool *pool, int64_t deadline_us, loop_task_cb *done, void *arg);
 
-/* After drain is done, or when nothing was ever acquired. NULL is fine. */
+/* After drain is done, or when nothing was ever acquired. NULL is fine. The memory goes once the
+ * loop has closed its handles: run it once more. */
 void pg_pool_free(struct pg_pool *pool);
 
 /* ---- leases ---- */
@@ -75,22 +77,23 @@ struct pg_params {
 };
 
 enum pg_outcome_kind {
-  PG_OK,       /* committed */
-  PG_REFUSED,  /* the server refused a statement; nothing took effect; the lease is usable */
-  PG_LOST,     /* connection lost or deadline passed; the lease is dead: release it */
+  PG_OK,      /* committed */
+  PG_REFUSED, /* the server refused a statement; nothing took effect; the lease is usable */
+  PG_LOST,    /* connection lost or deadline passed; the lease is dead: release it */
 };
 
 struct pg_outcome {
   enum pg_outcome_kind kind;
-  bool is_in_doubt;  /* PG_LOST only: the sync was sent, so it may have committed */
-  int statement;     /* PG_REFUSED: the index of the refused one in the pipeline */
-  char sqlstate[6];  /* "23505"; "" when there is none */
-  struct error err;  /* code by pg_error_code(), text for the log */
+  bool is_in_doubt; /* PG_LOST only: the sync was sent, so it may have committed */
+  int statement;    /* PG_REFUSED: the index of the refused one; the last when it was the commit */
+  char sqlstate[6]; /* "23505"; "" when there is none */
+  struct error err; /* code by pg_error_code(), text for the log */
   char constraint[64]; /* constraint named in the refusal, or "" */
 };
 
 struct pg_pipeline_cb {
-  /* A statement's result (PGRES_TUPLES_OK or PGRES_COMMAND_OK), in order; all values binary.
+  /* A statement's result (PGRES_TUPLES_OK or PGRES_COMMAND_OK), in order; all values binary, a
+   * script's text.
    * Borrowed: cleared after the call. May be NULL. Don't act on it before on_done says PG_OK. */
   void (*on_result)(void *arg, int statement, const PGresult *result);
   /* Exactly once, from the loop, unless the lease is released before. A new pipeline may be started
@@ -98,7 +101,8 @@ struct pg_pipeline_cb {
   void (*on_done)(void *arg, const struct pg_outcome *outcome);
 };
 
-/* Adds one statement to the pipeline of a lease that has none under way. `params` NULL: none. */
+/* Adds one statement to the pipeline of a lease that has none under way: at most 128 parameters, no
+ * COPY, no transaction left open. `params` NULL: none. Failures are told by on_done. */
 void pg_send(struct pg_conn *conn, const struct pg_statement *statement,
              const struct pg_params *params);
 
@@ -118,14 +122,19 @@ enum error_code pg_error_code(const char *sqlstate);
 /* ---- observation ---- */
 
 struct pg_pool_stats {
-  int open;       /* connections the server knows, dials not included */
+  int open; /* connections the server knows, dials not included */
   int in_use;
   int idle;
   int connecting;
-  int closing;    /* closed here, not yet by the server; they count against max_open_conns */
+  int closing; /* closed here, not yet by the server; they count against max_open_conns */
   int waiting;
-  int64_t acquires, waits, wait_us, timeouts;
-  int64_t opened, open_failures, closed;
+  int64_t acquires; /* requests served */
+  int64_t waits;    /* requests that had to queue */
+  int64_t wait_us;  /* time spent in the queue, by the served and the failed alike */
+  int64_t timeouts; /* requests that failed with ERR_TIMEOUT */
+  int64_t opened;   /* dials that succeeded */
+  int64_t open_failures;
+  int64_t closed; /* of the opened */
 };
 void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *ret_stats);
 

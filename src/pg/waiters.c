@@ -58,6 +58,7 @@ static void settle(struct pg_pool *pool, struct pg_waiter *waiter) {
 void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_conn *conn) {
   waiter->conn = conn;
   conn->holder = waiter->holder;
+  conn->leased_us = pg_pool_now(pool);
   pg_conn_set_state(conn, CONN_LEASED);
   pool->counters.acquires++;
   settle(pool, waiter);
@@ -90,60 +91,4 @@ void pg_waiters_fail_all(struct pg_pool *pool, enum error_code why) {
   struct list *queued = &pool->waiters.queued;
   while (queued->first)
     pg_waiter_fail(pool, LIST_ENTRY(queued->first, struct pg_waiter, link), why);
-}
-
-/* ---- delivery ---- */
-
-static void describe_timeout(struct pg_pool *pool, struct error *err) {
-  struct pg_pool_stats stats;
-  pg_pool_stats(pool, &stats);
-  const struct governor *governor = &pool->governor;
-  error_set(err, ERR_TIMEOUT,
-            "no database connection in time: open %d, in use %d, idle %d, connecting %d, "
-            "closing %d, waiting %d; last dial error: %s",
-            stats.open, stats.in_use, stats.idle, stats.connecting, stats.closing, stats.waiting,
-            governor->failures > 0 ? governor->error.text : "none");
-}
-
-static void describe_outage(struct pg_pool *pool, struct error *err) {
-  const struct governor *governor = &pool->governor;
-  int64_t since_us = deadline_min(governor->down_since_us, governor->failed_at_us);
-  error_set(err, ERR_UNAVAILABLE, "the database has been out of reach for %.1f s: %s",
-            (double)(pg_pool_now(pool) - since_us) / 1e6, governor->error.text);
-}
-
-static void describe_failure(struct pg_pool *pool, const struct pg_waiter *waiter,
-                             struct error *err) {
-  switch (waiter->failure) {
-  case ERR_TIMEOUT:
-    describe_timeout(pool, err);
-    break;
-  case ERR_UNAVAILABLE:
-    describe_outage(pool, err);
-    break;
-  case ERR_EXHAUSTED:
-    error_set(err, ERR_EXHAUSTED, "%d requests wait for a database connection already",
-              pool->config->max_waiters);
-    break;
-  default:
-    error_set(err, waiter->failure, "the connection pool is closing");
-    break;
-  }
-}
-
-void pg_waiters_deliver(struct pg_pool *pool) {
-  struct waiters *waiters = &pool->waiters;
-  /* Those settled by these callbacks wait for the next turn, so that a user who asks again at once
-   * can't keep the loop from its sockets. */
-  for (size_t left = waiters->settled.count; left > 0 && waiters->settled.first; left--) {
-    struct pg_waiter *waiter = LIST_ENTRY(waiters->settled.first, struct pg_waiter, link);
-    struct pg_waiter taken = *waiter;
-    struct error err = {0};
-    if (!taken.conn)
-      describe_failure(pool, waiter, &err);
-    pg_waiter_give_back(waiters, waiter);
-    taken.cb(taken.arg, taken.conn, taken.conn ? NULL : &err);
-  }
-  if (waiters->settled.count > 0)
-    pg_pool_kick(pool);
 }

@@ -12,8 +12,6 @@
 
 enum { ARGS_MAX = 32, PATH_SIZE = 512 };
 
-extern char **environ;
-
 static void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 static void fail(const char *format, ...) {
@@ -166,7 +164,7 @@ PGconn *pg_observer_open(const struct pg_server *server) {
   char port[16];
   snprintf(port, sizeof(port), "%d", server->port);
   const char *keys[] = {"host", "port", "user", "dbname", "sslmode", "application_name", NULL};
-  const char *values[] = {server->host, port,      server->user, server->database,
+  const char *values[] = {server->host, port,       server->user, server->database,
                           "disable",    "observer", NULL};
   PGconn *observer = PQconnectdbParams(keys, values, 0);
   if (PQstatus(observer) != CONNECTION_OK)

@@ -83,7 +83,42 @@ struct pg_conn *pg_world_acquire(struct pg_world *world) {
   return acquired.conn;
 }
 
+void pg_world_acquire_all(struct pg_world *world, struct pg_conn **ret_conns, int count) {
+  for (int i = 0; i < count; i++)
+    ret_conns[i] = pg_world_acquire(world);
+}
+
+void pg_world_release_all(struct pg_conn **conns, int count) {
+  for (int i = 0; i < count; i++)
+    pg_release(conns[i]);
+}
+
+struct pg_pool_stats pg_world_stats(const struct pg_world *world) {
+  struct pg_pool_stats stats;
+  pg_pool_stats(world->pool, &stats);
+  return stats;
+}
+
+struct expected {
+  const struct pg_world *world;
+  int open;
+};
+
+static bool has_open(void *arg) {
+  const struct expected *expected = arg;
+  return pg_world_stats(expected->world).open == expected->open;
+}
+
+void pg_world_wait_open(struct pg_world *world, int count) {
+  pg_world_wait(world, has_open, &(struct expected){world, count});
+}
+
 /* ---- pipelines ---- */
+
+void pg_world_send(struct pg_conn *conn, const char *sql) {
+  struct pg_statement statement = {.sql = sql};
+  pg_send(conn, &statement, NULL);
+}
 
 static void on_result(void *arg, int statement, const PGresult *result) {
   struct pg_world_run *run = arg;
@@ -121,8 +156,7 @@ void pg_world_script(struct pg_world *world, struct pg_conn *conn, const char *s
 
 int64_t pg_world_int(struct pg_world *world, struct pg_conn *conn, const char *sql) {
   struct pg_world_run run;
-  struct pg_statement statement = {.sql = sql};
-  pg_send(conn, &statement, NULL);
+  pg_world_send(conn, sql);
   pg_world_finish(world, conn, CLOCK_NEVER, &run);
   if (run.outcome.kind != PG_OK || run.rows < 1)
     fail_msg("%s: %s", sql, run.outcome.err.text);

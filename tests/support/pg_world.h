@@ -40,6 +40,17 @@ void pg_world_run_for(struct pg_world *world, int64_t span_us);
 /* Waits for a lease; fails the test when there is an error. */
 struct pg_conn *pg_world_acquire(struct pg_world *world);
 
+void pg_world_acquire_all(struct pg_world *world, struct pg_conn **ret_conns, int count);
+void pg_world_release_all(struct pg_conn **conns, int count);
+
+struct pg_pool_stats pg_world_stats(const struct pg_world *world);
+
+/* Waits until the pool has so many connections open. */
+void pg_world_wait_open(struct pg_world *world, int count);
+
+/* Adds a statement without parameters to the lease's pipeline. */
+void pg_world_send(struct pg_conn *conn, const char *sql);
+
 /* Drains with that deadline and waits until it is done. */
 void pg_world_drain(struct pg_world *world, int64_t deadline_us);
 

@@ -117,13 +117,14 @@ static void the_server_reads_each_type_of_array_as_meant(void **state) {
   assert_true(pg_put_array(out, PG_INET, 3, true) && pg_put_inet(out, &v4) &&
               pg_put_inet(out, &v6));
   sample_end(&sample, PG_INET_ARRAY);
-  sample_ask(&sample, "SELECT $1 = ARRAY[true, NULL] AND $2 = ARRAY[-2, NULL]::int2[] "
-                      "AND $3 = ARRAY[-70000, NULL] "
-                      "AND $4 = ARRAY[-9223372036854775808, NULL]::int8[] "
-                      "AND $5 = ARRAY['\xc3\xa4 b', NULL] AND $6::text[] = ARRAY['{\"a\": 1}', NULL] "
-                      "AND $7 = ARRAY['018f6b1e-7c1a-7bbb-8000-0123456789ab', NULL]::uuid[] "
-                      "AND $8 = ARRAY['1970-01-01T00:00:00.000001Z', NULL]::timestamptz[] "
-                      "AND $9 = ARRAY['192.0.2.7', '2001:db8::1', NULL]::inet[]");
+  sample_ask(&sample,
+             "SELECT $1 = ARRAY[true, NULL] AND $2 = ARRAY[-2, NULL]::int2[] "
+             "AND $3 = ARRAY[-70000, NULL] "
+             "AND $4 = ARRAY[-9223372036854775808, NULL]::int8[] "
+             "AND $5 = ARRAY['\xc3\xa4 b', NULL] AND $6::text[] = ARRAY['{\"a\": 1}', NULL] "
+             "AND $7 = ARRAY['018f6b1e-7c1a-7bbb-8000-0123456789ab', NULL]::uuid[] "
+             "AND $8 = ARRAY['1970-01-01T00:00:00.000001Z', NULL]::timestamptz[] "
+             "AND $9 = ARRAY['192.0.2.7', '2001:db8::1', NULL]::inet[]");
   sample_close(&sample);
 }
 
@@ -175,10 +176,11 @@ static void on_row(void *arg, int statement, const PGresult *result) {
 static void what_the_server_sends_is_read_as_meant(void **state) {
   static const struct pg_pipeline_cb cb = {.on_result = on_row, .on_done = on_done};
   static const struct pg_statement row = {
-      .sql = "SELECT true, -2::int2, -70000::int4, (-9223372036854775808)::int8, "
-             "'018f6b1e-7c1a-7bbb-8000-0123456789ab'::uuid, "
-             "'1969-12-31T23:59:59.999999Z'::timestamptz, '192.0.2.7'::inet, "
-             "'2001:db8::1'::inet, 'infinity'::timestamptz, '-infinity'::timestamptz"};
+      .sql =
+          "SELECT true, -2::int2, -70000::int4, (-9223372036854775808)::int8, "
+          "'018f6b1e-7c1a-7bbb-8000-0123456789ab'::uuid, "
+          "'1969-12-31T23:59:59.999999Z'::timestamptz, '192.0.2.7'::inet, "
+          "'2001:db8::1'::inet, 'infinity'::timestamptz, '-infinity'::timestamptz"};
   struct sample sample;
   bool is_done = false;
   sample_open(&sample, state);

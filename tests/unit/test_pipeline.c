@@ -39,11 +39,6 @@ static void close_world(struct pg_world *world, struct pg_conn *conn) {
   pg_world_deinit(world);
 }
 
-static void send_sql(struct pg_conn *conn, const char *sql) {
-  struct pg_statement statement = {.sql = sql};
-  pg_send(conn, &statement, NULL);
-}
-
 static int64_t fruits(struct pg_world *world) {
   return pg_observer_int(world->observer, "SELECT count(*) FROM fruit");
 }
@@ -85,9 +80,9 @@ static void results_come_in_order_and_binary(void **state) {
   struct pg_conn *conn = open_world(&world, state, __func__);
   static const struct pg_pipeline_cb cb = {.on_result = on_ordered, .on_done = on_order_done};
   struct order order = {0};
-  send_sql(conn, "SELECT 10::int8");
-  send_sql(conn, "SELECT -20::int8");
-  send_sql(conn, "SELECT 30::int8");
+  pg_world_send(conn, "SELECT 10::int8");
+  pg_world_send(conn, "SELECT -20::int8");
+  pg_world_send(conn, "SELECT 30::int8");
   pg_run(conn, CLOCK_NEVER, &cb, &order);
   pg_world_wait(&world, is_order_done, &order);
   assert_int_equal(order.outcome.kind, PG_OK);
@@ -113,8 +108,8 @@ static void a_pipeline_commits_all_its_statements(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
-  send_sql(conn, "INSERT INTO fruit VALUES (1, 'apple')");
-  send_sql(conn, "INSERT INTO fruit VALUES (2, 'pear')");
+  pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'apple')");
+  pg_world_send(conn, "INSERT INTO fruit VALUES (2, 'pear')");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_OK);
   assert_int_equal(run.result_count, 2);
@@ -126,9 +121,9 @@ static void a_refused_statement_undoes_those_before_it(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
-  send_sql(conn, "INSERT INTO fruit VALUES (1, 'apple')");
-  send_sql(conn, "INSERT INTO fruit VALUES (1, 'pear')");
-  send_sql(conn, "INSERT INTO fruit VALUES (3, 'plum')");
+  pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'apple')");
+  pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'pear')");
+  pg_world_send(conn, "INSERT INTO fruit VALUES (3, 'plum')");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_REFUSED);
   assert_int_equal(run.outcome.statement, 1);
@@ -145,10 +140,11 @@ static void an_error_at_commit_is_a_refusal(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
-  pg_observer_run(world.observer, "CREATE TABLE once (id int8 UNIQUE DEFERRABLE INITIALLY "
-                                  "DEFERRED)");
-  send_sql(conn, "INSERT INTO once VALUES (1)");
-  send_sql(conn, "INSERT INTO once VALUES (1)");
+  pg_observer_run(world.observer,
+                  "CREATE TABLE once (id int8 UNIQUE DEFERRABLE INITIALLY "
+                  "DEFERRED)");
+  pg_world_send(conn, "INSERT INTO once VALUES (1)");
+  pg_world_send(conn, "INSERT INTO once VALUES (1)");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_REFUSED);
   assert_string_equal(run.outcome.sqlstate, "23505");
@@ -162,8 +158,8 @@ static void a_transaction_left_open_is_never_reported_as_committed(void **state)
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
-  send_sql(conn, "BEGIN");
-  send_sql(conn, "INSERT INTO fruit VALUES (1, 'apple')");
+  pg_world_send(conn, "BEGIN");
+  pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'apple')");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_LOST);
   assert_int_equal(run.outcome.err.code, ERR_INTERNAL);
@@ -174,7 +170,7 @@ static void a_copy_ends_the_connection(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
-  send_sql(conn, "COPY fruit FROM STDIN");
+  pg_world_send(conn, "COPY fruit FROM STDIN");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_LOST);
   assert_non_null(strstr(run.outcome.err.text, "COPY"));
@@ -183,9 +179,10 @@ static void a_copy_ends_the_connection(void **state) {
 
 /* ---- prepared statements ---- */
 
-static const struct pg_statement put_fruit = {
-    .name = "put_fruit", .sql = "INSERT INTO fruit (name, id) VALUES ($1, 1)", .param_count = 1,
-    .param_types = text_types};
+static const struct pg_statement put_fruit = {.name = "put_fruit",
+                                              .sql = "INSERT INTO fruit (name, id) VALUES ($1, 1)",
+                                              .param_count = 1,
+                                              .param_types = text_types};
 
 static void send_text(struct pg_conn *conn, const struct pg_statement *statement, const char *text,
                       size_t len) {
@@ -198,10 +195,8 @@ static void a_named_statement_is_prepared_once(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
-  static const struct pg_statement len = {.name = "len",
-                                          .sql = "SELECT length($1)::int8",
-                                          .param_count = 1,
-                                          .param_types = text_types};
+  static const struct pg_statement len = {
+      .name = "len", .sql = "SELECT length($1)::int8", .param_count = 1, .param_types = text_types};
   for (int i = 0; i < 3; i++) {
     send_text(conn, &len, "abc", 3);
     send_text(conn, &len, "abcde", 5);
@@ -236,7 +231,7 @@ static void a_statement_behind_a_refused_one_is_prepared_again(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
-  send_sql(conn, "SELECT 1/0");
+  pg_world_send(conn, "SELECT 1/0");
   send_text(conn, &put_fruit, "fig", 3);
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_REFUSED);
@@ -293,8 +288,9 @@ static void a_statement_that_vanished_is_prepared_again(void **state) {
 
 static bool is_busy(void *arg) {
   struct pg_world *world = arg;
-  return pg_observer_int(world->observer, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE "
-                                          "'SELECT pg_sleep%' AND state = 'active'") > 0;
+  return pg_observer_int(world->observer,
+                         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE "
+                         "'SELECT pg_sleep%' AND state = 'active'") > 0;
 }
 
 static bool is_run_done(void *arg) {
@@ -305,8 +301,8 @@ static void a_backend_killed_amid_a_pipeline_leaves_it_in_doubt(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run = {0};
-  send_sql(conn, "INSERT INTO fruit VALUES (1, 'apple')");
-  send_sql(conn, "SELECT pg_sleep(60)");
+  pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'apple')");
+  pg_world_send(conn, "SELECT pg_sleep(60)");
   pg_run(conn, CLOCK_NEVER, &pg_world_run_cb, &run);
   pg_world_wait(&world, is_busy, &world);
   assert_int_equal(pg_observer_kill(world.observer, __func__), 1);
@@ -331,7 +327,7 @@ static void a_dead_lease_loses_the_next_pipeline_without_doubt(void **state) {
   pg_observer_kill(world.observer, __func__);
   pg_world_wait(&world, is_backend_gone, &world);
   pg_world_run_for(&world, 20000);
-  send_sql(conn, "INSERT INTO fruit VALUES (1, 'apple')");
+  pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'apple')");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_LOST);
   assert_false(run.outcome.is_in_doubt);
@@ -343,7 +339,7 @@ static void a_deadline_ends_the_wait_and_the_backend(void **state) {
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   int64_t start_us = pg_world_now(&world);
-  send_sql(conn, "SELECT pg_sleep(60)");
+  pg_world_send(conn, "SELECT pg_sleep(60)");
   pg_world_finish(&world, conn, start_us + 100000, &run);
   assert_in_range(pg_world_now(&world) - start_us, 100000, 1000000);
   assert_int_equal(run.outcome.kind, PG_LOST);
@@ -363,7 +359,7 @@ static void statement_timeout_and_grace_bound_a_pipeline_without_deadline(void *
   pg_world_open(&world);
   struct pg_conn *conn = pg_world_acquire(&world);
   struct pg_world_run run;
-  send_sql(conn, "SELECT pg_sleep(60)");
+  pg_world_send(conn, "SELECT pg_sleep(60)");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_REFUSED);
   assert_string_equal(run.outcome.sqlstate, "57014");
@@ -371,7 +367,7 @@ static void statement_timeout_and_grace_bound_a_pipeline_without_deadline(void *
   assert_int_equal(pg_world_int(&world, conn, "SELECT 7::int8"), 7);
   int pid = backend_pid(&world, conn);
   kill(pid, SIGSTOP);
-  send_sql(conn, "SELECT 1");
+  pg_world_send(conn, "SELECT 1");
   int64_t start_us = pg_world_now(&world);
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_in_range(pg_world_now(&world) - start_us, 100000, 1000000);
@@ -404,7 +400,7 @@ static void a_released_pipeline_says_nothing_more(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run = {0};
-  send_sql(conn, "SELECT 1::int8");
+  pg_world_send(conn, "SELECT 1::int8");
   pg_run(conn, CLOCK_NEVER, &pg_world_run_cb, &run);
   pg_release(conn);
   pg_world_wait(&world, is_backend_gone, &world);
@@ -418,9 +414,8 @@ static void large_parameters_pass(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
-  static const struct pg_statement len = {.sql = "SELECT length($1)::int8",
-                                          .param_count = 1,
-                                          .param_types = text_types};
+  static const struct pg_statement len = {
+      .sql = "SELECT length($1)::int8", .param_count = 1, .param_types = text_types};
   size_t size = 4U << 20;
   char *text = malloc(size);
   assert_non_null(text);
@@ -435,15 +430,18 @@ static void large_parameters_pass(void **state) {
   close_world(&world, conn);
 }
 
-/* Each side has more to send than the sockets hold: whoever doesn't read while it writes hangs. */
+/* Each side has more to send than the sockets hold: whoever doesn't read while it writes hangs. A
+ * Unix socket's buffers are small; TCP's may grow to tens of megabytes. */
 static void both_sides_may_send_much_at_once(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  const struct pg_server *server = *state;
+  pg_world_init(&world, server, __func__);
+  world.config.host = server->dir;
+  pg_world_open(&world);
+  struct pg_conn *conn = pg_world_acquire(&world);
   struct pg_world_run run;
-  static const struct pg_statement echo = {.name = "echo",
-                                           .sql = "SELECT $1, $1",
-                                           .param_count = 1,
-                                           .param_types = text_types};
+  static const struct pg_statement echo = {
+      .name = "echo", .sql = "SELECT $1, $1", .param_count = 1, .param_types = text_types};
   size_t size = 2U << 20;
   char *text = malloc(size);
   assert_non_null(text);
@@ -461,8 +459,8 @@ static void large_results_pass(void **state) {
   struct pg_world world;
   struct pg_conn *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
-  send_sql(conn, "SELECT g::int8, repeat('x', 100) FROM generate_series(1, 100000) g");
-  send_sql(conn, "SELECT 5::int8");
+  pg_world_send(conn, "SELECT g::int8, repeat('x', 100) FROM generate_series(1, 100000) g");
+  pg_world_send(conn, "SELECT 5::int8");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_OK);
   assert_int_equal(run.rows, 100001);
@@ -485,7 +483,7 @@ static void on_chain_done(void *arg, const struct pg_outcome *outcome) {
   assert_int_equal(outcome->kind, PG_OK);
   if (chain->left-- == 0)
     return;
-  send_sql(chain->conn, "SELECT 1");
+  pg_world_send(chain->conn, "SELECT 1");
   chain->is_inside_run = true;
   pg_run(chain->conn, CLOCK_NEVER, &cb, chain);
   chain->is_inside_run = false;
