@@ -61,7 +61,7 @@ void grpc_deadlines_add(struct grpc_deadlines *d, struct grpc_deadline *deadline
     return;
   if (d->count == d->cap) {
     d->cap = d->cap ? d->cap * 2 : FIRST_CAP;
-    d->heap = xrealloc(d->heap, d->cap * sizeof(*d->heap));
+    d->heap = xrealloc(d->heap, d->cap * sizeof(struct grpc_deadline *));
   }
   sift_up(d, ++d->count, deadline);
   if (at_us < d->armed_us)

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "grpc/call.h"
 
 /*
@@ -46,6 +48,13 @@ static void deliver(struct grpc_call *call) {
 
 /* ---- bytes ---- */
 
+static void fail_too_large(struct grpc_call *call) {
+  char text[128];
+  (void)snprintf(text, sizeof(text), "a request message has %zu bytes, the maximum is %zu",
+                 call->rx.body_len, call->rx.max_body_bytes);
+  grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, text);
+}
+
 static void fail_compressed(struct grpc_call *call) {
   if (call->request.is_compressed)
     grpc_call_fail(call, GRPC_UNIMPLEMENTED,
@@ -77,7 +86,7 @@ static void feed(struct grpc_call *call, const uint8_t **data, size_t *len) {
     complete_message(call, *len);
     break;
   case GRPC_DEFRAME_TOO_LARGE:
-    grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "a request message is larger than the maximum");
+    fail_too_large(call);
     break;
   case GRPC_DEFRAME_COMPRESSED:
     fail_compressed(call);

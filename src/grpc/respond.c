@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -108,6 +109,7 @@ void grpc_respond_set_status(struct grpc_call *call, enum grpc_code code, struct
 /* Follows where messages end in what nghttp2 takes, to know whether one is half sent. */
 static void note_taken(struct grpc_call *call, size_t len) {
   const uint8_t *p = buf_bytes(&call->tx);
+  assert(p);
   while (len > 0) {
     if (call->tx_left == 0)
       call->tx_left =
@@ -137,6 +139,7 @@ static void finish_data(struct grpc_call *call, uint32_t *flags) {
     submit_trailers(call);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static ssize_t read_tx(nghttp2_session *h2, int32_t stream_id, uint8_t *out, size_t size,
                        uint32_t *flags, nghttp2_data_source *source, void *user) {
   struct grpc_call *call = source->ptr;

@@ -28,7 +28,7 @@ static const uint8_t drain_ping[8] = {'d', 'r', 'a', 'i', 'n', 'i', 'n', 'g'};
 static const char http1_answer[] =
     "HTTP/1.1 400 Bad Request\r\n"
     "Content-Type: text/plain; charset=utf-8\r\n"
-    "Content-Length: 55\r\n"
+    "Content-Length: 56\r\n"
     "Connection: close\r\n"
     "\r\n"
     "This port speaks gRPC: HTTP/2 with prior knowledge only\n";
@@ -71,6 +71,7 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
   return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user) {
@@ -114,6 +115,7 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
   return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, const uint8_t *data,
                          size_t len, void *user) {
   struct grpc_call *call = call_of(h2, stream_id);
@@ -184,7 +186,7 @@ static int on_stream_close(nghttp2_session *h2, int32_t stream_id, uint32_t erro
 /* ---- the connection ---- */
 
 static void fail_session(struct grpc_session *session, uint32_t error_code) {
-  log_info("connection refused further", KV("peer", net_conn_peer(session->conn)),
+  log_info("connection ended", KV("peer", net_conn_peer(session->conn)),
            KV("reason", nghttp2_http2_strerror(error_code)));
   session->is_failed = true;
   (void)nghttp2_session_terminate_session(session->h2, error_code);

@@ -62,15 +62,15 @@ bool grpc_metadata_key_is_valid(struct str key);
 /* Takes messages out of a stream of bytes split anywhere. */
 struct grpc_deframer {
   uint8_t prefix[GRPC_PREFIX_BYTES];
-  size_t prefix_len;      /* of it seen */
-  struct buf body;        /* of the message under assembly */
-  size_t body_len;        /* its stated length, once the prefix is complete */
+  size_t prefix_len; /* of it seen */
+  struct buf body;   /* of the message under assembly */
+  size_t body_len;   /* its stated length, once the prefix is complete */
   size_t max_body_bytes;
 };
 
 enum grpc_deframe_result {
-  GRPC_DEFRAME_MORE,       /* all input taken, no message complete */
-  GRPC_DEFRAME_MESSAGE,    /* a message is complete: body; call grpc_deframer_next() before going on */
+  GRPC_DEFRAME_MORE,    /* all input taken, no message complete */
+  GRPC_DEFRAME_MESSAGE, /* a message is complete: body; call grpc_deframer_next() before going on */
   GRPC_DEFRAME_TOO_LARGE,  /* the stated length is above the maximum */
   GRPC_DEFRAME_COMPRESSED, /* flag 1, which needs an agreed encoding */
   GRPC_DEFRAME_BAD_FLAG,   /* flag 2 or more */

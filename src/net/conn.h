@@ -16,7 +16,7 @@ struct net_conn;
 
 /* A turn's output is gathered up to this before it is written (nghttp2 hands over one frame at a
  * time; measured: one write per frame costs several times the CPU). */
-#define NET_WRITE_GATHER_BYTES (64 * 1024)
+#define NET_WRITE_GATHER_BYTES ((size_t)64 * 1024)
 
 struct net_conn_ops {
   /* Bytes arrived (1 to 64 KiB). Return 0, or -1 to close. */

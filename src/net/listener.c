@@ -187,12 +187,15 @@ static int open_address(const char *address, int *ret_fd, struct error *err) {
 }
 
 static int bound_port(int fd) {
-  struct sockaddr_storage bound = {0};
+  union {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+  } bound = {.in6 = {0}};
   socklen_t len = sizeof(bound);
-  if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
+  if (getsockname(fd, &bound.any, &len) != 0)
     return 0;
-  return bound.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&bound)->sin6_port)
-                                     : ntohs(((struct sockaddr_in *)&bound)->sin_port);
+  return ntohs(bound.any.sa_family == AF_INET6 ? bound.in6.sin6_port : bound.in.sin_port);
 }
 
 /* ---- life cycle ---- */

@@ -21,7 +21,8 @@ struct net_listener_options {
 };
 
 /* Resolves a numeric address or a host name of this machine, binds and listens. `options` is
- * copied. ERR_INVALID_ARGUMENT: not host:port. ERR_UNAVAILABLE: can't be bound, with errno's text. */
+ * copied. ERR_INVALID_ARGUMENT: not host:port. ERR_UNAVAILABLE: can't be bound, with errno's text.
+ */
 int net_listener_new(struct net_listener **ret_listener, struct loop *loop,
                      const struct net_listener_options *options, struct error *err);
 

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 
 #define GIVE_UP_US 20000000
+#define KIB        INT64_C(1024)
 
 typedef Grpc__Health__V1__HealthCheckRequest echo_message;
 
@@ -165,18 +166,15 @@ static void bidi(const void *handlers, struct grpc_call *call, const ProtobufCMe
   grpc_message_release(message);
 }
 
-#define ECHO_METHOD(text, kind_, dispatch_)                                                        \
-  {                                                                                                \
-    .name = text, .path = "/test.Echo/" text, .kind = kind_,                                       \
-    .input = &grpc__health__v1__health_check_request__descriptor,                                  \
-    .output = &grpc__health__v1__health_check_request__descriptor, .dispatch = dispatch_           \
-  }
+#define ECHO_DESCRIPTOR &grpc__health__v1__health_check_request__descriptor
 
 static const struct grpc_method methods[] = {
-    ECHO_METHOD("Unary", GRPC_UNARY, unary),
-    ECHO_METHOD("ClientStream", GRPC_CLIENT_STREAMING, client_stream),
-    ECHO_METHOD("ServerStream", GRPC_SERVER_STREAMING, server_stream),
-    ECHO_METHOD("Bidi", GRPC_BIDI_STREAMING, bidi),
+    {"Unary", ECHO_UNARY, GRPC_UNARY, ECHO_DESCRIPTOR, ECHO_DESCRIPTOR, unary},
+    {"ClientStream", ECHO_CLIENT_STREAM, GRPC_CLIENT_STREAMING, ECHO_DESCRIPTOR, ECHO_DESCRIPTOR,
+     client_stream},
+    {"ServerStream", ECHO_SERVER_STREAM, GRPC_SERVER_STREAMING, ECHO_DESCRIPTOR, ECHO_DESCRIPTOR,
+     server_stream},
+    {"Bidi", ECHO_BIDI, GRPC_BIDI_STREAMING, ECHO_DESCRIPTOR, ECHO_DESCRIPTOR, bidi},
 };
 static const struct grpc_service service = {"test.Echo", methods, 4};
 
@@ -191,9 +189,9 @@ void echo_server_init(struct echo_server *e) {
       .listen = "127.0.0.1:0",
       .max_connections = 100,
       .max_concurrent_streams = 100,
-      .max_message_bytes = 4 * 1024 * 1024,
-      .stream_window_bytes = 256 * 1024,
-      .connection_window_bytes = 4 * 1024 * 1024,
+      .max_message_bytes = 4 * KIB * KIB,
+      .stream_window_bytes = 256 * KIB,
+      .connection_window_bytes = 4 * KIB * KIB,
       .handshake_timeout_us = 10000000,
       .write_timeout_us = 10000000,
       .port_file = "",
@@ -215,12 +213,18 @@ static void on_drained(void *arg) {
   ((struct echo_server *)arg)->is_drained = true;
 }
 
+void echo_server_drain(struct echo_server *e, int64_t after_us) {
+  e->is_draining = true;
+  grpc_server_drain(e->server, clock_monotonic_us(&clock_system) + after_us, on_drained, e);
+  assert_false(e->is_drained);
+}
+
 void echo_server_stop(struct echo_server *e) {
   for (size_t i = 0; i < e->client_count; i++)
     h2_client_free(e->clients[i]);
   e->client_count = 0;
-  if (!e->is_drained)
-    grpc_server_drain(e->server, clock_monotonic_us(&clock_system), on_drained, e);
+  if (!e->is_draining)
+    echo_server_drain(e, 0);
   while (!e->is_drained)
     echo_server_step(e);
   grpc_server_free(e->server);
@@ -245,6 +249,26 @@ struct h2_client *echo_server_connect(struct echo_server *e, uint32_t window) {
 
 struct h2_client *echo_server_connect_raw(struct echo_server *e) {
   return adopt(e, h2_client_new_raw(e->port));
+}
+
+int echo_setup(void **state) {
+  struct echo_server *e = xcalloc(1, sizeof(*e));
+  echo_server_init(e);
+  *state = e;
+  return 0;
+}
+
+int echo_setup_connected(void **state) {
+  echo_setup(state);
+  echo_server_start(*state);
+  echo_server_connect(*state, 0);
+  return 0;
+}
+
+int echo_teardown(void **state) {
+  echo_server_stop(*state);
+  free(*state);
+  return 0;
 }
 
 /* ---- steps ---- */
@@ -318,13 +342,62 @@ struct str echo_answer(const struct h2_stream *stream, size_t index) {
   return str_of(body.data + body.len - len, len);
 }
 
-struct h2_stream *echo_call(struct echo_server *e, const char *path, const struct h2_header *extra,
-                            const char *text) {
-  struct h2_client *client = e->clients[0];
+struct h2_stream *echo_open(struct h2_client *client, const char *path,
+                            const struct h2_header *extra, const char *text) {
   struct h2_stream *s = h2_client_open(client, path, extra, false);
   struct str packed = echo_pack(text);
   h2_client_send_message(client, s, packed.data, packed.len, true);
+  return s;
+}
+
+void echo_wait_closed(struct echo_server *e, const struct h2_stream *s) {
   while (!s->is_closed)
     echo_server_step(e);
+}
+
+struct h2_stream *echo_call(struct echo_server *e, const char *path, const struct h2_header *extra,
+                            const char *text) {
+  struct h2_stream *s = echo_open(e->clients[0], path, extra, text);
+  echo_wait_closed(e, s);
   return s;
+}
+
+struct h2_stream *echo_call_bytes(struct echo_server *e, const char *path,
+                                  const struct h2_header *extra, struct str bytes) {
+  struct h2_stream *s = h2_client_open(e->clients[0], path, extra, false);
+  h2_client_send(e->clients[0], s, bytes.data, bytes.len, true);
+  echo_wait_closed(e, s);
+  return s;
+}
+
+/* ---- assertions ---- */
+
+void echo_assert_answer(const struct h2_stream *s, size_t index, const char *text) {
+  struct str answer = echo_answer(s, index);
+  assert_int_equal(answer.len, strlen(text));
+  if (answer.len > 0)
+    assert_memory_equal(answer.data, text, answer.len);
+}
+
+void echo_assert_ok(const struct h2_stream *s) {
+  assert_string_equal(s->http_status, "200");
+  assert_string_equal(s->message, "");
+  assert_int_equal(s->grpc_status, GRPC_OK);
+  assert_true(s->has_end);
+  assert_false(s->was_data_last);
+}
+
+void echo_assert_trailers_only(const struct h2_stream *s, int code) {
+  assert_int_equal(s->grpc_status, code);
+  assert_int_equal(s->header_blocks, 1);
+  assert_int_equal(buf_len(&s->body), 0);
+  assert_true(s->has_end);
+}
+
+void echo_assert_serving(struct echo_server *e) {
+  e->holds_calls = false;
+  struct h2_stream *s = echo_call(e, ECHO_UNARY, NULL, "still there");
+  echo_assert_ok(s);
+  echo_assert_answer(s, 0, "still there");
+  assert_false(h2_client_has_goaway(e->clients[0]));
 }

@@ -51,12 +51,16 @@ struct echo_server {
   struct grpc_message *held[ECHO_MAX_HELD];
   size_t held_count;
   size_t held_bytes;
+  bool is_draining;
   bool is_drained;
 };
 
 /* Sets the loop and default limits; a test may change `config` before echo_server_start(). */
 void echo_server_init(struct echo_server *e);
 void echo_server_start(struct echo_server *e);
+
+/* Begins to drain; is_drained tells when that is over. */
+void echo_server_drain(struct echo_server *e, int64_t after_us);
 
 /* Frees the clients, drains the server at once and frees all. */
 void echo_server_stop(struct echo_server *e);
@@ -65,8 +69,8 @@ void echo_server_stop(struct echo_server *e);
 struct h2_client *echo_server_connect(struct echo_server *e, uint32_t window);
 struct h2_client *echo_server_connect_raw(struct echo_server *e);
 
-/* One turn of everything. Fails the test 20 s after echo_server_init(). Always true, so that tests
- * can say: while (!condition) echo_server_step(e); */
+/* One turn of everything, to be called until a condition holds. Fails the test 20 s after
+ * echo_server_init(). */
 void echo_server_step(struct echo_server *e);
 
 /* So many turns in which nothing but timers moved: "and then nothing happens". */
@@ -84,6 +88,27 @@ struct str echo_pack(const char *text);
 /* The text within the `index`th answer of a stream; data NULL when there is none. */
 struct str echo_answer(const struct h2_stream *stream, size_t index);
 
-/* A whole unary call with `text`; steps until it is closed. */
+/* Opens a stream with one message and the half-close behind it. */
+struct h2_stream *echo_open(struct h2_client *client, const char *path,
+                            const struct h2_header *extra, const char *text);
+void echo_wait_closed(struct echo_server *e, const struct h2_stream *s);
+
+/* Both, on the first client. The second's request body is `bytes` as they are. */
 struct h2_stream *echo_call(struct echo_server *e, const char *path, const struct h2_header *extra,
                             const char *text);
+struct h2_stream *echo_call_bytes(struct echo_server *e, const char *path,
+                                  const struct h2_header *extra, struct str bytes);
+
+void echo_assert_answer(const struct h2_stream *s, size_t index, const char *text);
+void echo_assert_ok(const struct h2_stream *s);
+
+/* One header block with everything, and no data. */
+void echo_assert_trailers_only(const struct h2_stream *s, int code);
+
+/* The first client still gets answers: nothing that one peer does may hurt others. */
+void echo_assert_serving(struct echo_server *e);
+
+/* For cmocka: *state is a struct echo_server, initialised, or connected with one client as well. */
+int echo_setup(void **state);
+int echo_setup_connected(void **state);
+int echo_teardown(void **state);

@@ -44,6 +44,7 @@ static void copy_value(char *to, size_t size, const uint8_t *value, size_t len) 
   to[n] = '\0';
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user) {
@@ -90,6 +91,7 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
   return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static int on_data(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
                    void *user) {
   struct h2_client *client = user;
@@ -111,6 +113,7 @@ static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void 
   return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static ssize_t read_out(nghttp2_session *h2, int32_t id, uint8_t *to, size_t size, uint32_t *flags,
                         nghttp2_data_source *source, void *user) {
   struct h2_stream *s = source->ptr;
@@ -272,11 +275,18 @@ void h2_client_raw(struct h2_client *client, const void *data, size_t len) {
   assert(buf_append(&client->out, data, len));
 }
 
-void h2_client_raw_frame(struct h2_client *client, uint8_t type, uint8_t flags, int32_t stream_id,
-                         const void *payload, size_t len) {
-  const uint8_t head[5] = {(uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, type, flags};
+void h2_client_raw_preface(struct h2_client *client) {
+  static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+  h2_client_raw(client, preface, sizeof(preface) - 1);
+  h2_client_raw_frame(client, (struct h2_frame){NGHTTP2_SETTINGS, 0, 0}, "", 0);
+}
+
+void h2_client_raw_frame(struct h2_client *client, struct h2_frame frame, const void *payload,
+                         size_t len) {
+  const uint8_t head[5] = {(uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, frame.type,
+                           frame.flags};
   assert(buf_append(&client->out, head, sizeof(head)));
-  assert(buf_append_be32(&client->out, (uint32_t)stream_id));
+  assert(buf_append_be32(&client->out, (uint32_t)frame.stream_id));
   assert(buf_append(&client->out, payload, len));
 }
 
@@ -308,6 +318,8 @@ static bool read_some(struct h2_client *client) {
   ssize_t n = recv(client->fd, data, sizeof(data), MSG_DONTWAIT);
   if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK))
     client->is_closed = true;
+  if (n == 0)
+    (void)shutdown(client->fd, SHUT_WR);
   if (n <= 0)
     return client->is_closed;
   if (client->is_raw)
@@ -349,6 +361,28 @@ int h2_client_goaway_count(const struct h2_client *client) {
   return client->goaways;
 }
 
+static uint32_t goaway_code_of(const uint8_t *payload) {
+  return (uint32_t)payload[4] << 24 | (uint32_t)payload[5] << 16 | (uint32_t)payload[6] << 8 |
+         payload[7];
+}
+
+int h2_client_raw_goaways(const struct h2_client *client, uint32_t code) {
+  const uint8_t *p = buf_bytes(&client->received);
+  size_t left = buf_len(&client->received);
+  int count = 0;
+  while (left >= 9) {
+    size_t len = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
+    if (left < 9 + len)
+      return -1;
+    if (p[3] == NGHTTP2_GOAWAY && goaway_code_of(p + 9) != code)
+      return -1;
+    count += p[3] == NGHTTP2_GOAWAY;
+    p += 9 + len;
+    left -= 9 + len;
+  }
+  return count;
+}
+
 const struct buf *h2_client_received(const struct h2_client *client) {
   return &client->received;
 }
@@ -357,22 +391,34 @@ static size_t message_len(const uint8_t *p) {
   return (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
 }
 
+/* Moves to the next whole message; false at the end. */
+static bool next_message(const uint8_t **p, size_t *left, struct str *ret_message) {
+  if (*left < 5 || *left - 5 < message_len(*p))
+    return false;
+  size_t len = message_len(*p);
+  *ret_message = str_of(*p + 5, len);
+  *p += 5 + len;
+  *left -= 5 + len;
+  return true;
+}
+
 struct str h2_stream_message(const struct h2_stream *stream, size_t index) {
   const uint8_t *p = buf_bytes(&stream->body);
   size_t left = buf_len(&stream->body);
-  while (left >= 5 && left - 5 >= message_len(p)) {
-    size_t len = message_len(p);
+  struct str message = {0};
+  while (next_message(&p, &left, &message)) {
     if (index-- == 0)
-      return str_of(p + 5, len);
-    p += 5 + len;
-    left -= 5 + len;
+      return message;
   }
   return str_of(NULL, 0);
 }
 
 size_t h2_stream_message_count(const struct h2_stream *stream) {
+  const uint8_t *p = buf_bytes(&stream->body);
+  size_t left = buf_len(&stream->body);
+  struct str message = {0};
   size_t count = 0;
-  while (h2_stream_message(stream, count).data)
+  while (next_message(&p, &left, &message))
     count++;
   return count;
 }

@@ -67,12 +67,21 @@ void h2_client_reset(struct h2_client *client, struct h2_stream *stream, uint32_
 /* With false, received DATA gives no window back. */
 void h2_client_set_reading(struct h2_client *client, bool is_reading);
 
+/* The client preface and empty SETTINGS, on a raw connection. */
+void h2_client_raw_preface(struct h2_client *client);
+
 /* Bytes past nghttp2. */
 void h2_client_raw(struct h2_client *client, const void *data, size_t len);
 
+struct h2_frame {
+  uint8_t type;
+  uint8_t flags;
+  int32_t stream_id;
+};
+
 /* A frame past nghttp2. */
-void h2_client_raw_frame(struct h2_client *client, uint8_t type, uint8_t flags, int32_t stream_id,
-                         const void *payload, size_t len);
+void h2_client_raw_frame(struct h2_client *client, struct h2_frame frame, const void *payload,
+                         size_t len);
 
 /* Sends and receives what can be at once. False when there was nothing. */
 bool h2_client_step(struct h2_client *client);
@@ -85,6 +94,9 @@ bool h2_client_is_closed(const struct h2_client *client); /* the server closed *
 bool h2_client_has_goaway(const struct h2_client *client);
 uint32_t h2_client_goaway_code(const struct h2_client *client);
 int h2_client_goaway_count(const struct h2_client *client);
+
+/* GOAWAY frames with that code among what a raw connection received; -1 when one has another. */
+int h2_client_raw_goaways(const struct h2_client *client, uint32_t code);
 
 /* All bytes received, for raw connections. */
 const struct buf *h2_client_received(const struct h2_client *client);

@@ -9,22 +9,15 @@
 
 #include "support/echo_server.h"
 
-#define WINDOW (256 * 1024)
+#define KIB    ((size_t)1024)
+#define WINDOW (256 * KIB)
 
 static int setup(void **state) {
-  struct echo_server *e = calloc(1, sizeof(*e));
-  assert_non_null(e);
-  echo_server_init(e);
-  e->config.stream_window_bytes = WINDOW;
-  e->config.connection_window_bytes = 4 * WINDOW;
+  echo_setup(state);
+  struct echo_server *e = *state;
+  e->config.stream_window_bytes = (int64_t)WINDOW;
+  e->config.connection_window_bytes = (int64_t)(4 * WINDOW);
   echo_server_start(e);
-  *state = e;
-  return 0;
-}
-
-static int teardown(void **state) {
-  echo_server_stop(*state);
-  free(*state);
   return 0;
 }
 
@@ -56,11 +49,10 @@ static void unary_message_larger_than_the_window_arrives(void **state) {
   struct echo_server *e = *state;
   struct h2_client *client = echo_server_connect(e, 0);
   struct h2_stream *s = h2_client_open(client, ECHO_UNARY, NULL, false);
-  send_big(client, s, 3 * 1024 * 1024, 1, true);
-  while (!s->is_closed)
-    echo_server_step(e);
+  send_big(client, s, 3 * KIB * KIB, 1, true);
+  echo_wait_closed(e, s);
   assert_int_equal(s->grpc_status, GRPC_OK);
-  assert_int_equal(echo_answer(s, 0).len, 3 * 1024 * 1024);
+  assert_int_equal(echo_answer(s, 0).len, 3 * KIB * KIB);
 }
 
 static void
@@ -69,7 +61,7 @@ streamed_messages_larger_than_the_window_arrive_while_earlier_ones_are_held(void
   struct h2_client *client = echo_server_connect(e, 0);
   struct h2_stream *s = h2_client_open(client, ECHO_BIDI, NULL, false);
   e->holds_messages = true;
-  send_big(client, s, 1024 * 1024, 3, true);
+  send_big(client, s, KIB * KIB, 3, true);
   for (int i = 1; i <= 3; i++) {
     while (e->messages < i)
       echo_server_step(e);
@@ -77,8 +69,7 @@ streamed_messages_larger_than_the_window_arrive_while_earlier_ones_are_held(void
     assert_int_equal(e->messages, i);
     echo_server_release(e);
   }
-  while (!s->is_closed)
-    echo_server_step(e);
+  echo_wait_closed(e, s);
   assert_int_equal(s->grpc_status, GRPC_OK);
 }
 
@@ -101,8 +92,7 @@ static void handler_that_holds_messages_stalls_only_its_stream(void **state) {
     echo_server_step(e);
   }
   echo_server_release(e);
-  while (!s->is_closed)
-    echo_server_step(e);
+  echo_wait_closed(e, s);
   assert_int_equal(s->grpc_status, GRPC_OK);
 }
 
@@ -119,8 +109,7 @@ static void messages_of_many_frames_held_are_bounded_by_window_and_one_message(v
     echo_server_step(e);
   }
   echo_server_release(e);
-  while (!s->is_closed)
-    echo_server_step(e);
+  echo_wait_closed(e, s);
 }
 
 static void many_stalled_streams_leave_the_connection_window_open(void **state) {
@@ -162,9 +151,8 @@ static void cancelled_uploads_give_their_window_back(void **state) {
   }
   e->holds_messages = false;
   struct h2_stream *s = h2_client_open(client, ECHO_UNARY, NULL, false);
-  send_big(client, s, 3 * 1024 * 1024, 1, true);
-  while (!s->is_closed)
-    echo_server_step(e);
+  send_big(client, s, 3 * KIB * KIB, 1, true);
+  echo_wait_closed(e, s);
   assert_int_equal(s->grpc_status, GRPC_OK);
 }
 
@@ -174,8 +162,7 @@ static void messages_released_after_the_call_are_fine(void **state) {
   e->holds_messages = true;
   struct h2_stream *s = h2_client_open(client, ECHO_BIDI, NULL, false);
   send_big(client, s, 1000, 3, true);
-  while (!s->is_closed)
-    echo_server_step(e);
+  echo_wait_closed(e, s);
   assert_int_equal(e->held_count, 3);
   echo_server_release(e);
 }
@@ -191,14 +178,13 @@ static void answers_wait_for_a_peer_that_does_not_read(void **state) {
   h2_client_send(client, s, "\0\0\0\0\0", 5, true);
   echo_server_settle(e);
   /* 256 KiB may wait, 64 KiB is the peer's window, and one message passes the mark. */
-  assert_true(e->sent * 10000 < (256 + 64 + 20) * 1024);
-  assert_true(e->sent * 10000 > 256 * 1024);
+  assert_true(e->sent * 10000 < (256 + 64 + 20) * KIB);
+  assert_true(e->sent * 10000 > 256 * KIB);
   assert_int_equal(buf_len(&s->body), 65535);
 
   h2_client_set_reading(client, true);
   nghttp2_session_consume(h2_client_session(client), s->id, 65535);
-  while (!s->is_closed)
-    echo_server_step(e);
+  echo_wait_closed(e, s);
   assert_int_equal(s->grpc_status, GRPC_OK);
   assert_int_equal(h2_stream_message_count(s), 500);
   assert_true(e->writables > 0);
@@ -216,8 +202,7 @@ static void trailers_come_behind_data_that_waited_for_window(void **state) {
   assert_int_equal(buf_len(&s->body), 10);
   assert_int_equal(s->grpc_status, -1);
   nghttp2_submit_window_update(h2_client_session(client), NGHTTP2_FLAG_NONE, s->id, 1000);
-  while (!s->is_closed)
-    echo_server_step(e);
+  echo_wait_closed(e, s);
   assert_int_equal(s->grpc_status, GRPC_OK);
   assert_int_equal(echo_answer(s, 0).len, 40);
 }
@@ -235,8 +220,7 @@ static void endless_stream_does_not_starve_its_neighbours(void **state) {
   struct h2_stream *other = echo_call(e, ECHO_UNARY, NULL, "quick");
   assert_int_equal(other->grpc_status, GRPC_OK);
   assert_false(s->is_closed);
-  while (!s->is_closed)
-    echo_server_step(e);
+  echo_wait_closed(e, s);
   assert_int_equal(h2_stream_message_count(s), 2000);
 }
 
@@ -245,16 +229,15 @@ static void queue_beyond_all_measure_ends_the_call(void **state) {
   struct h2_client *client = echo_server_connect(e, 0);
   h2_client_set_reading(client, false);
   e->stream_count = 80;
-  e->stream_size = 1024 * 1024;
+  e->stream_size = KIB * KIB;
   struct h2_stream *s = h2_client_open(client, ECHO_SERVER_STREAM, NULL, false);
   h2_client_send(client, s, "\0\0\0\0\0", 5, true);
-  while (!s->is_closed)
-    echo_server_step(e);
+  echo_wait_closed(e, s);
   assert_int_equal(s->grpc_status, GRPC_RESOURCE_EXHAUSTED);
 }
 
-int main(void) {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+int main(int argc, char **argv) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, echo_teardown)
   const struct CMUnitTest tests[] = {
       CASE(unary_message_larger_than_the_window_arrives),
       CASE(streamed_messages_larger_than_the_window_arrive_while_earlier_ones_are_held),
@@ -268,5 +251,7 @@ int main(void) {
       CASE(endless_stream_does_not_starve_its_neighbours),
       CASE(queue_beyond_all_measure_ends_the_call),
   };
+  if (argc > 1)
+    cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

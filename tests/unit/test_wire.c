@@ -367,7 +367,7 @@ static void memory_follows_the_bytes_that_came(void **state) {
   grpc_deframer_deinit(&d);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(codes_have_their_names),
       cmocka_unit_test(timeouts_of_every_unit_are_parsed),
@@ -388,5 +388,7 @@ int main(void) {
       cmocka_unit_test(flags_other_than_zero_are_refused_at_the_prefix),
       cmocka_unit_test(memory_follows_the_bytes_that_came),
   };
+  if (argc > 1)
+    cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
