@@ -1,7 +1,7 @@
 #include "ingest/answers.h"
 
 /* Long enough for a short outage, short enough that nobody waits for long after it. */
-#define RETRY_DELAY_US (1000 * 1000)
+#define RETRY_DELAY_US (1000LL * 1000)
 
 static struct grpc_status *retryable(struct grpc_status *status) {
   grpc_status_set_retry_delay(status, RETRY_DELAY_US);

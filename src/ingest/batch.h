@@ -6,9 +6,9 @@
  * that is neither stored nor refused; group = the first few open requests, which are written
  * together; items = the open events of the group; twins = events with the same id and time.
  *
- * An event's result says where it stands: a status: refused; ledger_id: stored; is_duplicate without
- * ledger_id: it repeats an earlier event of its own request, whose index stands in `sequence`, and
- * shares its fate.
+ * An event's result says where it stands: a status: refused; ledger_id: stored; is_duplicate
+ * without ledger_id: it repeats an earlier event of its own request, whose index stands in
+ * `sequence`, and shares its fate.
  */
 #pragma once
 

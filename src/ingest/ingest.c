@@ -10,7 +10,7 @@
 
 /* A request is answered a tenth of its time, at most this much, before its deadline: an answer that
  * comes with the deadline is none. */
-#define ANSWER_MARGIN_MAX_US (100 * 1000)
+#define ANSWER_MARGIN_MAX_US (100LL * 1000)
 
 struct ingest {
   struct lane_env env;

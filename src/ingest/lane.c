@@ -268,6 +268,13 @@ static bool request_has_month(const struct ingest_request *request, int month) {
 
 static void on_ensured(void *arg, const struct error *err) {
   struct lane *lane = arg;
+  bool is_worth_retry =
+      err && error_is_retryable(err->code) && !pg_pool_is_down(lane->env->pool, NULL);
+  if (is_worth_retry && lane->batch.open_count > 0) {
+    lane->outage = *err;
+    lane_pause(lane);
+    return;
+  }
   for (int i = 0; err && i < lane->batch.request_count; i++) {
     const struct ingest_request *request = lane->batch.requests[i];
     if (request && request_has_month(request, lane->ensured_month))

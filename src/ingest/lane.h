@@ -2,8 +2,8 @@
  * lane: a writer that appends one batch at a time to a ledger of its own.
  *
  * For each batch it borrows a connection, writes, gives the connection back, then answers. What
- * gets in the way (a lost connection, a duplicate, a missing partition, a refused row) is dealt with
- * inside the batch, until each request is answered or its time is up.
+ * gets in the way (a lost connection, a duplicate, a missing partition, a refused row) is dealt
+ * with inside the batch, until each request is answered or its time is up.
  */
 #pragma once
 

@@ -57,10 +57,10 @@ static void send_ack(struct stream *stream, struct write *write) {
   write_fill_output(write, &arena, &output);
   Auditstore__V1__StreamEventsResponse ack;
   auditstore__v1__stream_events_response__init(&ack);
-  ack.batch_id = (ProtobufCBinaryData){.len = write->batch_id.len,
-                                       .data = (uint8_t *)(uintptr_t)write->batch_id.data};
+  ack.batch_id =
+      (ProtobufCBinaryData){.len = write->batch_id.len, .data = (uint8_t *)write->batch_id.data};
   if (write->failure)
-    ack.status = (Google__Rpc__Status *)(uintptr_t)grpc_status_proto(write->failure);
+    ack.status = (Google__Rpc__Status *)grpc_status_proto(write->failure);
   ack.n_receipts = output.receipt_count;
   ack.receipts = output.receipts;
   ack.n_event_ids = output.id_count;

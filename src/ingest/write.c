@@ -86,7 +86,7 @@ static struct grpc_status *check_input(const struct validator *v, const struct w
 /* Good events stand together at the front, each knowing where the caller had it. */
 static void write_validate(struct write *write, struct validator *v,
                            const struct write_input *input) {
-  struct event *events = (struct event *)(uintptr_t)write->request.events;
+  struct event *events = (struct event *)write->request.events;
   int good = 0;
   v->made_ids = 0;
   for (int i = 0; i < write->input_count; i++) {
@@ -117,7 +117,7 @@ struct write *write_new(struct validator *v, const struct write_input *input,
 size_t write_output_max_bytes(const struct write *write) {
   size_t per_event = sizeof(Auditstore__V1__Receipt) + sizeof(Google__Protobuf__Timestamp) +
                      sizeof(ProtobufCBinaryData) + UUID_TEXT_LEN +
-                     sizeof(Auditstore__V1__RejectedEvent) + 2 * sizeof(void *) + 7 * 16;
+                     sizeof(Auditstore__V1__RejectedEvent) + 2 * sizeof(void *) + 7 * (size_t)16;
   return ((size_t)write->input_count + 1) * per_event;
 }
 
@@ -204,7 +204,7 @@ static void add_rejected(int index, struct grpc_status *status, struct arena *ar
   Auditstore__V1__RejectedEvent *rejected = must_alloc(arena, 1, sizeof(*rejected));
   auditstore__v1__rejected_event__init(rejected);
   rejected->index = (uint32_t)index;
-  rejected->status = (Google__Rpc__Status *)(uintptr_t)grpc_status_proto(status);
+  rejected->status = (Google__Rpc__Status *)grpc_status_proto(status);
   out->rejected[out->rejected_count++] = rejected;
 }
 

@@ -18,10 +18,10 @@ struct write_input {
 
 struct write {
   struct ingest_request request; /* first, so that one is found from the other */
-  struct list_link link;        /* its owner's */
-  struct grpc_message *message; /* owned; holds the texts, and this struct if there was room */
-  struct grpc_status *failure;  /* owned; the answer to the batch as a whole */
-  struct str batch_id;          /* borrowed from the message; streams only */
+  struct list_link link;         /* its owner's */
+  struct grpc_message *message;  /* owned; holds the texts, and this struct if there was room */
+  struct grpc_status *failure;   /* owned; the answer to the batch as a whole */
+  struct str batch_id;           /* borrowed from the message; streams only */
   int input_count;
   Auditstore__V1__AuditEvent *const *inputs; /* borrowed from the message */
   int *indexes;                  /* request.events[i] is the caller's event indexes[i] */

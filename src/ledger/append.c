@@ -166,7 +166,7 @@ static void appender_sort(struct appender *a, const struct append_item *items, i
   }
   for (int i = 0; i < count; i++)
     a->order[i] = i;
-  qsort_r(a->order, (size_t)count, sizeof(*a->order), compare_items, (void *)(uintptr_t)items);
+  qsort_r(a->order, (size_t)count, sizeof(*a->order), compare_items, (void *)items);
 }
 
 static void param_begin(struct appender *a) {
@@ -235,7 +235,7 @@ void append_send(struct appender *a, struct pg_conn *conn, struct append_place p
 }
 
 bool append_was_written(const PGresult *result, int count) {
-  const char *rows = PQcmdTuples((PGresult *)(uintptr_t)result);
+  const char *rows = PQcmdTuples((PGresult *)result);
   return strtol(rows, NULL, 10) == count;
 }
 

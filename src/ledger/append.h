@@ -22,8 +22,8 @@ struct appender *appender_new(void);
 void appender_free(struct appender *a);
 
 /* Makes the ledger's row if it isn't there and reads its size, waiting for a writer that is still
- * at it. on_result row: (tree_size int8). A size other than the one a lost write was sent with means
- * that the write is in, or never will be: append_send_lookup() tells which. */
+ * at it. on_result row: (tree_size int8). A size other than the one a lost write was sent with
+ * means that the write is in, or never will be: append_send_lookup() tells which. */
 void append_send_open(struct pg_conn *conn, int64_t ledger_id);
 int append_read_size(const PGresult *result, int64_t *ret_size, struct error *err);
 

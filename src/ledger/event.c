@@ -13,7 +13,7 @@ const struct event_text_field event_text_fields[EVENT_TEXT_COUNT] = {
 #define US_PER_S 1000000
 
 static ProtobufCBinaryData to_bytes(struct str text) {
-  return (ProtobufCBinaryData){.len = text.len, .data = (uint8_t *)(uintptr_t)text.data};
+  return (ProtobufCBinaryData){.len = text.len, .data = (uint8_t *)text.data};
 }
 
 /* Whether any of the texts first..last is there: an absent part has no message of its own. */

@@ -4,8 +4,8 @@
  * Normalised means: times cut to microseconds, UUIDs as bytes, addresses as bytes, trace ids in
  * lower case, empty text = absent. Texts are borrowed from the request's arena.
  *
- * EVENT_TEXT_FIELDS is the one table of the text fields (name in the API, column, limit, required): the
- * validation, the SQL and the documentation are made from it.
+ * EVENT_TEXT_FIELDS is the one table of the text fields (name in the API, column, limit, required):
+ * the validation, the SQL and the documentation are made from it.
  */
 #pragma once
 
@@ -18,6 +18,7 @@
 #include "base/uuid.h"
 #include "pg/binary.h"
 
+/* clang-format off */
 /*    enum name        path in the API          column           max bytes  required */
 #define EVENT_TEXT_FIELDS(X)                                                         \
   X(EVENT_TYPE,        "event_type",            "event_type",          100, true)    \
@@ -37,12 +38,13 @@
   X(ERROR_CODE,        "error.code",            "error_code",           50, false)   \
   X(ERROR_MESSAGE,     "error.message",         "error_message",      4096, false)   \
   X(EVENT_DATA,        "event_data",            "event_data",       262144, false)
+/* clang-format on */
 
 enum event_text {
 #define EVENT_TEXT_ENUM(name, path, column, max_bytes, required) EVENT_TEXT_##name,
   EVENT_TEXT_FIELDS(EVENT_TEXT_ENUM)
 #undef EVENT_TEXT_ENUM
-  EVENT_TEXT_COUNT
+      EVENT_TEXT_COUNT
 };
 
 struct event_text_field {
@@ -53,15 +55,15 @@ struct event_text_field {
 };
 extern const struct event_text_field event_text_fields[EVENT_TEXT_COUNT];
 
-#define EVENT_DATA_MAX_DEPTH 10
-#define EVENT_DURATION_MAX_US (3653LL * 86400 * 1000000) /* ten years */
+#define EVENT_DATA_MAX_DEPTH     10
+#define EVENT_DURATION_MAX_US    (3653LL * 86400 * 1000000) /* ten years */
 #define EVENT_RETENTION_MAX_DAYS 36500
 
 struct event {
   struct uuid id;
   struct uuid parent_id;
-  int64_t time_us;     /* event_time, since 1970 */
-  int64_t duration_us; /* -1: absent */
+  int64_t time_us;                   /* event_time, since 1970 */
+  int64_t duration_us;               /* -1: absent */
   struct str text[EVENT_TEXT_COUNT]; /* len 0: absent */
   struct pg_inet actor_ip;           /* length 0: absent */
   int32_t retention_days;            /* 0: absent */

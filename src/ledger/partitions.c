@@ -52,8 +52,10 @@ static int64_t now_us(const struct partitions *p) {
 
 static void run_ended(void *arg) {
   struct partitions *p = arg;
-  struct list_link *link;
-  while ((link = list_pop_front(&p->ended))) {
+  struct list_link *next = p->ended.first;
+  p->ended = (struct list){.first = NULL};
+  for (struct list_link *link = next; link; link = next) {
+    next = link->next;
     struct request *request = LIST_ENTRY(link, struct request, link);
     request->cb(request->arg, request->err.code ? &request->err : NULL);
     free(request);
@@ -242,6 +244,10 @@ static void on_timer_closed(void *arg) {
   struct partitions *p = arg;
   if (--p->open_timers > 0)
     return;
+  /* A callback may ask once more, and is refused. */
+  while (p->ended.count > 0)
+    run_ended(p);
+  loop_cancel(p->loop, &p->end_task);
   loop_task_cb *closed = p->closed;
   void *closed_arg = p->closed_arg;
   free(p);
@@ -254,8 +260,6 @@ static void partitions_finish_close(struct partitions *p) {
   struct list_link *link;
   while ((link = list_pop_front(&p->waiting)))
     request_end(p, LIST_ENTRY(link, struct request, link), &err);
-  loop_cancel(p->loop, &p->end_task);
-  run_ended(p);
   loop_cancel(p->loop, &p->round_task);
   report_first(p, &err);
   loop_timer_close(&p->check_timer, on_timer_closed, p);

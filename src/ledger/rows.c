@@ -3,7 +3,7 @@
 #include <assert.h>
 
 /* Far above the longest event's, whose texts the validation bounds. */
-#define COMPARE_MAX_BYTES (1024 * 1024)
+#define COMPARE_MAX_BYTES (1024UL * 1024)
 #define SQL_MAX_BYTES     4096
 
 /* ---- one pair of functions per column: a value out, a value in ---- */

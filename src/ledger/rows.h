@@ -14,7 +14,7 @@
 
 /* Columns of struct event besides its texts. */
 #define EVENT_PLAIN_COLUMNS 9
-#define EVENT_COLUMN_COUNT (EVENT_PLAIN_COLUMNS + EVENT_TEXT_COUNT)
+#define EVENT_COLUMN_COUNT  (EVENT_PLAIN_COLUMNS + EVENT_TEXT_COUNT)
 
 struct event_column {
   const char *name;

@@ -13,7 +13,7 @@
 
 #define SERVER_VERSION_MIN 150000
 #define CHECKSUM_BYTES     32
-#define SCRIPT_MAX_BYTES   (4 * 1024 * 1024)
+#define SCRIPT_MAX_BYTES   ((size_t)4 * 1024 * 1024)
 #define DUPLICATE_KEY      "23505"
 
 #define MEND "run: auditstored migrate --config FILE"

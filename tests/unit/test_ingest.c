@@ -1,5 +1,5 @@
 /*
- * Ingest against a real PostgreSQL: order, duplicates, atomicity, faults, bounds.
+ * Ingest against a real PostgreSQL: order, duplicates, atomicity, time, bounds.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,222 +9,8 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
-#include "base/timestamp.h"
 #include "google/rpc/error_details.pb-c.h"
-#include "ingest/ingest.h"
-#include "support/store.h"
-
-#define SECOND_US (1000LL * 1000)
-#define MAX_JOBS  1000
-
-/* One request of a test and what became of it. */
-struct job {
-  struct ingest_request request; /* first */
-  struct fixture *fixture;
-  struct event *events;
-  struct grpc_status *failure;
-  bool is_done;
-  int done_at; /* how many were done before it */
-};
-
-struct fixture {
-  struct store store;
-  struct config_ingest config;
-  struct ingest *ingest;
-  struct job *jobs[MAX_JOBS];
-  int job_count;
-  int done_count;
-  bool is_drained;
-  int wake_count;
-  int next_event;
-};
-
-/* ---- set up ---- */
-
-static int group_setup(void **state) {
-  struct fixture *f = xcalloc(1, sizeof(*f));
-  *state = f;
-  store_start(&f->store);
-  return 0;
-}
-
-static int group_teardown(void **state) {
-  struct fixture *f = *state;
-  store_remove(&f->store);
-  free(f);
-  return 0;
-}
-
-static int setup(void **state) {
-  struct fixture *f = *state;
-  f->config = (struct config_ingest){
-      .lanes = 2,
-      .max_request_events = 1000,
-      .max_batch_events = 512,
-      .max_batch_bytes = 1024 * 1024,
-      .min_split_events = 16,
-      .max_queue_events = 10000,
-      .max_queue_bytes = 64 * 1024 * 1024,
-      .write_timeout_us = 20 * SECOND_US,
-      .max_event_age_us = CLOCK_NEVER,
-      .max_event_ahead_us = CLOCK_NEVER,
-  };
-  store_open(&f->store);
-  f->ingest = ingest_new(&f->store.loop, f->store.pool, f->store.partitions, &f->config);
-  f->job_count = f->done_count = f->wake_count = 0;
-  f->next_event = 1;
-  f->is_drained = false;
-  return 0;
-}
-
-static void on_drained(void *arg) {
-  *(bool *)arg = true;
-}
-
-static int64_t now_us(const struct fixture *f) {
-  return clock_monotonic_us(f->store.loop.clock);
-}
-
-static void drain(struct fixture *f, int64_t patience_us) {
-  ingest_drain(f->ingest, now_us(f) + patience_us, on_drained, &f->is_drained);
-  store_run_until(&f->store, &f->is_drained);
-}
-
-static void job_free(struct job *job) {
-  for (int i = 0; i < job->request.count; i++)
-    grpc_status_free(job->request.results[i].status);
-  grpc_status_free(job->failure);
-  free(job->request.results);
-  free(job->events);
-  free(job);
-}
-
-static int teardown(void **state) {
-  struct fixture *f = *state;
-  if (!f->is_drained)
-    drain(f, 10 * SECOND_US);
-  assert_int_equal(f->done_count, f->job_count);
-  ingest_free(f->ingest);
-  for (int i = 0; i < f->job_count; i++)
-    job_free(f->jobs[i]);
-  store_close(&f->store);
-  return 0;
-}
-
-/* ---- jobs ---- */
-
-static void on_done(struct ingest_request *request, struct grpc_status *failure) {
-  struct job *job = (struct job *)request;
-  assert_false(job->is_done);
-  job->failure = failure;
-  job->is_done = true;
-  job->done_at = job->fixture->done_count++;
-}
-
-/* `count` new events, atomic, without a deadline. */
-static struct job *job_new(struct fixture *f, int count) {
-  struct job *job = xcalloc(1, sizeof(*job));
-  job->fixture = f;
-  job->events = xcalloc((size_t)count, sizeof(*job->events));
-  for (int i = 0; i < count; i++)
-    job->events[i] = sample_event(f->next_event++);
-  job->request = (struct ingest_request){
-      .events = job->events,
-      .results = xcalloc((size_t)count, sizeof(struct ingest_result)),
-      .count = count,
-      .is_atomic = true,
-      .size_bytes = (size_t)count * 300,
-      .deadline_us = CLOCK_NEVER,
-      .on_done = on_done,
-  };
-  return job;
-}
-
-static int try_submit(struct fixture *f, struct ingest_source *source, struct job *job) {
-  struct error err;
-  int rc = ingest_submit(f->ingest, source, &job->request, &err);
-  if (rc < 0)
-    return rc;
-  assert_true(f->job_count < MAX_JOBS);
-  f->jobs[f->job_count++] = job;
-  return 0;
-}
-
-static struct job *submit(struct fixture *f, struct ingest_source *source, struct job *job) {
-  assert_int_equal(try_submit(f, source, job), 0);
-  return job;
-}
-
-static void wait_all(struct fixture *f) {
-  int64_t limit_us = now_us(f) + 30 * SECOND_US;
-  while (f->done_count < f->job_count) {
-    store_turn(&f->store);
-    assert_true(now_us(f) < limit_us);
-  }
-}
-
-/* A new request with copies of another's events. */
-static struct job *repeat(struct fixture *f, const struct job *original) {
-  struct job *job = job_new(f, original->request.count);
-  memcpy(job->events, original->events, (size_t)original->request.count * sizeof(struct event));
-  return job;
-}
-
-static void change(struct event *event) {
-  event->text[EVENT_TEXT_RESOURCE_NAME] = str_z("something else");
-}
-
-static const struct ingest_result *result(const struct job *job, int index) {
-  return &job->request.results[index];
-}
-
-static void assert_stored(const struct job *job) {
-  assert_true(job->is_done);
-  if (job->failure)
-    fail_msg("%s", grpc_status_message(job->failure));
-  for (int i = 0; i < job->request.count; i++) {
-    assert_null(result(job, i)->status);
-    assert_true(result(job, i)->ledger_id > 0);
-  }
-}
-
-static void assert_failed(const struct job *job, enum grpc_code code) {
-  assert_true(job->is_done);
-  assert_non_null(job->failure);
-  if (grpc_status_code(job->failure) != code)
-    fail_msg("%s: %s", grpc_code_name((int)grpc_status_code(job->failure)),
-             grpc_status_message(job->failure));
-}
-
-static int64_t row_count(struct fixture *f) {
-  return store_number(&f->store, "SELECT count(*) FROM audit_events");
-}
-
-/* The ledgers hold what they say, each place once. */
-static void assert_ledgers_are_dense(struct fixture *f) {
-  assert_int_equal(
-      store_number(&f->store,
-                   "SELECT count(*) FROM ledgers l WHERE tree_size <> (SELECT count(*) FROM"
-                   " audit_events e WHERE e.ledger_id = l.ledger_id) OR tree_size <> (SELECT"
-                   " count(DISTINCT sequence) FROM audit_events e WHERE e.ledger_id = l.ledger_id)"
-                   " OR tree_size <> (SELECT coalesce(max(sequence) + 1, 0) FROM audit_events e"
-                   " WHERE e.ledger_id = l.ledger_id)"),
-      0);
-}
-
-/* The row of the event is where its receipt says. */
-static void assert_receipt(struct fixture *f, const struct job *job, int index) {
-  char sql[256];
-  char id[UUID_TEXT_LEN];
-  uuid_format(&job->events[index].id, id);
-  snprintf(sql, sizeof(sql),
-           "SELECT count(*) FROM audit_events WHERE event_id = '%.*s' AND ledger_id = %lld"
-           " AND sequence = %lld",
-           UUID_TEXT_LEN, id, (long long)result(job, index)->ledger_id,
-           (long long)result(job, index)->sequence);
-  assert_int_equal(store_number(&f->store, sql), 1);
-}
+#include "support/ingest_fixture.h"
 
 /* ---- places and order ---- */
 
@@ -252,7 +38,7 @@ static void a_source_keeps_its_order_across_lanes(void **state) {
   f->config.max_batch_events = 20;
   struct ingest_source *sources[3];
   for (int s = 0; s < 3; s++)
-    sources[s] = ingest_source_new(f->ingest);
+    sources[s] = source_new(f);
   for (int i = 0; i < 300; i++) {
     submit(f, sources[i % 3], job_new(f, 1 + i % 5));
     submit(f, NULL, job_new(f, 1));
@@ -275,13 +61,11 @@ static void a_source_keeps_its_order_across_lanes(void **state) {
   }
   assert_true(has_moved);
   assert_ledgers_are_dense(f);
-  for (int s = 0; s < 3; s++)
-    ingest_source_free(sources[s]);
 }
 
 static void a_source_in_flight_is_not_taken_by_another_lane(void **state) {
   struct fixture *f = *state;
-  struct ingest_source *source = ingest_source_new(f->ingest);
+  struct ingest_source *source = source_new(f);
   submit(f, source, job_new(f, 1));
   wait_all(f);
   PQclear(store_query(&f->store, "BEGIN"));
@@ -296,7 +80,6 @@ static void a_source_in_flight_is_not_taken_by_another_lane(void **state) {
   PQclear(store_query(&f->store, "COMMIT"));
   wait_all(f);
   assert_true(first->done_at < second->done_at);
-  ingest_source_free(source);
 }
 
 static void a_request_above_the_batch_size_goes_alone(void **state) {
@@ -412,7 +195,7 @@ static void other_content_rejects_one_event_of_a_partial_request(void **state) {
 static void twins_in_one_batch_are_stored_once(void **state) {
   struct fixture *f = *state;
   f->config.lanes = 2;
-  struct ingest_source *source = ingest_source_new(f->ingest);
+  struct ingest_source *source = source_new(f);
   struct job *first = submit(f, source, job_new(f, 2));
   struct job *same = submit(f, source, repeat(f, first));
   struct job *other = job_new(f, 2);
@@ -433,7 +216,6 @@ static void twins_in_one_batch_are_stored_once(void **state) {
   assert_true(result(last, 0)->sequence > result(first, 1)->sequence);
   assert_int_equal(row_count(f), 3);
   assert_ledgers_are_dense(f);
-  ingest_source_free(source);
 }
 
 static void a_storm_of_the_same_event_is_stored_once(void **state) {
@@ -455,7 +237,7 @@ static void a_storm_of_the_same_event_is_stored_once(void **state) {
 
 static void a_stream_keeps_its_order_around_a_twin(void **state) {
   struct fixture *f = *state;
-  struct ingest_source *source = ingest_source_new(f->ingest);
+  struct ingest_source *source = source_new(f);
   struct job *jobs[20];
   for (int i = 0; i < 20; i++) {
     jobs[i] = job_new(f, 2);
@@ -471,7 +253,6 @@ static void a_stream_keeps_its_order_around_a_twin(void **state) {
   }
   assert_int_equal(row_count(f), 38);
   assert_ledgers_are_dense(f);
-  ingest_source_free(source);
 }
 
 static void twins_in_one_request_share_a_place(void **state) {
@@ -510,266 +291,6 @@ static void twins_of_other_content_in_one_request_are_a_conflict(void **state) {
   assert_receipt(f, partial, 1);
   assert_int_equal(grpc_status_code(result(partial, 2)->status), GRPC_ALREADY_EXISTS);
   assert_int_equal(row_count(f), 2);
-  assert_ledgers_are_dense(f);
-}
-
-/* ---- partitions and refusals ---- */
-
-static void months_are_made_on_demand(void **state) {
-  struct fixture *f = *state;
-  struct job *job = job_new(f, 3);
-  job->events[0].time_us = -1000000;
-  job->events[2].time_us = 4102444800000000; /* 2100 */
-  submit(f, NULL, job);
-  wait_all(f);
-  assert_stored(job);
-  assert_int_equal(row_count(f), 3);
-}
-
-static void a_month_that_was_dropped_is_made_again(void **state) {
-  struct fixture *f = *state;
-  struct job *first = job_new(f, 1);
-  first->events[0].time_us = 946684800000000; /* 2000 */
-  submit(f, NULL, first);
-  wait_all(f);
-  assert_stored(first);
-  PGresult *name = store_query(&f->store, "SELECT tableoid::regclass FROM audit_events");
-  char sql[128];
-  snprintf(sql, sizeof(sql), "DROP TABLE %s", PQgetvalue(name, 0, 0));
-  PQclear(name);
-  PQclear(store_query(&f->store, sql));
-  struct job *second = job_new(f, 1);
-  second->events[0].time_us = 946684800000001;
-  submit(f, NULL, second);
-  wait_all(f);
-  assert_stored(second);
-  assert_int_equal(row_count(f), 1);
-}
-
-static void one_refused_row_fails_its_request_only(void **state) {
-  struct fixture *f = *state;
-  PQclear(store_query(&f->store,
-                      "ALTER TABLE audit_events ADD CONSTRAINT no_poison"
-                      " CHECK (event_type <> 'poison')"));
-  struct ingest_source *source = ingest_source_new(f->ingest);
-  for (int i = 0; i < 40; i++) {
-    struct job *job = job_new(f, 3);
-    if (i == 5 || i == 29)
-      job->events[1].text[EVENT_TEXT_EVENT_TYPE] = str_z("poison");
-    submit(f, source, job);
-  }
-  wait_all(f);
-  PQclear(store_query(&f->store, "ALTER TABLE audit_events DROP CONSTRAINT no_poison"));
-  for (int i = 0; i < 40; i++) {
-    if (i != 5 && i != 29) {
-      assert_stored(f->jobs[i]);
-      continue;
-    }
-    assert_failed(f->jobs[i], GRPC_INTERNAL);
-    assert_non_null(strstr(grpc_status_message(f->jobs[i]->failure), "23514"));
-    assert_non_null(strstr(grpc_status_message(f->jobs[i]->failure), "no_poison"));
-  }
-  assert_int_equal(row_count(f), 38 * 3);
-  assert_ledgers_are_dense(f);
-  ingest_source_free(source);
-}
-
-static void a_missing_table_is_an_internal_error(void **state) {
-  struct fixture *f = *state;
-  PQclear(store_query(&f->store, "ALTER TABLE ledgers RENAME TO gone"));
-  struct job *job = submit(f, NULL, job_new(f, 1));
-  wait_all(f);
-  PQclear(store_query(&f->store, "ALTER TABLE gone RENAME TO ledgers"));
-  assert_failed(job, GRPC_INTERNAL);
-}
-
-/* ---- other writers and lost connections ---- */
-
-static void a_ledger_advanced_by_another_is_read_anew(void **state) {
-  struct fixture *f = *state;
-  f->config.min_split_events = 100;
-  submit(f, NULL, job_new(f, 2));
-  wait_all(f);
-  PQclear(store_query(&f->store, "UPDATE ledgers SET tree_size = tree_size + 5"));
-  struct job *job = submit(f, NULL, job_new(f, 2));
-  wait_all(f);
-  assert_stored(job);
-  assert_int_equal(result(job, 0)->sequence, 7);
-  assert_false(result(job, 0)->is_duplicate);
-  assert_int_equal(row_count(f), 4);
-}
-
-static void kill_backends(struct fixture *f) {
-  PQclear(store_query(&f->store,
-                      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                      " WHERE application_name = 'auditstore_test'"));
-}
-
-static void killed_connections_lose_and_double_nothing(void **state) {
-  struct fixture *f = *state;
-  f->config.max_batch_events = 40;
-  struct ingest_source *source = ingest_source_new(f->ingest);
-  for (int i = 0; i < 400; i++) {
-    submit(f, i % 2 ? source : NULL, job_new(f, 1 + i % 9));
-    if (i % 3 == 0)
-      uv_run(&f->store.uv, UV_RUN_NOWAIT);
-    if (i % 8 == 0)
-      kill_backends(f);
-  }
-  for (int i = 0; i < 20; i++) {
-    store_turn(&f->store);
-    kill_backends(f);
-  }
-  wait_all(f);
-  int64_t last_place[3] = {-1, -1, -1};
-  for (int i = 0; i < f->job_count; i++) {
-    const struct job *job = f->jobs[i];
-    assert_stored(job);
-    for (int j = 0; j < job->request.count; j++) {
-      assert_receipt(f, job, j);
-      assert_false(result(job, j)->is_duplicate);
-    }
-    if (i % 2 == 0)
-      continue;
-    int64_t *last = &last_place[result(job, 0)->ledger_id];
-    assert_true(result(job, 0)->sequence > *last);
-    *last = result(job, 0)->sequence;
-  }
-  assert_int_equal(row_count(f), f->next_event - 1);
-  assert_ledgers_are_dense(f);
-  ingest_source_free(source);
-}
-
-static void wait_for_event(struct fixture *f, const char *wait_event) {
-  char sql[256];
-  snprintf(sql, sizeof(sql),
-           "SELECT count(*) FROM pg_stat_activity WHERE wait_event = '%s'"
-           " AND application_name = 'auditstore_test'",
-           wait_event);
-  int64_t limit_us = now_us(f) + 20 * SECOND_US;
-  while (store_number(&f->store, sql) == 0) {
-    store_turn(&f->store);
-    assert_true(now_us(f) < limit_us);
-  }
-}
-
-static void set_standby(struct fixture *f, const char *name) {
-  char sql[128];
-  snprintf(sql, sizeof(sql), "ALTER SYSTEM SET synchronous_standby_names = '%s'", name);
-  PQclear(store_query(&f->store, sql));
-  PQclear(store_query(&f->store, "SELECT pg_reload_conf()"));
-}
-
-/* The server commits, waits for a standby that doesn't exist, and loses the connection there: the
- * batch is in and nobody said so. */
-static void a_commit_whose_answer_was_lost_is_found(void **state) {
-  struct fixture *f = *state;
-  submit(f, NULL, job_new(f, 1));
-  wait_all(f);
-  set_standby(f, "nobody");
-  /* A new connection sees the setting for certain. */
-  kill_backends(f);
-  struct job *job = submit(f, NULL, job_new(f, 3));
-  wait_for_event(f, "SyncRep");
-  set_standby(f, "");
-  kill_backends(f);
-  wait_all(f);
-  assert_stored(job);
-  for (int i = 0; i < 3; i++) {
-    assert_int_equal(result(job, i)->sequence, i + 1);
-    assert_false(result(job, i)->is_duplicate);
-  }
-  assert_int_equal(row_count(f), 4);
-  assert_ledgers_are_dense(f);
-}
-
-static void lock_ledger(struct fixture *f) {
-  PQclear(store_query(&f->store, "BEGIN"));
-  PQclear(store_query(&f->store, "SELECT * FROM ledgers WHERE ledger_id = 1 FOR UPDATE"));
-}
-
-static void a_write_lost_before_its_commit_is_sent_again(void **state) {
-  struct fixture *f = *state;
-  submit(f, NULL, job_new(f, 1));
-  wait_all(f);
-  lock_ledger(f);
-  struct job *job = submit(f, NULL, job_new(f, 3));
-  wait_for_event(f, "transactionid");
-  kill_backends(f);
-  PQclear(store_query(&f->store, "COMMIT"));
-  wait_all(f);
-  assert_stored(job);
-  assert_int_equal(result(job, 0)->sequence, 1);
-  assert_false(result(job, 0)->is_duplicate);
-  assert_ledgers_are_dense(f);
-}
-
-static void an_outcome_not_found_out_in_time_is_said_to_be_unknown(void **state) {
-  struct fixture *f = *state;
-  submit(f, NULL, job_new(f, 1));
-  wait_all(f);
-  lock_ledger(f);
-  struct job *job = job_new(f, 1);
-  job->request.deadline_us = now_us(f) + 2 * SECOND_US;
-  submit(f, NULL, job);
-  wait_for_event(f, "transactionid");
-  kill_backends(f);
-  wait_all(f);
-  assert_true(now_us(f) < job->request.deadline_us);
-  PQclear(store_query(&f->store, "ROLLBACK"));
-  assert_failed(job, GRPC_UNAVAILABLE);
-  assert_non_null(strstr(grpc_status_message(job->failure), "outcome unknown"));
-  struct job *again = submit(f, NULL, repeat(f, job));
-  wait_all(f);
-  assert_stored(again);
-  assert_ledgers_are_dense(f);
-}
-
-static void a_stopped_server_is_answered_in_time_and_used_again(void **state) {
-  struct fixture *f = *state;
-  submit(f, NULL, job_new(f, 1));
-  wait_all(f);
-  store_stop_server(&f->store, "immediate");
-  struct job *jobs[10];
-  for (int i = 0; i < 10; i++) {
-    jobs[i] = job_new(f, 1);
-    jobs[i]->request.deadline_us = now_us(f) + (i % 2 ? 1 : 3) * SECOND_US;
-    submit(f, NULL, jobs[i]);
-  }
-  wait_all(f);
-  for (int i = 0; i < 10; i++)
-    assert_failed(jobs[i], GRPC_UNAVAILABLE);
-  assert_true(now_us(f) < jobs[1]->request.deadline_us + 2 * SECOND_US);
-  assert_non_null(strstr(grpc_status_message(jobs[0]->failure), "PostgreSQL"));
-  assert_int_equal(grpc_status_proto(jobs[0]->failure)->n_details, 1); /* RetryInfo */
-  store_start_server(&f->store);
-  struct job *job = submit(f, NULL, job_new(f, 2));
-  wait_all(f);
-  assert_stored(job);
-  assert_ledgers_are_dense(f);
-}
-
-static void a_commit_survives_a_crash_of_the_server(void **state) {
-  struct fixture *f = *state;
-  for (int i = 0; i < 100; i++)
-    submit(f, NULL, job_new(f, 3));
-  f->config.max_batch_events = 6;
-  while (f->done_count < 20)
-    store_turn(&f->store);
-  store_stop_server(&f->store, "immediate");
-  store_start_server(&f->store);
-  wait_all(f);
-  int stored = 0;
-  for (int i = 0; i < f->job_count; i++) {
-    if (f->jobs[i]->failure) {
-      assert_failed(f->jobs[i], GRPC_UNAVAILABLE);
-      continue;
-    }
-    stored++;
-    for (int j = 0; j < 3; j++)
-      assert_receipt(f, f->jobs[i], j);
-  }
-  assert_true(stored >= 20);
   assert_ledgers_are_dense(f);
 }
 
@@ -895,7 +416,7 @@ static void a_drain_gives_up_at_its_deadline(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ingest_setup, ingest_teardown)
   const struct CMUnitTest tests[] = {
       TEST(events_get_dense_places),
       TEST(a_source_keeps_its_order_across_lanes),
@@ -911,17 +432,6 @@ int main(void) {
       TEST(a_stream_keeps_its_order_around_a_twin),
       TEST(twins_in_one_request_share_a_place),
       TEST(twins_of_other_content_in_one_request_are_a_conflict),
-      TEST(months_are_made_on_demand),
-      TEST(a_month_that_was_dropped_is_made_again),
-      TEST(one_refused_row_fails_its_request_only),
-      TEST(a_missing_table_is_an_internal_error),
-      TEST(a_ledger_advanced_by_another_is_read_anew),
-      TEST(killed_connections_lose_and_double_nothing),
-      TEST(a_commit_whose_answer_was_lost_is_found),
-      TEST(a_write_lost_before_its_commit_is_sent_again),
-      TEST(an_outcome_not_found_out_in_time_is_said_to_be_unknown),
-      TEST(a_stopped_server_is_answered_in_time_and_used_again),
-      TEST(a_commit_survives_a_crash_of_the_server),
       TEST(a_request_that_expires_in_the_queue_is_not_written),
       TEST(a_deadline_that_passed_is_answered_at_once),
       TEST(a_full_queue_refuses_and_says_when_it_has_room),
@@ -930,5 +440,5 @@ int main(void) {
       TEST(a_drain_writes_what_is_queued),
       TEST(a_drain_gives_up_at_its_deadline),
   };
-  return cmocka_run_group_tests(tests, group_setup, group_teardown);
+  return cmocka_run_group_tests(tests, ingest_group_setup, ingest_group_teardown);
 }

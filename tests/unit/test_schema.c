@@ -93,15 +93,15 @@ static void many_migrations_at_once_all_succeed(void **state) {
 static void a_migration_waits_for_one_under_way(void **state) {
   struct pg_fixture *f = *state;
   migrate(f);
+  pg_observer_run(f->observer, "CREATE TABLE kept AS TABLE schema_migrations");
+  pg_observer_run(f->observer, "DELETE FROM schema_migrations");
   pg_observer_run(f->observer,
-                  "CREATE TABLE kept AS TABLE schema_migrations;"
-                  "DELETE FROM schema_migrations;"
                   "BEGIN; SELECT pg_advisory_xact_lock(1635083369, 1);"
                   "INSERT INTO schema_migrations TABLE kept");
   struct answer answer = {.is_done = false};
   schema_migrate(f->pool, &f->loop, pg_fixture_deadline(f), on_answer, &answer);
   const char *waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-  while (pg_observer_int(f->observer, waiting) == 0)
+  while (pg_observer_int(f->observer, waiting) == 0 && !answer.is_done)
     uv_run(&f->uv, UV_RUN_NOWAIT);
   assert_false(answer.is_done);
   pg_observer_run(f->observer, "COMMIT");

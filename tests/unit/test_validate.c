@@ -11,7 +11,6 @@
 
 #include "base/alloc.h"
 #include "google/rpc/error_details.pb-c.h"
-#include "ingest/json.h"
 #include "ingest/validate.h"
 
 #define NOW_US 1795420345123456LL
@@ -32,7 +31,7 @@ struct fixture {
 };
 
 static ProtobufCBinaryData bytes(const char *text) {
-  return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)(uintptr_t)text};
+  return (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)text};
 }
 
 /* The smallest valid event; the parts lie ready beside it. */
@@ -184,8 +183,7 @@ static void texts_must_be_storable(void **state) {
       continue;
     for (size_t j = 0; j < sizeof(bad) / sizeof(bad[0]); j++) {
       reset(f);
-      *text_of(f, (enum event_text)i) =
-          (ProtobufCBinaryData){bad[j].len, (uint8_t *)(uintptr_t)bad[j].text};
+      *text_of(f, (enum event_text)i) = (ProtobufCBinaryData){bad[j].len, (uint8_t *)bad[j].text};
       assert_refused(f, event_text_fields[i].path);
     }
     reset(f);
@@ -346,7 +344,7 @@ static void addresses_have_no_prefix_zone_or_port(void **state) {
     f->actor.ip = bytes(bad[i]);
     assert_refused(f, "actor.ip");
   }
-  f->actor.ip = (ProtobufCBinaryData){.len = 10, .data = (uint8_t *)(uintptr_t) "192.0.2.7\0"};
+  f->actor.ip = (ProtobufCBinaryData){.len = 10, .data = (uint8_t *)"192.0.2.7\0"};
   assert_refused(f, "actor.ip");
   f->actor.ip = bytes("192.0.2.7");
   assert_accepted(f);
@@ -447,118 +445,18 @@ static void every_problem_is_reported_at_once(void **state) {
 
 /* ---- event_data ---- */
 
-static const char *const good_json[] = {
-    "{}",
-    " \t\r\n{ } \n",
-    "{\"a\":1}",
-    "{\"a\":[],\"b\":{},\"c\":null,\"d\":true,\"e\":false}",
-    "{\"a\":[1,-0,0.5,1e5,1E+5,-1.25e-300,123456789012345678901234567890,1e400]}",
-    "{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\"}",
-    "{\"a\":\"\\ud83d\\uDE00\"}",
-    "{\"\":\"\x7f\xC3\xA4\xF0\x9F\x98\x80\"}",
-    "{\"a\":1,\"a\":2}",
-    "{\"a\":[[[[[[[[[1]]]]]]]]]}", /* 10 levels */
-    "{\"a\":{\"b\":[{\"c\":[]},{}]}}",
-};
-
-static const char *const bad_json[] = {
-    " ",
-    "1",
-    "[1]",
-    "\"a\"",
-    "null",
-    "{",
-    "}",
-    "{\"a\"",
-    "{\"a\":",
-    "{\"a\":}",
-    "{\"a\":1",
-    "{\"a\":1,}",
-    "{,}",
-    "{\"a\":[1,]}",
-    "{\"a\":[,1]}",
-    "{\"a\":[1}",
-    "{\"a\":[1 2]}",
-    "{\"a\" 1}",
-    "{a:1}",
-    "{'a':1}",
-    "{1:1}",
-    "{\"a\":01}",
-    "{\"a\":-01}",
-    "{\"a\":+1}",
-    "{\"a\":.5}",
-    "{\"a\":1.}",
-    "{\"a\":1e}",
-    "{\"a\":1e+}",
-    "{\"a\":-}",
-    "{\"a\":0x1}",
-    "{\"a\":NaN}",
-    "{\"a\":Infinity}",
-    "{\"a\":tru}",
-    "{\"a\":truee}",
-    "{\"a\":True}",
-    "{\"a\":nul",
-    "{\"a\":\"}",
-    "{\"a\":\"\\\"}",
-    "{\"a\":\"\\x\"}",
-    "{\"a\":\"\\u12\"}",
-    "{\"a\":\"\\u12g4\"}",
-    "{\"a\":\"\\u0000\"}",
-    "{\"\\u0000\":1}",
-    "{\"a\":\"\\ud800\"}",
-    "{\"a\":\"\\udc00\"}",
-    "{\"a\":\"\\ud800\\u0041\"}",
-    "{\"a\":\"\\ud800\\ud800\"}",
-    "{\"a\":\"\\ud800x\"}",
-    "{\"a\":\"\\ud83d",
-    "{\"a\":\"\t\"}",
-    "{\"a\":\"\n\"}",
-    "{\"a\":\"\x1f\"}",
-    "{\"a\":\"\xC3\"}",
-    "{\"a\":\"\xED\xA0\x80\"}",
-    "{\"a\":\"\xC0\x80\"}",
-    "{\"a\":\"\xF4\x90\x80\x80\"}",
-    "\xEF\xBB\xBF{}",
-    "\f{}",
-    "\xC2\xA0{}",
-    "{} x",
-    "{}{}",
-    "{}]",
-    "{\"a\":/*c*/1}",
-    "{\"a\":1}//c",
-    "{\"a\":[[[[[[[[[[1]]]]]]]]]]}", /* 11 levels */
-    "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}}}",
-};
-
-static void event_data_is_one_strict_object(void **state) {
+static void event_data_is_one_object_kept_as_it_is(void **state) {
   struct fixture *f = *state;
-  for (size_t i = 0; i < sizeof(good_json) / sizeof(good_json[0]); i++) {
-    f->message.event_data = bytes(good_json[i]);
-    if (!validate(f))
-      fail_msg("refused: %s", good_json[i]);
-    assert_int_equal(f->event.text[EVENT_TEXT_EVENT_DATA].len, strlen(good_json[i]));
-  }
-  for (size_t i = 0; i < sizeof(bad_json) / sizeof(bad_json[0]); i++) {
-    f->message.event_data = bytes(bad_json[i]);
-    if (validate(f))
-      fail_msg("accepted: %s", bad_json[i]);
+  const char *text = " {\"b\": 1.0, \"a\":[[[[[[[[[1]]]]]]]]]} ";
+  f->message.event_data = bytes(text);
+  assert_accepted(f);
+  assert_ptr_equal(f->event.text[EVENT_TEXT_EVENT_DATA].data, text);
+  assert_int_equal(f->event.text[EVENT_TEXT_EVENT_DATA].len, strlen(text));
+  static const char *const bad[] = {"[1]", "{\"a\":1", "{\"a\":\"\\u0000\"}", "{\"a\":\"\xC3\"}",
+                                    "{\"a\":[[[[[[[[[[1]]]]]]]]]]}"};
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    f->message.event_data = bytes(bad[i]);
     assert_refused(f, "event_data");
-  }
-  f->message.event_data = (ProtobufCBinaryData){.len = 3, .data = (uint8_t *)(uintptr_t) "{\0}"};
-  assert_refused(f, "event_data");
-}
-
-/* Each beginning of a good text is bad, and is read no further than it goes: the copy ends where
- * its memory ends. */
-static void event_data_cut_anywhere_is_refused(void **state) {
-  struct fixture *f = *state;
-  const char *whole = "{\"a\":[1.5e+3,\"\\ud83d\\ude00\\n\",{\"b\":true}],\"c\":null,\"d\":false}";
-  for (size_t len = 1; len < strlen(whole); len++) {
-    uint8_t *copy = xmalloc(len);
-    memcpy(copy, whole, len);
-    f->message.event_data = (ProtobufCBinaryData){.len = len, .data = copy};
-    assert_refused(f, "event_data");
-    free(copy);
   }
 }
 
@@ -576,27 +474,25 @@ static void event_data_is_limited_in_bytes(void **state) {
   free(text);
 }
 
-static void a_problem_in_event_data_is_located(void **state) {
-  (void)state;
-  size_t offset = 0;
-  assert_non_null(json_check_object(str_z("{\"a\":x}"), 10, &offset));
-  assert_int_equal(offset, 5);
-  assert_non_null(json_check_object(str_z("{\"a\":\"\xFF\"}"), 10, &offset));
-  assert_int_equal(offset, 6);
-}
-
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
-      TEST(texts_are_limited_in_bytes),        TEST(texts_must_be_storable),
-      TEST(three_texts_are_required),          TEST(ids_are_uuid_texts),
-      TEST(an_event_without_id_is_given_one),  TEST(event_time_is_required_and_in_range),
-      TEST(event_time_is_cut_to_microseconds), TEST(event_time_lies_within_the_window),
-      TEST(durations_are_zero_to_ten_years),   TEST(addresses_have_no_prefix_zone_or_port),
-      TEST(trace_ids_are_lower_cased_hex),     TEST(enumerations_are_closed),
-      TEST(retention_is_one_day_to_a_century), TEST(every_problem_is_reported_at_once),
-      TEST(event_data_is_one_strict_object),   TEST(event_data_cut_anywhere_is_refused),
-      TEST(event_data_is_limited_in_bytes),    TEST(a_problem_in_event_data_is_located),
+      TEST(texts_are_limited_in_bytes),
+      TEST(texts_must_be_storable),
+      TEST(three_texts_are_required),
+      TEST(ids_are_uuid_texts),
+      TEST(an_event_without_id_is_given_one),
+      TEST(event_time_is_required_and_in_range),
+      TEST(event_time_is_cut_to_microseconds),
+      TEST(event_time_lies_within_the_window),
+      TEST(durations_are_zero_to_ten_years),
+      TEST(addresses_have_no_prefix_zone_or_port),
+      TEST(trace_ids_are_lower_cased_hex),
+      TEST(enumerations_are_closed),
+      TEST(retention_is_one_day_to_a_century),
+      TEST(every_problem_is_reported_at_once),
+      TEST(event_data_is_one_object_kept_as_it_is),
+      TEST(event_data_is_limited_in_bytes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

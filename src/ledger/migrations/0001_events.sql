@@ -10,7 +10,7 @@ CREATE TABLE ledgers (
 
 -- One row per event, in monthly partitions by event_time that the daemon makes ahead of need. There
 -- is no default partition: a row in it would stand in the way of making its month later.
--- The lengths of texts are not checked again here: the daemon has done it, and 18 checks cost 3 % of
+-- The lengths of texts are not checked again here: the daemon has done it, and 17 checks cost 3 % of
 -- an insert. event_data is json, not jsonb, so that the text stays what was sent.
 CREATE TABLE audit_events (
   event_id        uuid        NOT NULL,

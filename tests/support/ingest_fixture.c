@@ -1,0 +1,205 @@
+#include "support/ingest_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+
+/* ---- set up ---- */
+
+int ingest_group_setup(void **state) {
+  struct fixture *f = xcalloc(1, sizeof(*f));
+  *state = f;
+  store_start(&f->store);
+  return 0;
+}
+
+int ingest_group_teardown(void **state) {
+  struct fixture *f = *state;
+  store_remove(&f->store);
+  free(f);
+  return 0;
+}
+
+int ingest_setup(void **state) {
+  struct fixture *f = *state;
+  f->config = (struct config_ingest){
+      .lanes = 2,
+      .max_request_events = 1000,
+      .max_batch_events = 512,
+      .max_batch_bytes = 1024 * 1024,
+      .min_split_events = 16,
+      .max_queue_events = 10000,
+      .max_queue_bytes = 64LL * 1024 * 1024,
+      .write_timeout_us = 20 * SECOND_US,
+      .max_event_age_us = CLOCK_NEVER,
+      .max_event_ahead_us = CLOCK_NEVER,
+  };
+  store_open(&f->store);
+  f->ingest = ingest_new(&f->store.loop, f->store.pool, f->store.partitions, &f->config);
+  f->job_count = f->source_count = f->done_count = f->wake_count = 0;
+  f->next_event = 1;
+  f->is_drained = false;
+  return 0;
+}
+
+static void on_drained(void *arg) {
+  *(bool *)arg = true;
+}
+
+int64_t now_us(const struct fixture *f) {
+  return clock_monotonic_us(f->store.loop.clock);
+}
+
+void drain(struct fixture *f, int64_t patience_us) {
+  ingest_drain(f->ingest, now_us(f) + patience_us, on_drained, &f->is_drained);
+  store_run_until(&f->store, &f->is_drained);
+}
+
+void job_free(struct job *job) {
+  for (int i = 0; i < job->request.count; i++)
+    grpc_status_free(job->request.results[i].status);
+  grpc_status_free(job->failure);
+  free(job->request.results);
+  free(job->events);
+  free(job);
+}
+
+int ingest_teardown(void **state) {
+  struct fixture *f = *state;
+  if (!f->is_drained)
+    drain(f, 10 * SECOND_US);
+  assert_int_equal(f->done_count, f->job_count);
+  for (int i = 0; i < f->source_count; i++)
+    ingest_source_free(f->sources[i]);
+  ingest_free(f->ingest);
+  for (int i = 0; i < f->job_count; i++)
+    job_free(f->jobs[i]);
+  store_close(&f->store);
+  return 0;
+}
+
+/* Freed at the end of the test. */
+struct ingest_source *source_new(struct fixture *f) {
+  assert_true(f->source_count < MAX_SOURCES);
+  return f->sources[f->source_count++] = ingest_source_new(f->ingest);
+}
+
+/* ---- jobs ---- */
+
+static void on_done(struct ingest_request *request, struct grpc_status *failure) {
+  struct job *job = (struct job *)request;
+  assert_false(job->is_done);
+  job->failure = failure;
+  job->is_done = true;
+  job->done_at = job->fixture->done_count++;
+}
+
+/* `count` new events, atomic, without a deadline. */
+struct job *job_new(struct fixture *f, int count) {
+  struct job *job = xcalloc(1, sizeof(*job));
+  job->fixture = f;
+  job->events = xcalloc((size_t)count, sizeof(*job->events));
+  for (int i = 0; i < count; i++)
+    job->events[i] = sample_event(f->next_event++);
+  job->request = (struct ingest_request){
+      .events = job->events,
+      .results = xcalloc((size_t)count, sizeof(struct ingest_result)),
+      .count = count,
+      .is_atomic = true,
+      .size_bytes = (size_t)count * 300,
+      .deadline_us = CLOCK_NEVER,
+      .on_done = on_done,
+  };
+  return job;
+}
+
+int try_submit(struct fixture *f, struct ingest_source *source, struct job *job) {
+  struct error err;
+  int rc = ingest_submit(f->ingest, source, &job->request, &err);
+  if (rc < 0)
+    return rc;
+  assert_true(f->job_count < MAX_JOBS);
+  f->jobs[f->job_count++] = job;
+  return 0;
+}
+
+struct job *submit(struct fixture *f, struct ingest_source *source, struct job *job) {
+  assert_int_equal(try_submit(f, source, job), 0);
+  return job;
+}
+
+void wait_all(struct fixture *f) {
+  int64_t limit_us = now_us(f) + 30 * SECOND_US;
+  while (f->done_count < f->job_count) {
+    store_turn(&f->store);
+    assert_true(now_us(f) < limit_us);
+  }
+}
+
+/* A new request with copies of another's events. */
+struct job *repeat(struct fixture *f, const struct job *original) {
+  struct job *job = job_new(f, original->request.count);
+  memcpy(job->events, original->events, (size_t)original->request.count * sizeof(struct event));
+  return job;
+}
+
+void change(struct event *event) {
+  event->text[EVENT_TEXT_RESOURCE_NAME] = str_z("something else");
+}
+
+const struct ingest_result *result(const struct job *job, int index) {
+  return &job->request.results[index];
+}
+
+void assert_stored(const struct job *job) {
+  assert_true(job->is_done);
+  if (job->failure)
+    fail_msg("%s", grpc_status_message(job->failure));
+  for (int i = 0; i < job->request.count; i++) {
+    assert_null(result(job, i)->status);
+    assert_true(result(job, i)->ledger_id > 0);
+  }
+}
+
+void assert_failed(const struct job *job, enum grpc_code code) {
+  assert_true(job->is_done);
+  assert_non_null(job->failure);
+  if (grpc_status_code(job->failure) != code)
+    fail_msg("%s: %s", grpc_code_name((int)grpc_status_code(job->failure)),
+             grpc_status_message(job->failure));
+}
+
+int64_t row_count(struct fixture *f) {
+  return store_number(&f->store, "SELECT count(*) FROM audit_events");
+}
+
+/* The ledgers hold what they say, each place once. */
+void assert_ledgers_are_dense(struct fixture *f) {
+  assert_int_equal(
+      store_number(&f->store,
+                   "SELECT count(*) FROM ledgers l WHERE tree_size <> (SELECT count(*) FROM"
+                   " audit_events e WHERE e.ledger_id = l.ledger_id) OR tree_size <> (SELECT"
+                   " count(DISTINCT sequence) FROM audit_events e WHERE e.ledger_id = l.ledger_id)"
+                   " OR tree_size <> (SELECT coalesce(max(sequence) + 1, 0) FROM audit_events e"
+                   " WHERE e.ledger_id = l.ledger_id)"),
+      0);
+}
+
+/* The row of the event is where its receipt says. */
+void assert_receipt(struct fixture *f, const struct job *job, int index) {
+  char sql[256];
+  char id[UUID_TEXT_LEN];
+  uuid_format(&job->events[index].id, id);
+  snprintf(sql, sizeof(sql),
+           "SELECT count(*) FROM audit_events WHERE event_id = '%.*s' AND ledger_id = %lld"
+           " AND sequence = %lld",
+           UUID_TEXT_LEN, id, (long long)result(job, index)->ledger_id,
+           (long long)result(job, index)->sequence);
+  assert_int_equal(store_number(&f->store, sql), 1);
+}
