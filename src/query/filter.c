@@ -44,16 +44,12 @@ static const struct text_list text_lists[] = {
 #define TEXT_LIST_COUNT (sizeof(text_lists) / sizeof(text_lists[0]))
 
 static size_t text_count(const Auditstore__V1__EventFilter *filter, const struct text_list *list) {
-  size_t count = 0;
-  memcpy(&count, (const char *)filter + list->count_offset, sizeof(count));
-  return count;
+  return *(const size_t *)(const void *)((const char *)filter + list->count_offset);
 }
 
 static const ProtobufCBinaryData *text_values(const Auditstore__V1__EventFilter *filter,
                                               const struct text_list *list) {
-  const ProtobufCBinaryData *values = NULL;
-  memcpy(&values, (const char *)filter + list->values_offset, sizeof(values));
-  return values;
+  return *(ProtobufCBinaryData *const *)(const void *)((const char *)filter + list->values_offset);
 }
 
 /* The two lists of enums, whose C types are distinct but all int. */

@@ -7,7 +7,7 @@
 
 /* PostgreSQL sends no more rows than this, by an estimate that is a little above what a page can
  * hold, so that a page of large events doesn't fill our memory. */
-#define ROWS_MAX_BYTES (4 * 1024 * 1024)
+#define ROWS_MAX_BYTES ((int64_t)4 * 1024 * 1024)
 /* The two large texts count by their length, the others together as this much. */
 #define ROW_BASE_BYTES 512
 #define ROW_MAX_BYTES                                                                              \

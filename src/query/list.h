@@ -8,7 +8,7 @@
 #include "query/page_token.h"
 
 /* A page ends early rather than grow beyond this: stock clients refuse messages above 4 MiB. */
-#define LIST_PAGE_MAX_BYTES (3584 * 1024)
+#define LIST_PAGE_MAX_BYTES ((size_t)3584 * 1024)
 
 struct list_query {
   int page_size;           /* effective */

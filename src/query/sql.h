@@ -14,8 +14,8 @@
 #include "pg/pool.h"
 
 #define SQL_MAX_PARAMS     24
-#define SQL_MAX_TEXT_BYTES (16 * 1024)
-#define SQL_MAX_DATA_BYTES (1024 * 1024)
+#define SQL_MAX_TEXT_BYTES ((size_t)16 * 1024)
+#define SQL_MAX_DATA_BYTES ((size_t)1024 * 1024)
 
 struct sql {
   struct buf text;

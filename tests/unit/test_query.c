@@ -1,0 +1,410 @@
+/*
+ * Listing events: pages and filters, against a real PostgreSQL.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "support/query_fixture.h"
+
+#define ARENA_BYTES ((size_t)1024 * 1024)
+
+/* ---- pages ---- */
+
+static void pages_hold_every_event_once_in_either_order(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  static const int sizes[] = {1, 2, 6, 7, 8, 50, 299, 300, 301};
+  for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+    request.page_size = sizes[i];
+    int pages = list_all(f, &request, &c);
+    assert_int_equal(pages, (QUERY_FIXTURE_EVENTS + sizes[i] - 1) / sizes[i]);
+    assert_same_as(f, &c, "true", NEWEST);
+    request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_OLDEST_FIRST;
+    pages = list_all(f, &request, &c);
+    assert_int_equal(pages, (QUERY_FIXTURE_EVENTS + sizes[i] - 1) / sizes[i]);
+    assert_same_as(f, &c, "true", OLDEST);
+  }
+}
+
+static void the_page_size_has_a_default_and_a_maximum(void **state) {
+  (void)state;
+  static const struct config_query config = {.default_page_size = 30, .max_page_size = 70};
+  static const int asked[] = {0, 1, 70, 71, INT32_MAX};
+  static const int got[] = {30, 1, 70, 70, 70};
+  for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+    Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+    request.page_size = asked[i];
+    struct list_query query;
+    assert_null(list_query_init(&query, &request, &config));
+    assert_int_equal(query.page_size, got[i]);
+    list_query_deinit(&query);
+  }
+}
+
+static void a_page_token_may_be_used_with_another_page_size(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  c = (struct collector){.count = 0};
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.page_size = 10;
+  list_page(f, &request, &c);
+  request.page_size = 1000;
+  request.page_token = (ProtobufCBinaryData){.len = c.token_len, .data = (uint8_t *)c.token};
+  list_page(f, &request, &c);
+  assert_int_equal(c.token_len, 0);
+  assert_same_as(f, &c, "true", NEWEST);
+}
+
+static void events_that_arrive_between_pages_disturb_nothing(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  c = (struct collector){.count = 0};
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.page_size = 150;
+  list_page(f, &request, &c);
+  pg_observer_run(f->observer,
+                  "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, "
+                  "sequence, event_type, event_category, event_action, outcome) SELECT "
+                  "gen_random_uuid(), '2026-11-30 00:00:00+00', now(), 2, i, 'late', 'c', 'a', 1 "
+                  "FROM generate_series(1, 20) i");
+  request.page_token = (ProtobufCBinaryData){.len = c.token_len, .data = (uint8_t *)c.token};
+  list_page(f, &request, &c);
+  assert_int_equal(c.token_len, 0);
+  assert_same_as(f, &c, "event_type <> 'late'", NEWEST);
+}
+
+static void a_page_of_large_events_ends_before_clients_refuse_it(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  pg_observer_run(
+      f->observer,
+      "DELETE FROM audit_events;"
+      "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, "
+      " event_type, event_category, event_action, outcome, error_message, event_data) "
+      "SELECT md5(i::text)::uuid, '2026-11-02 00:00:00+00', now(), 1, i, 't', 'c', 'a', 2, "
+      " repeat('e', 4096), ('{\"x\":\"' || repeat('y', 262134) || '\"}')::json "
+      "FROM generate_series(1, 40) i");
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.page_size = 1000;
+  list_page(f, &request, &c);
+  assert_in_range(c.packed_bytes, LIST_PAGE_MAX_BYTES - 270000, LIST_PAGE_MAX_BYTES);
+  assert_int_equal(list_all(f, &request, &c), (40 + 12) / 13);
+  assert_same_as(f, &c, "true", NEWEST);
+}
+
+/* Many events of a few kilobytes: here the packed size decides, not PostgreSQL's estimate. */
+static void a_page_of_middling_events_ends_in_time_too(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  pg_observer_run(
+      f->observer,
+      "DELETE FROM audit_events;"
+      "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, "
+      " event_type, event_category, event_action, outcome, actor_id, resource_id, namespace, "
+      " cluster, correlation_id, resource_name, event_data) "
+      "SELECT md5(i::text)::uuid, '2026-11-02 00:00:00+00', now(), 1, i, 't', 'c', 'a', 2, "
+      " repeat('a', 255), repeat('b', 255), repeat('c', 253), repeat('d', 255), repeat('e', 255), "
+      " repeat('f', 255), ('{\"x\":\"' || repeat('y', 3000 + i) || '\"}')::json "
+      "FROM generate_series(1, 1500) i");
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.page_size = 1000;
+  request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_OLDEST_FIRST;
+  list_page(f, &request, &c);
+  assert_in_range(c.packed_bytes, LIST_PAGE_MAX_BYTES - 8000, LIST_PAGE_MAX_BYTES);
+  list_all(f, &request, &c);
+  assert_same_as(f, &c, "true", OLDEST);
+}
+
+/* Here PostgreSQL's estimate ends the page, long before the packed size does. */
+static void a_page_of_very_many_small_events_ends_early_too(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  pg_observer_run(f->observer,
+                  "DELETE FROM audit_events;"
+                  "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, "
+                  " sequence, event_type, event_category, event_action, outcome) "
+                  "SELECT md5(i::text)::uuid, '2026-11-02 00:00:00+00', now(), 1, i, 't', 'c', "
+                  " 'a', 2 FROM generate_series(1, 9000) i");
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.page_size = 10000;
+  assert_int_equal(list_all(f, &request, &c), 2);
+  assert_same_as(f, &c, "true", NEWEST);
+}
+
+static void assert_token_refused(const Auditstore__V1__ListEventsRequest *request) {
+  struct list_query query;
+  struct grpc_status *status = list_query_init(&query, request, &query_fixture_config);
+  assert_non_null(status);
+  assert_int_equal(grpc_status_code(status), GRPC_INVALID_ARGUMENT);
+  assert_int_equal(grpc_status_violation_count(status), 1);
+  grpc_status_free(status);
+}
+
+static void a_token_is_good_for_its_filter_and_order_alone(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  c = (struct collector){.count = 0};
+  Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  ProtobufCBinaryData value = {.len = 6, .data = (uint8_t *)"type-1"};
+  filter.event_types = &value;
+  filter.n_event_types = 1;
+  request.filter = &filter;
+  request.page_size = 10;
+  list_page(f, &request, &c);
+  request.page_token = (ProtobufCBinaryData){.len = c.token_len, .data = (uint8_t *)c.token};
+  request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_OLDEST_FIRST;
+  assert_token_refused(&request);
+  request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_NEWEST_FIRST;
+  list_page(f, &request, &c);
+  value.data = (uint8_t *)"type-0";
+  assert_token_refused(&request);
+  request.filter = NULL;
+  assert_token_refused(&request);
+}
+
+/* ---- filters ---- */
+
+/* Sets a repeated text field of the filter, by its name, to the words of `values`. */
+static void set_texts(Auditstore__V1__EventFilter *filter, const char *field, const char *values,
+                      struct arena *arena) {
+  const ProtobufCFieldDescriptor *d = protobuf_c_message_descriptor_get_field_by_name(
+      &auditstore__v1__event_filter__descriptor, field);
+  assert_non_null(d);
+  ProtobufCBinaryData *list = arena_calloc(arena, 10, sizeof(*list));
+  size_t count = 0;
+  for (const char *at = values; *at; at += strspn(at, " ")) {
+    size_t len = strcspn(at, " ");
+    list[count++] = (ProtobufCBinaryData){.len = len, .data = (uint8_t *)at};
+    at += len;
+  }
+  *(size_t *)(void *)((char *)filter + d->quantifier_offset) = count;
+  *(ProtobufCBinaryData **)(void *)((char *)filter + d->offset) = list;
+}
+
+struct text_case {
+  const char *field;
+  const char *values;
+  const char *where;
+};
+static const struct text_case text_cases[] = {
+    {"correlation_ids", "corr-3", "correlation_id = 'corr-3'"},
+    {"correlation_ids", "corr-3 corr-9 none", "correlation_id IN ('corr-3', 'corr-9')"},
+    {"actor_types", "at-1", "actor_type = 'at-1'"},
+    {"actor_types", "at-1 at-6", "actor_type IN ('at-1', 'at-6')"},
+    {"actor_ids", "actor-10", "actor_id = 'actor-10'"},
+    {"actor_ids", "actor-1 actor-2 actor-3", "actor_id IN ('actor-1', 'actor-2', 'actor-3')"},
+    {"actor_ids", "actor-0", "false"},
+    {"resource_types", "rt-12", "resource_type = 'rt-12'"},
+    {"resource_types", "rt-12 rt-0", "resource_type IN ('rt-0', 'rt-12')"},
+    {"resource_ids", "res-2", "resource_id = 'res-2'"},
+    {"resource_ids", "res-2 res-3", "resource_id IN ('res-2', 'res-3')"},
+    {"event_types", "type-1", "event_type = 'type-1'"},
+    {"event_types", "type-0 type-1", "true"},
+    {"event_categories", "category-2", "event_category = 'category-2'"},
+    {"event_categories", "category-2 category-0", "event_category IN ('category-0', 'category-2')"},
+    {"event_actions", "action-4", "event_action = 'action-4'"},
+    {"event_actions", "action-4 action-0", "event_action IN ('action-0', 'action-4')"},
+    {"namespaces", "ns-0", "namespace = 'ns-0'"},
+    {"namespaces", "ns-0 ns-2", "namespace IN ('ns-0', 'ns-2')"},
+    {"clusters", "cl-1", "cluster = 'cl-1'"},
+    {"clusters", "cl-1 cl-0", "true"},
+    {"clusters", "'cl-1'||'", "false"},
+};
+#define TEXT_CASES (sizeof(text_cases) / sizeof(text_cases[0]))
+
+static void each_text_filter_selects_its_events(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  for (size_t i = 0; i < TEXT_CASES; i++) {
+    struct arena arena;
+    arena_init(&arena, ARENA_BYTES);
+    Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
+    Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+    request.filter = &filter;
+    request.page_size = 17;
+    set_texts(&filter, text_cases[i].field, text_cases[i].values, &arena);
+    list_all(f, &request, &c);
+    assert_same_as(f, &c, text_cases[i].where, NEWEST);
+    arena_deinit(&arena);
+  }
+}
+
+/* Every pair of fields, and so a hundred ways to number the parameters. */
+static void filters_combine(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  for (size_t i = 0; i < TEXT_CASES; i++) {
+    for (size_t k = i + 1; k < TEXT_CASES; k++) {
+      if (strcmp(text_cases[i].field, text_cases[k].field) == 0)
+        continue;
+      struct arena arena;
+      char where[300];
+      arena_init(&arena, ARENA_BYTES);
+      Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
+      Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+      request.filter = &filter;
+      set_texts(&filter, text_cases[i].field, text_cases[i].values, &arena);
+      set_texts(&filter, text_cases[k].field, text_cases[k].values, &arena);
+      (void)snprintf(where, sizeof(where), "%s AND %s", text_cases[i].where, text_cases[k].where);
+      list_all(f, &request, &c);
+      assert_same_as(f, &c, where, NEWEST);
+      arena_deinit(&arena);
+    }
+  }
+}
+
+static void outcomes_and_severities_select_their_events(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  Auditstore__V1__Outcome outcomes[] = {AUDITSTORE__V1__OUTCOME__OUTCOME_UNKNOWN,
+                                        AUDITSTORE__V1__OUTCOME__OUTCOME_SUCCESS};
+  Auditstore__V1__Severity severities[] = {AUDITSTORE__V1__SEVERITY__SEVERITY_DEBUG,
+                                           AUDITSTORE__V1__SEVERITY__SEVERITY_EMERGENCY};
+  Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.filter = &filter;
+  filter.outcomes = outcomes;
+  filter.n_outcomes = 1;
+  list_all(f, &request, &c);
+  assert_same_as(f, &c, "outcome = 4", NEWEST);
+  filter.n_outcomes = 2;
+  list_all(f, &request, &c);
+  assert_same_as(f, &c, "outcome IN (1, 4)", NEWEST);
+  filter.severities = severities;
+  filter.n_severities = 2;
+  list_all(f, &request, &c);
+  assert_same_as(f, &c, "outcome IN (1, 4) AND severity IN (1, 8)", NEWEST);
+}
+
+static void the_start_is_within_and_the_end_is_not(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  struct {
+    const char *start, *end, *where;
+    int32_t start_nanos, end_nanos;
+  } cases[] = {
+      {"2026-10-31T23:59:45Z", NULL, "event_time >= '2026-10-31 23:59:45+00'", 0, 0},
+      {NULL, "2026-11-01T00:00:05Z", "event_time < '2026-11-01 00:00:05+00'", 0, 0},
+      {"2026-10-31T23:59:50Z", "2026-11-01T00:00:00Z",
+       "event_time >= '2026-10-31 23:59:50+00' AND event_time < '2026-11-01 00:00:00+00'", 0, 0},
+      /* A nanosecond later leaves out what happened on the second, or takes it in. */
+      {"2026-10-31T23:59:50Z", "2026-11-01T00:00:00Z",
+       "event_time > '2026-10-31 23:59:50+00' AND event_time <= '2026-11-01 00:00:00+00'", 1, 1},
+      {"0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "true", 0, 999},
+  };
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    Google__Protobuf__Timestamp start;
+    Google__Protobuf__Timestamp end;
+    Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
+    Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+    request.filter = &filter;
+    request.page_size = 10;
+    request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_OLDEST_FIRST;
+    if (cases[i].start) {
+      start = timestamp_of(cases[i].start, cases[i].start_nanos);
+      filter.start_time = &start;
+    }
+    if (cases[i].end) {
+      end = timestamp_of(cases[i].end, cases[i].end_nanos);
+      filter.end_time = &end;
+    }
+    list_all(f, &request, &c);
+    assert_same_as(f, &c, cases[i].where, OLDEST);
+  }
+}
+
+static void a_full_filter_fits(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  static char text[FILTER_MAX_VALUES][100];
+  ProtobufCBinaryData values[FILTER_MAX_VALUES];
+  Auditstore__V1__Outcome outcomes[FILTER_MAX_VALUES];
+  Auditstore__V1__Severity severities[FILTER_MAX_VALUES];
+  for (int i = 0; i < FILTER_MAX_VALUES; i++) {
+    memset(text[i], 'a' + i % 26, sizeof(text[i]));
+    values[i] = (ProtobufCBinaryData){.len = i == 0 ? 6 : 50, .data = (uint8_t *)text[i]};
+    outcomes[i] = AUDITSTORE__V1__OUTCOME__OUTCOME_SUCCESS;
+    severities[i] = AUDITSTORE__V1__SEVERITY__SEVERITY_INFO;
+  }
+  Google__Protobuf__Timestamp start = timestamp_of("2026-01-01T00:00:00Z", 0);
+  Google__Protobuf__Timestamp end = timestamp_of("2027-01-01T00:00:00Z", 0);
+  Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
+  filter.start_time = &start;
+  filter.end_time = &end;
+#define SET_ALL(field, list) (filter.field = (list), filter.n_##field = FILTER_MAX_VALUES)
+  SET_ALL(correlation_ids, values);
+  SET_ALL(actor_types, values);
+  SET_ALL(actor_ids, values);
+  SET_ALL(resource_types, values);
+  SET_ALL(resource_ids, values);
+  SET_ALL(event_types, values);
+  SET_ALL(event_categories, values);
+  SET_ALL(event_actions, values);
+  SET_ALL(namespaces, values);
+  SET_ALL(clusters, values);
+  SET_ALL(outcomes, outcomes);
+  SET_ALL(severities, severities);
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.filter = &filter;
+  struct page_token token = {.is_newest_first = true, .last.time_us = 1};
+  char token_text[PAGE_TOKEN_TEXT_LEN];
+  filter_fingerprint(&filter, token.filter);
+  page_token_format(&token, token_text);
+  request.page_token =
+      (ProtobufCBinaryData){.len = sizeof(token_text), .data = (uint8_t *)token_text};
+  c = (struct collector){.count = 0};
+  list_page(f, &request, &c);
+  assert_int_equal(c.count, 0);
+}
+
+/* ---- frame ---- */
+
+static int setup(void **state) {
+  query_fixture_open(*state);
+  return 0;
+}
+
+static int teardown(void **state) {
+  pg_fixture_close(*state);
+  return 0;
+}
+
+static int start_server(void **state) {
+  static struct pg_fixture fixture;
+  pg_fixture_start(&fixture);
+  *state = &fixture;
+  return 0;
+}
+
+static int remove_server(void **state) {
+  pg_fixture_remove(*state);
+  return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(pages_hold_every_event_once_in_either_order),
+      cmocka_unit_test(the_page_size_has_a_default_and_a_maximum),
+      TEST(a_page_token_may_be_used_with_another_page_size),
+      TEST(events_that_arrive_between_pages_disturb_nothing),
+      TEST(a_page_of_large_events_ends_before_clients_refuse_it),
+      TEST(a_page_of_middling_events_ends_in_time_too),
+      TEST(a_page_of_very_many_small_events_ends_early_too),
+      TEST(a_token_is_good_for_its_filter_and_order_alone),
+      TEST(each_text_filter_selects_its_events),
+      TEST(filters_combine),
+      TEST(outcomes_and_severities_select_their_events),
+      TEST(the_start_is_within_and_the_end_is_not),
+      TEST(a_full_filter_fits),
+  };
+  return cmocka_run_group_tests(tests, start_server, remove_server);
+}
