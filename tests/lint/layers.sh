@@ -63,6 +63,8 @@ def check_part_file(path, name):
 
 
 def check_client_file(path, name):
+    if is_public_header(name):
+        return None
     if path.startswith("clients/c/") and name.startswith(SHARED_WITH_CLIENTS):
         return None
     if target_part(name) is not None:

@@ -189,7 +189,7 @@ static void take_receipts(struct program *p, const Auditstore__V1__StreamEventsR
   for (size_t i = 0; i < answer->n_receipts; i++) {
     const Auditstore__V1__Receipt *receipt = answer->receipts[i];
     printf("batch %3s: %3" PRIu32 " events %s ledger %" PRId64 " at %" PRId64 "..%" PRId64 "\n",
-           answer->batch_id, receipt->count, receipt->duplicate ? "already in" : "stored in ",
+           answer->batch_id, receipt->count, receipt->duplicate ? "already in" : "stored in",
            receipt->ledger_id, receipt->first_sequence,
            receipt->first_sequence + receipt->count - 1);
     *(receipt->duplicate ? &p->duplicates : &p->stored) += receipt->count;
@@ -321,6 +321,7 @@ int main(int argc, char **argv) {
       generate = strtol(optarg, NULL, 10);
   }
   gethostname(p.host, sizeof(p.host) - 1);
+  setvbuf(stdout, NULL, _IOLBF, 0); /* acknowledgements show as they come, in a pipe too */
   const struct auditstore_call_options call = {.timeout_ms = TIMEOUT_MS};
   struct auditstore_status status = {0};
   int code = EXIT_FAILURE;

@@ -9,7 +9,9 @@ struct scanner {
 };
 
 static char peek(const struct scanner *s) {
-  return s->at < s->len ? s->text[s->at] : '\0';
+  if (s->at >= s->len)
+    return '\0';
+  return s->text[s->at];
 }
 
 static void skip_blanks(struct scanner *s) {

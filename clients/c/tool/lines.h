@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LINES_MAX_BYTES (512 * 1024)
+#define LINES_MAX_BYTES ((size_t)512 * 1024)
 
 struct lines {
   int fd;          /* borrowed */

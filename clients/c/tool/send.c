@@ -44,7 +44,8 @@ static int parse_options(int argc, char **argv, struct send_line *line) {
   }
   if (argc - optind > 1)
     return tool_usage("send: one file at a time, not also %s", argv[optind + 1]);
-  line->path = optind < argc ? argv[optind] : "-";
+  if (optind < argc)
+    line->path = argv[optind];
   return TOOL_OK;
 }
 
@@ -126,7 +127,7 @@ static int send_from(struct tool *tool, const struct sender_options *options, in
 }
 
 int send_command(struct tool *tool, int argc, char **argv) {
-  struct send_line line = {.options = {.batch_events = 100}};
+  struct send_line line = {.options = {.batch_events = 100}, .path = "-"};
   int code = parse_options(argc, argv, &line);
   if (code != TOOL_OK)
     return code;

@@ -225,10 +225,9 @@ void sender_refuse(struct sender *sender, uint64_t line, const char *field, cons
 bool sender_flush(struct sender *sender) {
   if (sender->is_broken || !end_current(sender))
     return false;
-  while (sender->in_flight)
-    if (!wait_for_answer(sender))
-      return false;
-  return true;
+  while (sender->in_flight && !sender->is_broken)
+    wait_for_answer(sender);
+  return !sender->is_broken;
 }
 
 /* ---- the end ---- */
@@ -249,7 +248,7 @@ static void book_what_is_left(struct sender *sender) {
 static void say_how_it_broke(struct sender *sender, const struct auditstore_status *status) {
   if (status->code != AUDITSTORE_OK)
     tool_fail(sender->tool, "go on sending", status);
-  else
+  else if (sender->in_flight)
     fputs("auditstore: the server ended the stream before it had answered everything\n", stderr);
 }
 

@@ -147,6 +147,15 @@ static void book_refused_batch(struct sender *sender, const struct batch *batch,
     sender_book_unconfirmed(sender, batch);
 }
 
+/* Which events it left out can't be told. */
+static void book_wrong_answer(struct sender *sender, const struct batch *batch, uint64_t covered) {
+  print_range(sender, batch);
+  fprintf(stderr, "the server's answer covers %" PRIu64 " of %zu events\n", covered, batch->count);
+  if (covered < batch->count)
+    sender->totals.unconfirmed += batch->count - covered;
+  sender->is_broken = true;
+}
+
 static void book_stored(struct sender *sender, const struct batch *batch,
                         const Auditstore__V1__StreamEventsResponse *answer) {
   uint64_t stored = 0;
@@ -158,12 +167,8 @@ static void book_stored(struct sender *sender, const struct batch *batch,
   for (size_t i = 0; i < answer->n_rejected; i++)
     book_rejected(sender, batch, answer->rejected[i]);
   sender->totals.acknowledged += stored;
-  if (stored + answer->n_rejected == batch->count)
-    return;
-  print_range(sender, batch);
-  fprintf(stderr, "the server's answer covers %" PRIu64 " of %zu events\n",
-          stored + answer->n_rejected, batch->count);
-  sender->is_broken = true;
+  if (stored + answer->n_rejected != batch->count)
+    book_wrong_answer(sender, batch, stored + answer->n_rejected);
 }
 
 void sender_book(struct sender *sender, const struct batch *batch,

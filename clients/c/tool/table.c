@@ -2,6 +2,7 @@
 
 #include "text.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -66,6 +67,7 @@ static void shrink(struct table *table, size_t least) {
 }
 
 static void drop_last_column(struct table *table) {
+  assert(table->column_count > 0);
   table->column_count--;
   for (size_t row = 0; row < table->row_count; row++)
     free(table->cells[row][table->column_count]);
