@@ -19,7 +19,7 @@
 /* How often the start is tried again while PostgreSQL is away, and readiness is looked after. */
 #define PROBE_EVERY_US (500 * 1000)
 /* How long one attempt to check the schema may take. */
-#define CHECK_TIMEOUT_US (10LL * 1000 * 1000)
+#define CHECK_TIMEOUT_US   (10LL * 1000 * 1000)
 #define MIGRATE_TIMEOUT_US (600LL * 1000 * 1000)
 
 enum app_phase { APP_STARTING, APP_SERVING, APP_DRAINING };

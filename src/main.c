@@ -26,21 +26,22 @@ struct command_line {
 };
 
 static void print_help(FILE *out) {
-  fputs("auditstored: stores audit events in PostgreSQL and serves them over gRPC\n"
-        "\n"
-        "  auditstored [OPTIONS]           run until SIGTERM or SIGINT\n"
-        "  auditstored migrate [OPTIONS]   bring the database's schema up to date\n"
-        "\n"
-        "  --config FILE            settings (YAML); without it the defaults hold\n"
-        "  --set SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
-        "  --check-config           check the settings and exit: 0 good, 2 bad\n"
-        "  --print-config           print every effective setting and where it comes from\n"
-        "  --print-config-example   print a commented file of all defaults\n"
-        "  --print-config-reference print the reference of all settings (Markdown)\n"
-        "  --version, --help\n"
-        "\n"
-        "Exit codes: 0 stopped cleanly, 1 failed, 2 bad usage or settings.\n",
-        out);
+  fputs(
+      "auditstored: stores audit events in PostgreSQL and serves them over gRPC\n"
+      "\n"
+      "  auditstored [OPTIONS]           run until SIGTERM or SIGINT\n"
+      "  auditstored migrate [OPTIONS]   bring the database's schema up to date\n"
+      "\n"
+      "  --config FILE            settings (YAML); without it the defaults hold\n"
+      "  --set SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
+      "  --check-config           check the settings and exit: 0 good, 2 bad\n"
+      "  --print-config           print every effective setting and where it comes from\n"
+      "  --print-config-example   print a commented file of all defaults\n"
+      "  --print-config-reference print the reference of all settings (Markdown)\n"
+      "  --version, --help\n"
+      "\n"
+      "Exit codes: 0 stopped cleanly, 1 failed, 2 bad usage or settings.\n",
+      out);
 }
 
 static int usage_error(const char *what, const char *which) {

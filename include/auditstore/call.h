@@ -45,19 +45,19 @@ struct auditstore_unary {
  * owned by the caller (the stub's header names the free function); otherwise it is NULL. `status`
  * must be zeroed or deinited; it may be NULL. */
 AUDITSTORE_API enum auditstore_code auditstore_call_unary(struct auditstore_channel *channel,
-                                           const struct auditstore_unary *call,
-                                           ProtobufCMessage **ret_response,
-                                           struct auditstore_status *status);
+                                                          const struct auditstore_unary *call,
+                                                          ProtobufCMessage **ret_response,
+                                                          struct auditstore_status *status);
 
 /* ---- streams, of all three kinds ---- */
 
 struct auditstore_stream;
 
 /* Opens a stream; connects first when needed. NULL: `status` says why. */
-AUDITSTORE_API struct auditstore_stream *auditstore_stream_open(struct auditstore_channel *channel,
-                                                 const struct auditstore_method *method,
-                                                 const struct auditstore_call_options *options,
-                                                 struct auditstore_status *status);
+AUDITSTORE_API struct auditstore_stream *
+auditstore_stream_open(struct auditstore_channel *channel, const struct auditstore_method *method,
+                       const struct auditstore_call_options *options,
+                       struct auditstore_status *status);
 
 enum auditstore_stream_result {
   AUDITSTORE_STREAM_OK = 0,   /* sent, or received */
@@ -67,14 +67,14 @@ enum auditstore_stream_result {
 
 /* Sends one message; blocks while more than 1 MiB waits for the server's flow control. timeout_ms:
  * -1 until the call's deadline, 0 not at all. */
-AUDITSTORE_API enum auditstore_stream_result auditstore_stream_send(struct auditstore_stream *stream,
-                                                     const ProtobufCMessage *message,
-                                                     int timeout_ms);
+AUDITSTORE_API enum auditstore_stream_result
+auditstore_stream_send(struct auditstore_stream *stream, const ProtobufCMessage *message,
+                       int timeout_ms);
 
 /* Receives the next message, owned by the caller. */
-AUDITSTORE_API enum auditstore_stream_result auditstore_stream_recv(struct auditstore_stream *stream,
-                                                     ProtobufCMessage **ret_message,
-                                                     int timeout_ms);
+AUDITSTORE_API enum auditstore_stream_result
+auditstore_stream_recv(struct auditstore_stream *stream, ProtobufCMessage **ret_message,
+                       int timeout_ms);
 
 /* No more messages will be sent. */
 AUDITSTORE_API void auditstore_stream_half_close(struct auditstore_stream *stream);
@@ -85,7 +85,7 @@ AUDITSTORE_API void auditstore_stream_cancel(struct auditstore_stream *stream);
 /* Half-closes, drops messages not received, waits for the end of the call and frees the stream.
  * Returns how it ended. */
 AUDITSTORE_API enum auditstore_code auditstore_stream_finish(struct auditstore_stream *stream,
-                                              struct auditstore_status *status);
+                                                             struct auditstore_status *status);
 
 #ifdef __cplusplus
 }

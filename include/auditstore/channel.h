@@ -19,16 +19,16 @@ extern "C" {
 struct auditstore_channel;
 
 struct auditstore_channel_options {
-  int connect_timeout_ms;    /* 0: 20000 */
-  int default_timeout_ms;    /* deadline of calls that set none; 0: 30000 */
-  size_t max_message_bytes;  /* of one message received; 0: 4 MiB */
-  const char *user_agent;    /* put in front of the library's own; NULL: none */
+  int connect_timeout_ms;   /* 0: 20000 */
+  int default_timeout_ms;   /* deadline of calls that set none; 0: 30000 */
+  size_t max_message_bytes; /* of one message received; 0: 4 MiB */
+  const char *user_agent;   /* put in front of the library's own; NULL: none */
 };
 
 /* `target` is "host:port" or "[ipv6]:port". `options` NULL: the defaults. Connects on first use.
  * NULL: out of memory, or the target is malformed. */
-AUDITSTORE_API struct auditstore_channel *auditstore_channel_new(const char *target,
-                                                  const struct auditstore_channel_options *options);
+AUDITSTORE_API struct auditstore_channel *
+auditstore_channel_new(const char *target, const struct auditstore_channel_options *options);
 AUDITSTORE_API void auditstore_channel_free(struct auditstore_channel *channel); /* NULL is fine */
 
 #ifdef __cplusplus

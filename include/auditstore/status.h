@@ -48,8 +48,8 @@ struct auditstore_metadata {
 
 struct auditstore_status {
   enum auditstore_code code;
-  char *message;          /* owned; NULL when empty */
-  uint8_t *details;       /* owned; a packed google.rpc.Status, or NULL */
+  char *message;    /* owned; NULL when empty */
+  uint8_t *details; /* owned; a packed google.rpc.Status, or NULL */
   size_t details_len;
   struct auditstore_metadata *trailers; /* owned; trailing metadata other than the status itself */
   size_t trailer_count;
@@ -61,10 +61,11 @@ AUDITSTORE_API void auditstore_status_deinit(struct auditstore_status *status);
 /* "INVALID_ARGUMENT"; "UNKNOWN" for numbers outside 0..16. Static. */
 AUDITSTORE_API const char *auditstore_code_name(enum auditstore_code code);
 
-/* Runs `cb` for each field violation (google.rpc.BadRequest) in the details. Returns their number. */
+/* Runs `cb` for each field violation (google.rpc.BadRequest) in the details. Returns their number.
+ */
 typedef void auditstore_violation_cb(void *arg, const char *field, const char *description);
 AUDITSTORE_API size_t auditstore_status_violations(const struct auditstore_status *status,
-                                    auditstore_violation_cb *cb, void *arg);
+                                                   auditstore_violation_cb *cb, void *arg);
 
 /* The server's advice when to try again (google.rpc.RetryInfo) in milliseconds; -1: none. */
 AUDITSTORE_API int64_t auditstore_status_retry_delay_ms(const struct auditstore_status *status);
@@ -72,8 +73,9 @@ AUDITSTORE_API int64_t auditstore_status_retry_delay_ms(const struct auditstore_
 /* The same two for a google.rpc.Status inside a message, such as a stream's answer. */
 struct Google__Rpc__Status;
 AUDITSTORE_API size_t auditstore_rpc_status_violations(const struct Google__Rpc__Status *status,
-                                        auditstore_violation_cb *cb, void *arg);
-AUDITSTORE_API int64_t auditstore_rpc_status_retry_delay_ms(const struct Google__Rpc__Status *status);
+                                                       auditstore_violation_cb *cb, void *arg);
+AUDITSTORE_API int64_t
+auditstore_rpc_status_retry_delay_ms(const struct Google__Rpc__Status *status);
 
 #ifdef __cplusplus
 }

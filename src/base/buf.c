@@ -78,18 +78,19 @@ bool buf_append_str(struct buf *b, const char *text) {
 
 bool buf_append_format(struct buf *b, const char *format, ...) {
   va_list args;
+  va_list again;
   va_start(args, format);
+  va_copy(again, args);
   int len = vsnprintf(NULL, 0, format, args);
   va_end(args);
   /* The NUL that vsnprintf writes needs room, but isn't content. */
   uint8_t *room = len < 0 ? NULL : buf_room(b, (size_t)len, 1);
-  if (!room)
-    return false;
-  va_start(args, format);
-  vsnprintf((char *)room, (size_t)len + 1, format, args);
-  va_end(args);
-  b->end += (size_t)len;
-  return true;
+  if (room) {
+    vsnprintf((char *)room, (size_t)len + 1, format, again);
+    b->end += (size_t)len;
+  }
+  va_end(again);
+  return room != NULL;
 }
 
 static bool buf_append_be(struct buf *b, uint64_t value, size_t size) {

@@ -82,6 +82,7 @@ void grpc_call_disown(struct grpc_call *call) {
 void grpc_call_end(struct grpc_call *call, enum grpc_code code, struct str message,
                    struct str details) {
   call->is_ended = true;
+  grpc_call_touch(call);
   grpc_respond_set_status(call, code, message, details);
   grpc_receive_credit(call);
   grpc_respond(call);
@@ -133,6 +134,10 @@ void grpc_call_drain(struct grpc_call *call) {
   else if (call->is_accepted && !call->is_ended && !grpc_deframer_is_partial(&call->rx) &&
            call->request.route->method->kind == GRPC_BIDI_STREAMING)
     grpc_call_fail(call, GRPC_UNAVAILABLE, "the server is shutting down");
+}
+
+void grpc_call_touch(struct grpc_call *call) {
+  call->progress_us = clock_monotonic_us(call->server->loop->clock);
 }
 
 /* The peer owes the rest of its request, and isn't held back by us. */

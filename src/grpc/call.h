@@ -37,7 +37,7 @@ struct grpc_call {
   int32_t stream_id;
   struct grpc_request request;
   struct grpc_deadline deadline;
-  int64_t progress_us; /* when bytes last moved, either way */
+  int64_t progress_us; /* when bytes last moved, either way, or began to be waited for */
 
   bool is_stream_open;
   bool is_accepted;
@@ -100,6 +100,11 @@ void grpc_call_disown(struct grpc_call *call);
 
 void grpc_call_deadline_passed(struct grpc_deadline *deadline);
 void grpc_call_drain(struct grpc_call *call);
+
+/* From now on the peer is given its time to send or to take bytes. */
+void grpc_call_touch(struct grpc_call *call);
+
+/* Ends a call whose peer let that time pass. */
 void grpc_call_tick(struct grpc_call *call, int64_t now_us);
 
 /* Runs an event callback at the end of the turn. */

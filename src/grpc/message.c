@@ -62,6 +62,7 @@ static void give_back_window(struct grpc_message *message) {
   if (message->uncredited > 0)
     (void)nghttp2_session_consume_stream(call->session->h2, call->stream_id, message->uncredited);
   grpc_receive_credit(call);
+  grpc_call_touch(call);
   net_conn_want_write(call->session->conn);
 }
 

@@ -247,6 +247,8 @@ static bool queue_message(struct buf *tx, const ProtobufCMessage *message) {
 void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response) {
   if (call->is_ended || !call->is_stream_open)
     return;
+  if (buf_len(&call->tx) == 0)
+    grpc_call_touch(call);
   if (!queue_message(&call->tx, response)) {
     grpc_call_cut(call, GRPC_RESOURCE_EXHAUSTED, "more than 64 MiB of answers wait to be sent");
     return;

@@ -10,8 +10,8 @@
 #include "base/timestamp.h"
 #include "ingest/answers.h"
 
-#define BACKOFF_FIRST_US 5000
-#define BACKOFF_MAX_US   (500 * 1000)
+#define BACKOFF_FIRST_US 5000LL
+#define BACKOFF_MAX_US   (500LL * 1000)
 /* How often the server may contradict itself about the same events before we give up. */
 #define MAX_FRUITLESS   8
 #define MAX_FORCE_TRIES 3

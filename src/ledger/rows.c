@@ -153,8 +153,9 @@ bool event_is_same(const struct event *a, const struct event *b) {
     buf_init(&encoded[i], COMPARE_MAX_BYTES);
     put_all(&encoded[i], events[i]);
   }
-  bool is_same = str_equal(str_of(buf_bytes(&encoded[0]), buf_len(&encoded[0])),
-                           str_of(buf_bytes(&encoded[1]), buf_len(&encoded[1])));
+  size_t len = buf_len(&encoded[0]);
+  bool is_same = len == buf_len(&encoded[1]) &&
+                 memcmp(buf_bytes(&encoded[0]), buf_bytes(&encoded[1]), len) == 0;
   buf_deinit(&encoded[0]);
   buf_deinit(&encoded[1]);
   return is_same;

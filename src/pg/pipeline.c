@@ -16,6 +16,7 @@ static void on_done_task(void *arg) {
   struct pipeline *pipeline = &conn->pipeline;
   const struct pg_outcome outcome = pipeline->outcome;
   pipeline->phase = PIPELINE_NONE;
+  /* A drain that cut this lease waits for its owner to be told. */
   if (conn->is_dead)
     pg_pool_kick(conn->pool);
   pipeline->cb.on_done(pipeline->arg, &outcome);

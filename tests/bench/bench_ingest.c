@@ -95,11 +95,12 @@ static int run_figure(char **argv, const struct figure *figure) {
     ratio[i] = round.stream_per_s / round.copy_per_s;
     cpu[i] = round.cpu_us;
   }
-  printf("{\"bench\":\"ingest.stream\",\"clients\":%d,\"batch_events\":%d,\"rounds\":%d,"
-         "\"events_per_s\":%.0f,\"raw_copy_per_s\":%.0f,\"ratio_to_copy\":%.2f,"
-         "\"daemon_cpu_us_per_event\":%.2f}\n",
-         figure->clients, figure->batch_events, ROUNDS, median(stream, ROUNDS),
-         median(copy, ROUNDS), median(ratio, ROUNDS), median(cpu, ROUNDS));
+  printf(
+      "{\"bench\":\"ingest.stream\",\"clients\":%d,\"batch_events\":%d,\"rounds\":%d,"
+      "\"events_per_s\":%.0f,\"raw_copy_per_s\":%.0f,\"ratio_to_copy\":%.2f,"
+      "\"daemon_cpu_us_per_event\":%.2f}\n",
+      figure->clients, figure->batch_events, ROUNDS, median(stream, ROUNDS), median(copy, ROUNDS),
+      median(ratio, ROUNDS), median(cpu, ROUNDS));
   fflush(stdout);
   return 0;
 }

@@ -71,12 +71,11 @@ static void event_refill(struct stream_state *s, struct stream_event *e) {
 static void *stream_prepare(const void *config, int worker) {
   (void)worker;
   const struct stream_config *c = config;
-  struct stream_state *s = calloc(1, sizeof(*s));
-  if (!s)
-    return NULL;
+  static struct stream_state state; /* of this process, for its whole life */
+  struct stream_state *s = &state;
   s->config = c;
   s->events = calloc((size_t)c->batch_events, sizeof(*s->events));
-  s->pointers = calloc((size_t)c->batch_events, sizeof(*s->pointers));
+  s->pointers = calloc((size_t)c->batch_events, sizeof(Auditstore__V1__AuditEvent *));
   s->channel = auditstore_channel_new(c->server, NULL);
   struct auditstore_status status = {0};
   const struct auditstore_call_options options = {.timeout_ms = 600000};

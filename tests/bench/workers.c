@@ -75,10 +75,12 @@ double process_cpu_seconds(int pid) {
   fclose(file);
   /* The name in parentheses may hold blanks: count fields from behind it (proc(5): utime is 14). */
   const char *rest = read_line ? strrchr(line, ')') : NULL;
-  unsigned long user = 0;
-  unsigned long system = 0;
-  if (!rest || sscanf(rest + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-                      &system) != 2)
+  for (int field = 2; rest && field < 14; field++)
+    rest = strchr(rest + 1, ' ');
+  if (!rest)
     return -1;
+  char *end = NULL;
+  unsigned long user = strtoul(rest, &end, 10);
+  unsigned long system = strtoul(end, NULL, 10);
   return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }

@@ -58,7 +58,8 @@ static bool send_batch(struct client *c, int number) {
   int first = number * c->batch_events;
   int count = c->events - first < c->batch_events ? c->events - first : c->batch_events;
   struct numbered *events = calloc((size_t)count, sizeof(*events));
-  Auditstore__V1__AuditEvent **pointers = calloc((size_t)count, sizeof(Auditstore__V1__AuditEvent *));
+  Auditstore__V1__AuditEvent **pointers =
+      calloc((size_t)count, sizeof(Auditstore__V1__AuditEvent *));
   char id[16];
   snprintf(id, sizeof(id), "%d", number);
   for (int i = 0; i < count; i++) {
@@ -69,8 +70,8 @@ static bool send_batch(struct client *c, int number) {
   request.batch_id = id;
   request.n_events = (size_t)count;
   request.events = pointers;
-  bool ok = auditstore_v1_audit_store_stream_events_send(c->stream, &request, -1) ==
-            AUDITSTORE_STREAM_OK;
+  bool ok =
+      auditstore_v1_audit_store_stream_events_send(c->stream, &request, -1) == AUDITSTORE_STREAM_OK;
   free(pointers);
   free(events);
   c->is_sent[number] = true;
@@ -159,9 +160,8 @@ static void run(struct client *c) {
     }
     while (c->done < c->batches && pump(c))
       ;
-    enum auditstore_code code =
-        auditstore_v1_audit_store_stream_events_finish(c->stream, &status);
-    if (code != AUDITSTORE_OK && !is_worth_retrying(code)) {
+    enum auditstore_code code = auditstore_v1_audit_store_stream_events_finish(c->stream, &status);
+    if (code != AUDITSTORE_OK && !is_worth_retrying((int)code)) {
       fprintf(stderr, "stream ended %s: %s\n", auditstore_code_name(code),
               status.message ? status.message : "");
       exit(1);
@@ -184,7 +184,7 @@ int main(int argc, char **argv) {
   c.is_sent = calloc((size_t)c.batches, sizeof(*c.is_sent));
   c.sent_times = calloc((size_t)c.batches, sizeof(*c.sent_times));
   if (!c.channel || !c.is_done || !c.is_sent || !c.sent_times)
-    return 1;
+    exit(1);
   run(&c);
   int again = 0;
   for (int i = 0; i < c.batches; i++)

@@ -271,7 +271,17 @@ void h2_client_set_reading(struct h2_client *client, bool is_reading) {
   client->is_reading = is_reading;
 }
 
+/* What nghttp2 has to say comes first. */
+static void collect_frames(struct h2_client *client) {
+  const uint8_t *data = NULL;
+  ssize_t n = 0;
+  while (client->h2 && buf_len(&client->out) < 65536 &&
+         (n = nghttp2_session_mem_send(client->h2, &data)) > 0)
+    assert(buf_append(&client->out, data, (size_t)n));
+}
+
 void h2_client_raw(struct h2_client *client, const void *data, size_t len) {
+  collect_frames(client);
   assert(buf_append(&client->out, data, len));
 }
 
@@ -285,20 +295,13 @@ void h2_client_raw_frame(struct h2_client *client, struct h2_frame frame, const 
                          size_t len) {
   const uint8_t head[5] = {(uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, frame.type,
                            frame.flags};
+  collect_frames(client);
   assert(buf_append(&client->out, head, sizeof(head)));
   assert(buf_append_be32(&client->out, (uint32_t)frame.stream_id));
   assert(buf_append(&client->out, payload, len));
 }
 
 /* ---- moving bytes ---- */
-
-static void collect_frames(struct h2_client *client) {
-  const uint8_t *data = NULL;
-  ssize_t n = 0;
-  while (client->h2 && buf_len(&client->out) < 65536 &&
-         (n = nghttp2_session_mem_send(client->h2, &data)) > 0)
-    assert(buf_append(&client->out, data, (size_t)n));
-}
 
 static bool write_some(struct h2_client *client) {
   collect_frames(client);

@@ -2,12 +2,15 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "ledger/schema.h"
 
-#define PATIENCE_US (30LL * 1000 * 1000)
+#define PATIENCE_US       (30LL * 1000 * 1000)
+#define CLOSE_PATIENCE_US (5LL * 1000 * 1000)
 
 static int64_t read_monotonic(const struct clock *clock) {
   (void)clock;
@@ -47,14 +50,25 @@ static void set_flag(void *arg) {
   *(bool *)arg = true;
 }
 
+/* A test that failed may have left handles open, and the next one can't use the loop then. */
+static void close_loop(struct pg_fixture *f) {
+  int64_t limit_us = clock_monotonic_us(&clock_system) + CLOSE_PATIENCE_US;
+  while (uv_run(&f->uv, UV_RUN_NOWAIT) != 0 && clock_monotonic_us(&clock_system) < limit_us)
+    ;
+  if (uv_loop_close(&f->uv) == 0)
+    return;
+  fprintf(stderr, "the loop can't be closed: a handle is open\n");
+  pg_fixture_remove(f);
+  exit(EXIT_FAILURE);
+}
+
 void pg_fixture_close(struct pg_fixture *f) {
   bool is_drained = false;
   pg_pool_drain(f->pool, pg_fixture_deadline(f), set_flag, &is_drained);
   pg_fixture_run_until(f, &is_drained);
   pg_pool_free(f->pool);
   loop_deinit(&f->loop);
-  uv_run(&f->uv, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&f->uv), 0);
+  close_loop(f);
 }
 
 static void on_patience_end(uv_timer_t *timer) {
@@ -72,6 +86,15 @@ void pg_fixture_run_until(struct pg_fixture *f, const bool *flag) {
   uv_run(&f->uv, UV_RUN_NOWAIT);
   if (!*flag)
     fail_msg("waited too long");
+}
+
+void pg_fixture_wait_for(struct pg_fixture *f, const char *sql, int64_t at_least) {
+  int64_t limit_us = pg_fixture_deadline(f);
+  while (pg_observer_int(f->observer, sql) < at_least) {
+    uv_run(&f->uv, UV_RUN_NOWAIT);
+    if (clock_monotonic_us(&f->clock) > limit_us)
+      fail_msg("waited too long for: %s", sql);
+  }
 }
 
 int64_t pg_fixture_deadline(const struct pg_fixture *f) {

@@ -30,6 +30,13 @@ void pg_fixture_close(struct pg_fixture *f);
 /* Runs the loop until *flag; fails the test after 30 s. */
 void pg_fixture_run_until(struct pg_fixture *f, const bool *flag);
 
+/* Runs the loop until the observer's question is answered with `at_least`; fails the test after
+ * 30 s. */
+void pg_fixture_wait_for(struct pg_fixture *f, const char *sql, int64_t at_least);
+
+/* How many wait for a lock of any kind. */
+#define PG_FIXTURE_WAITING "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
 /* Now, plus 30 s. */
 int64_t pg_fixture_deadline(const struct pg_fixture *f);
 

@@ -124,6 +124,25 @@ static void stream_of_small_messages_is_no_flood(void **state) {
   }
 }
 
+static void window_updates_that_answers_cause_are_no_flood(void **state) {
+  struct echo_server *e = *state;
+  struct h2_client *client = start(e, 0);
+  for (int round = 0; round < 80; round++) {
+    struct h2_stream *last = NULL;
+    for (int i = 0; i < 50; i++) {
+      last = echo_open(client, ECHO_UNARY, NULL, "x");
+      for (int k = 0; k < 4; k++)
+        h2_client_raw_frame(client, (struct h2_frame){NGHTTP2_WINDOW_UPDATE, 0, 0}, "\0\0\0\1", 4);
+      echo_server_step(e);
+    }
+    while (!last->is_closed) {
+      echo_server_step(e);
+      assert_false(h2_client_has_goaway(client));
+    }
+  }
+  echo_assert_serving(e);
+}
+
 static void streams_that_make_us_reset_them_end_the_connection(void **state) {
   struct echo_server *e = *state;
   start(e, 0);
@@ -178,6 +197,7 @@ int main(int argc, char **argv) {
       CASE(flood_of_pings_ends_the_connection),
       CASE(flood_of_empty_data_is_answered_with_goaway),
       CASE(stream_of_small_messages_is_no_flood),
+      CASE(window_updates_that_answers_cause_are_no_flood),
       CASE(streams_that_make_us_reset_them_end_the_connection),
       CASE(broken_frame_is_answered_with_goaway),
       CASE(flood_of_continuations_ends_the_connection),

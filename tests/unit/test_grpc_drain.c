@@ -93,6 +93,26 @@ static void streams_are_told_of_a_drain_and_end(void **state) {
   assert_int_equal(silent->grpc_status, GRPC_UNAVAILABLE);
 }
 
+static void call_cancelled_in_the_turn_of_the_drain_hears_only_of_that(void **state) {
+  struct echo_server *e = *state;
+  const struct h2_header soon[] = {{"grpc-timeout", "50m"}, {NULL, NULL}};
+  struct h2_client *client = start(e, 0);
+  struct h2_stream *s = h2_client_open(client, ECHO_BIDI, soon, false);
+  h2_client_send(client, s, "\0\0\0\0\0", 5, false);
+  while (h2_stream_message_count(s) == 0)
+    echo_server_step(e);
+  /* The loop stands still until the deadline has passed: both events wait when it goes on. */
+  int64_t passed = clock_monotonic_us(&clock_system) + 60000;
+  while (clock_monotonic_us(&clock_system) < passed)
+    h2_client_wait(client);
+  echo_server_drain(e, 15000000);
+  echo_wait_closed(e, s);
+  while (!e->is_drained)
+    echo_server_step(e);
+  assert_int_equal(e->cancels, 1);
+  assert_int_equal(e->drains, 0);
+}
+
 static void calls_open_at_the_drain_deadline_are_cut_off(void **state) {
   struct echo_server *e = *state;
   struct h2_client *client = start(e, 0);
@@ -138,6 +158,7 @@ int main(int argc, char **argv) {
       CASE(drain_without_listening_is_done_at_once),
       CASE(running_calls_end_well_during_a_drain),
       CASE(streams_are_told_of_a_drain_and_end),
+      CASE(call_cancelled_in_the_turn_of_the_drain_hears_only_of_that),
       CASE(calls_open_at_the_drain_deadline_are_cut_off),
       CASE(new_connections_are_refused_during_a_drain),
   };

@@ -83,6 +83,18 @@ static void many_deadlines_of_one_connection_pass_without_goaway(void **state) {
   echo_assert_serving(e);
 }
 
+static void deadlines_of_answered_calls_are_forgotten(void **state) {
+  struct echo_server *e = *state;
+  const struct h2_header later[] = {{"grpc-timeout", "120m"}, {NULL, NULL}};
+  struct h2_client *client = start(e, 0);
+  for (int i = 0; i < 20; i++)
+    assert_int_equal(echo_call(e, ECHO_UNARY, soon, "x")->grpc_status, GRPC_OK);
+  e->holds_calls = true;
+  struct h2_stream *s = echo_open(client, ECHO_UNARY, later, "x");
+  echo_wait_closed(e, s);
+  assert_int_equal(s->grpc_status, GRPC_DEADLINE_EXCEEDED);
+}
+
 static void deadline_within_a_half_sent_message_resets_the_stream(void **state) {
   struct echo_server *e = *state;
   struct h2_client *client = start(e, 100);
@@ -250,6 +262,45 @@ static void answer_that_nobody_takes_is_cut_off(void **state) {
   echo_assert_serving(e);
 }
 
+/* Lets the loop stand still until its next tick is long due. */
+static void let_tick_become_due(struct echo_server *e) {
+  int64_t until = clock_monotonic_us(&clock_system) + 2 * e->config.write_timeout_us;
+  while (clock_monotonic_us(&clock_system) < until)
+    h2_client_wait(e->clients[0]);
+}
+
+static void answer_of_a_slow_handler_is_not_taken_for_a_stall(void **state) {
+  struct echo_server *e = *state;
+  e->config.write_timeout_us = 40000;
+  struct h2_client *client = start(e, 0);
+  e->holds_calls = true;
+  struct h2_stream *s = echo_open(client, ECHO_UNARY, NULL, "x");
+  while (e->held_call_count == 0)
+    echo_server_step(e);
+  let_tick_become_due(e);
+  echo_server_answer_held(e, "slow");
+  echo_wait_closed(e, s);
+  assert_int_equal(s->grpc_status, GRPC_OK);
+}
+
+static void message_after_a_long_silence_is_not_taken_for_a_stall(void **state) {
+  struct echo_server *e = *state;
+  e->config.write_timeout_us = 40000;
+  struct h2_client *client = start(e, 0);
+  e->holds_messages = true;
+  struct h2_stream *s = h2_client_open(client, ECHO_BIDI, NULL, false);
+  /* One whole message, and the beginning of another. */
+  h2_client_send(client, s, "\0\0\0\0\0\0\0", 7, false);
+  while (e->held_count == 0)
+    echo_server_step(e);
+  let_tick_become_due(e);
+  echo_server_release(e);
+  e->holds_messages = false;
+  h2_client_send(client, s, "\0\0\0", 3, true);
+  echo_wait_closed(e, s);
+  assert_int_equal(s->grpc_status, GRPC_OK);
+}
+
 static void silent_connection_is_closed_after_the_handshake_timeout(void **state) {
   struct echo_server *e = *state;
   e->config.handshake_timeout_us = 50000;
@@ -281,6 +332,7 @@ int main(int argc, char **argv) {
       CASE(deadline_ends_a_stream_without_messages),
       CASE(handler_sees_the_deadline_on_the_loops_clock),
       CASE(many_deadlines_of_one_connection_pass_without_goaway),
+      CASE(deadlines_of_answered_calls_are_forgotten),
       CASE(deadline_within_a_half_sent_message_resets_the_stream),
       CASE(deadline_resets_a_finished_call_whose_answer_is_not_taken),
       CASE(deadline_between_messages_sends_trailers_past_a_shut_window),
@@ -291,6 +343,8 @@ int main(int argc, char **argv) {
       CASE(handlers_that_still_run_count_against_the_stream_limit),
       CASE(half_a_request_that_stalls_is_ended),
       CASE(answer_that_nobody_takes_is_cut_off),
+      CASE(answer_of_a_slow_handler_is_not_taken_for_a_stall),
+      CASE(message_after_a_long_silence_is_not_taken_for_a_stall),
       CASE(silent_connection_is_closed_after_the_handshake_timeout),
       CASE(half_a_header_block_is_closed_after_the_handshake_timeout),
   };

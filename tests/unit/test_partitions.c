@@ -92,6 +92,13 @@ static void insert_at(struct pg_fixture *f, const char *time) {
   pg_observer_run(f->observer, sql);
 }
 
+static void run_until_known(struct pg_fixture *f, const struct partitions *p, int month) {
+  int64_t limit_us = pg_fixture_deadline(f);
+  while (!partitions_has(p, month) && clock_monotonic_us(&f->clock) < limit_us)
+    uv_run(&f->uv, UV_RUN_ONCE);
+  assert_true(partitions_has(p, month));
+}
+
 /* ---- the months around now ---- */
 
 static void on_the_31st_of_january_no_month_is_skipped(void **state) {
@@ -140,9 +147,7 @@ static void months_are_made_while_time_goes_on(void **state) {
   struct partitions *p = start(f, &often);
   assert_false(partitions_has(p, month_of(2026, 12)));
   f->wall_us += 2000000;
-  int64_t limit_us = pg_fixture_deadline(f);
-  while (!partitions_has(p, month_of(2026, 12)) && clock_monotonic_us(&f->clock) < limit_us)
-    uv_run(&f->uv, UV_RUN_ONCE);
+  run_until_known(f, p, month_of(2026, 12));
   assert_partitions(f, "2026_10 2026_11 2026_12");
   close_partitions(f, p);
 }
@@ -161,8 +166,7 @@ static void a_failed_round_is_told_and_tried_again(void **state) {
   assert_true(partitions_has(p, month_of(2026, 10)));
   assert_false(partitions_has(p, month_of(2026, 11)));
   pg_observer_run(f->observer, "DROP TABLE audit_events_2026_11");
-  while (!partitions_has(p, month_of(2026, 11)))
-    uv_run(&f->uv, UV_RUN_ONCE);
+  run_until_known(f, p, month_of(2026, 11));
   assert_int_equal(end.calls, 1);
   close_partitions(f, p);
 }
@@ -178,9 +182,7 @@ static void two_daemons_at_once_make_each_month_once(void **state) {
     partitions_start(both[i], on_end, &ends[i]);
   }
   /* Both have seen that nothing is there when they may begin. */
-  const char *waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-  while (pg_observer_int(f->observer, waiting) < 2)
-    uv_run(&f->uv, UV_RUN_NOWAIT);
+  pg_fixture_wait_for(f, PG_FIXTURE_WAITING, 2);
   pg_observer_run(f->observer, "COMMIT");
   for (int i = 0; i < 2; i++) {
     pg_fixture_run_until(f, &ends[i].is_done);
@@ -291,9 +293,7 @@ static void a_request_during_a_round_gets_the_next(void **state) {
   pg_observer_run(f->observer, LOCK_ALL);
   struct end ends[2] = {{.is_done = false}};
   partitions_ensure(p, month_of(2030, 1), pg_fixture_deadline(f), on_end, &ends[0]);
-  const char *waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-  while (pg_observer_int(f->observer, waiting) == 0)
-    uv_run(&f->uv, UV_RUN_NOWAIT);
+  pg_fixture_wait_for(f, PG_FIXTURE_WAITING, 1);
   partitions_ensure(p, month_of(2030, 2), pg_fixture_deadline(f), on_end, &ends[1]);
   pg_observer_run(f->observer, "COMMIT");
   for (int i = 0; i < 2; i++) {
@@ -380,9 +380,7 @@ static void closing_waits_for_a_round_under_way(void **state) {
   pg_observer_run(f->observer, LOCK_ALL);
   struct end request = {.is_done = false};
   partitions_ensure(p, month_of(2030, 1), pg_fixture_deadline(f), on_end, &request);
-  const char *waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-  while (pg_observer_int(f->observer, waiting) == 0)
-    uv_run(&f->uv, UV_RUN_NOWAIT);
+  pg_fixture_wait_for(f, PG_FIXTURE_WAITING, 1);
   bool is_closed = false;
   partitions_close(p, set_flag, &is_closed);
   uv_run(&f->uv, UV_RUN_NOWAIT);

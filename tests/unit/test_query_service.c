@@ -183,9 +183,7 @@ static void a_cancelled_call_gives_its_connection_back(void **state) {
   struct grpc_call call = new_call();
   pg_observer_run(w->f.observer, LOCK_EVENTS);
   start_list(w, &call);
-  const char *waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-  while (pg_observer_int(w->f.observer, waiting) == 0)
-    uv_run(&w->f.uv, UV_RUN_NOWAIT);
+  pg_fixture_wait_for(&w->f, PG_FIXTURE_WAITING, 1);
   call.events.on_cancel(call.events_arg);
   pg_observer_run(w->f.observer, "ROLLBACK");
   end_call(&w->f, &call);

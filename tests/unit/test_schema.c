@@ -100,9 +100,7 @@ static void a_migration_waits_for_one_under_way(void **state) {
                   "INSERT INTO schema_migrations TABLE kept");
   struct answer answer = {.is_done = false};
   schema_migrate(f->pool, &f->loop, pg_fixture_deadline(f), on_answer, &answer);
-  const char *waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-  while (pg_observer_int(f->observer, waiting) == 0 && !answer.is_done)
-    uv_run(&f->uv, UV_RUN_NOWAIT);
+  pg_fixture_wait_for(f, PG_FIXTURE_WAITING, 1);
   assert_false(answer.is_done);
   pg_observer_run(f->observer, "COMMIT");
   pg_fixture_run_until(f, &answer.is_done);

@@ -119,6 +119,7 @@ void call_on_data(struct auditstore_stream *s, const uint8_t *data, size_t len) 
 
 /* ---- the request ---- */
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static ssize_t read_request(nghttp2_session *session, int32_t id, uint8_t *out, size_t room,
                             uint32_t *flags, nghttp2_data_source *source, void *arg) {
   (void)session;
@@ -146,35 +147,35 @@ struct headers {
   size_t encoded_count;
 };
 
-static void add_header(struct headers *h, const char *name, const void *value, size_t value_len) {
+static void add_header(struct headers *h, struct str name, struct str value) {
   h->nv[h->count++] = (nghttp2_nv){
-      .name = (uint8_t *)name,
-      .namelen = strlen(name),
-      .value = (uint8_t *)value,
-      .valuelen = value_len,
+      .name = (uint8_t *)name.data,
+      .namelen = name.len,
+      .value = (uint8_t *)value.data,
+      .valuelen = value.len,
   };
 }
 
 static void add_text(struct headers *h, const char *name, const char *value) {
-  add_header(h, name, value, strlen(value));
+  add_header(h, str_z(name), str_z(value));
 }
 
 static bool add_metadata(struct headers *h, const struct auditstore_metadata *m) {
-  size_t key_len = m->key ? strlen(m->key) : 0;
-  if (!grpc_metadata_key_is_valid(str_of(m->key, key_len)))
+  struct str key = str_z(m->key);
+  if (!grpc_metadata_key_is_valid(key))
     return false;
-  if (key_len < 4 || memcmp(m->key + key_len - 4, "-bin", 4) != 0) {
+  if (key.len < 4 || memcmp(key.data + key.len - 4, "-bin", 4) != 0) {
     for (size_t i = 0; i < m->value_len; i++)
       if (m->value[i] < 0x20 || m->value[i] > 0x7e)
         return false;
-    add_header(h, m->key, m->value, m->value_len);
+    add_header(h, key, str_of(m->value, m->value_len));
     return true;
   }
   struct buf *encoded = &h->encoded[h->encoded_count++];
   buf_init(encoded, 64 * 1024);
   if (!grpc_base64_encode(str_of(m->value, m->value_len), encoded))
     return false;
-  add_header(h, m->key, buf_bytes(encoded), buf_len(encoded));
+  add_header(h, key, str_of(buf_bytes(encoded), buf_len(encoded)));
   return true;
 }
 

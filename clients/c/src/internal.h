@@ -105,7 +105,7 @@ struct auditstore_stream {
   struct grpc_deframer deframer;
   struct list inbox; /* struct received, complete and not taken */
   size_t inbox_bytes;
-  size_t held_bytes; /* received above the inbox's limit: credit not given back yet */
+  size_t held_bytes;               /* received above the inbox's limit: credit not given back yet */
   struct auditstore_status status; /* as it will be told; final once is_ended */
 };
 
@@ -125,8 +125,8 @@ int call_submit(struct auditstore_stream *s, const struct auditstore_call_option
 
 /* ---- status ---- */
 
-void status_set(struct auditstore_status *status, enum auditstore_code code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+void status_set(struct auditstore_status *status, enum auditstore_code code, const char *format,
+                ...) __attribute__((format(printf, 3, 4)));
 
 /* Moves what `from` owns. `to` may be NULL: then it is freed. */
 enum auditstore_code status_move(struct auditstore_status *from, struct auditstore_status *to);

@@ -14,6 +14,7 @@ static struct auditstore_stream *stream_of(nghttp2_session *session, int32_t id)
   return nghttp2_session_get_stream_user_data(session, id);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *arg) {
@@ -37,6 +38,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
   return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
                    size_t len, void *arg) {
   (void)flags;
@@ -87,9 +89,8 @@ int session_open(struct auditstore_channel *c) {
   };
   buf_clear(&c->out);
   c->is_going_away = false;
-  if (new_session(c) != 0 ||
-      nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings,
-                              sizeof(settings) / sizeof(settings[0])) != 0)
+  if (new_session(c) != 0 || nghttp2_submit_settings(c->session, NGHTTP2_FLAG_NONE, settings,
+                                                     sizeof(settings) / sizeof(settings[0])) != 0)
     return -1;
   return nghttp2_session_set_local_window_size(c->session, NGHTTP2_FLAG_NONE, 0,
                                                CONNECTION_WINDOW_BYTES);

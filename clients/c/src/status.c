@@ -70,8 +70,8 @@ static char *decode_value(struct str name, struct str value, size_t *ret_len) {
   struct buf decoded;
   buf_init(&decoded, MAX_TEXT_BYTES);
   bool is_binary = name.len > 4 && memcmp(name.data + name.len - 4, "-bin", 4) == 0;
-  bool ok = is_binary ? grpc_base64_decode(value, &decoded)
-                      : buf_append(&decoded, value.data, value.len);
+  bool ok =
+      is_binary ? grpc_base64_decode(value, &decoded) : buf_append(&decoded, value.data, value.len);
   if (ok)
     return take_text(&decoded, ret_len);
   buf_deinit(&decoded);
@@ -220,9 +220,8 @@ int64_t auditstore_rpc_status_retry_delay_ms(const struct Google__Rpc__Status *s
 }
 
 static Google__Rpc__Status *unpack_details(const struct auditstore_status *status) {
-  return status->details
-             ? google__rpc__status__unpack(NULL, status->details_len, status->details)
-             : NULL;
+  return status->details ? google__rpc__status__unpack(NULL, status->details_len, status->details)
+                         : NULL;
 }
 
 size_t auditstore_status_violations(const struct auditstore_status *status,

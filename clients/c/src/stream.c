@@ -125,9 +125,8 @@ static void resume(struct auditstore_stream *s) {
 
 static bool queue_message(struct auditstore_stream *s, const ProtobufCMessage *message) {
   size_t len = protobuf_c_message_get_packed_size(message);
-  uint8_t *room = len > MAX_SENT_MESSAGE_BYTES
-                      ? NULL
-                      : buf_reserve(&s->out, GRPC_PREFIX_BYTES + len);
+  uint8_t *room =
+      len > MAX_SENT_MESSAGE_BYTES ? NULL : buf_reserve(&s->out, GRPC_PREFIX_BYTES + len);
   if (!room)
     return false;
   room[0] = 0;
@@ -139,9 +138,8 @@ static bool queue_message(struct auditstore_stream *s, const ProtobufCMessage *m
   return true;
 }
 
-static enum auditstore_stream_result send_locked(struct auditstore_stream *s,
-                                                 const ProtobufCMessage *message,
-                                                 int64_t until_us) {
+static enum auditstore_stream_result
+send_locked(struct auditstore_stream *s, const ProtobufCMessage *message, int64_t until_us) {
   if (!wait_for(s, has_room, until_us))
     return s->is_ended ? AUDITSTORE_STREAM_END : AUDITSTORE_STREAM_AGAIN;
   if (s->is_ended)
@@ -158,8 +156,7 @@ enum auditstore_stream_result auditstore_stream_send(struct auditstore_stream *s
                                                      const ProtobufCMessage *message,
                                                      int timeout_ms) {
   pthread_mutex_lock(&s->channel->lock);
-  enum auditstore_stream_result result =
-      send_locked(s, message, timeout_to_deadline(timeout_ms));
+  enum auditstore_stream_result result = send_locked(s, message, timeout_to_deadline(timeout_ms));
   channel_flush(s->channel);
   pthread_mutex_unlock(&s->channel->lock);
   return result;
@@ -215,15 +212,14 @@ enum auditstore_stream_result auditstore_stream_recv(struct auditstore_stream *s
   pthread_mutex_unlock(&s->channel->lock);
   if (!received)
     return is_ended ? AUDITSTORE_STREAM_END : AUDITSTORE_STREAM_AGAIN;
-  *ret_message =
-      protobuf_c_message_unpack(s->method->output, NULL, received->len, received->bytes);
+  *ret_message = protobuf_c_message_unpack(s->method->output, NULL, received->len, received->bytes);
+  if (!*ret_message) {
+    pthread_mutex_lock(&s->channel->lock);
+    fail_unreadable(s);
+    pthread_mutex_unlock(&s->channel->lock);
+  }
   free(received);
-  if (*ret_message)
-    return AUDITSTORE_STREAM_OK;
-  pthread_mutex_lock(&s->channel->lock);
-  fail_unreadable(s);
-  pthread_mutex_unlock(&s->channel->lock);
-  return AUDITSTORE_STREAM_END;
+  return *ret_message ? AUDITSTORE_STREAM_OK : AUDITSTORE_STREAM_END;
 }
 
 /* ---- ending ---- */

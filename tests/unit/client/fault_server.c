@@ -54,6 +54,7 @@ struct fault_server {
 #define NV(name, value)                                                                            \
   { (uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *out, size_t room,
                            uint32_t *flags, nghttp2_data_source *source, void *arg) {
   (void)arg;
@@ -122,8 +123,8 @@ static void answer_error(struct connection *c, int32_t id) {
                      &text);
   buf_append(&text, "", 1);
   const nghttp2_nv headers[] = {
-      NV(":status", "200"),       NV("content-type", "application/grpc"),
-      NV("grpc-status", "3"),     NV("grpc-message", "not %E2%98%BA good%0A"),
+      NV(":status", "200"),        NV("content-type", "application/grpc"),
+      NV("grpc-status", "3"),      NV("grpc-message", "not %E2%98%BA good%0A"),
       NV("x-trailer-bin", "AQID"), NV("grpc-status-details-bin", (const char *)buf_bytes(&text))};
   nghttp2_submit_response(c->session, id, headers, 6, NULL);
   buf_deinit(&text);

@@ -184,8 +184,7 @@ static struct auditstore_stream *open_stream(struct world *w, const char *path, 
   method = method_of(path);
   const struct auditstore_call_options options = {.timeout_ms = timeout_ms};
   struct auditstore_status status = {0};
-  struct auditstore_stream *stream =
-      auditstore_stream_open(w->channel, &method, &options, &status);
+  struct auditstore_stream *stream = auditstore_stream_open(w->channel, &method, &options, &status);
   assert_non_null(stream);
   return stream;
 }
@@ -359,8 +358,11 @@ static void targets_that_make_no_sense_are_refused(void **state) {
 
 static void metadata_is_checked(void **state) {
   struct world *w = *state;
-  static const struct auditstore_metadata bad[] = {
-      {"Upper", "x", 1}, {"grpc-status", "0", 1}, {"a key", "x", 1}, {"text", "a\nb", 3}, {"", "x", 1}};
+  static const struct auditstore_metadata bad[] = {{"Upper", "x", 1},
+                                                   {"grpc-status", "0", 1},
+                                                   {"a key", "x", 1},
+                                                   {"text", "a\nb", 3},
+                                                   {"", "x", 1}};
   const struct auditstore_method method = method_of("/fault/echo");
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
     const struct auditstore_call_options options = {.metadata = &bad[i], .metadata_count = 1};
