@@ -16,10 +16,31 @@ static int64_t call_deadline(const struct auditstore_channel *c,
   return timeout_to_deadline(options->timeout_ms ? options->timeout_ms : c->default_timeout_ms);
 }
 
+/* ---- messages received ---- */
+
+static bool has_message(const struct auditstore_stream *s) {
+  return s->inbox.count > 0;
+}
+
+static struct received *take_message(struct auditstore_stream *s) {
+  struct received *message = LIST_ENTRY(list_pop_front(&s->inbox), struct received, link);
+  s->inbox_bytes -= message->len;
+  if (s->held_bytes > 0 && s->id > 0 && !s->is_ended) {
+    nghttp2_session_consume_stream(s->channel->session, s->id, s->held_bytes);
+    s->held_bytes = 0;
+  }
+  return message;
+}
+
+static void drop_inbox(struct auditstore_stream *s) {
+  while (has_message(s))
+    free(take_message(s));
+}
+
+/* ---- life ---- */
+
 static void stream_free(struct auditstore_stream *s) {
-  struct list_link *link;
-  while ((link = list_pop_front(&s->inbox)))
-    free(LIST_ENTRY(link, struct received, link));
+  drop_inbox(s);
   grpc_deframer_deinit(&s->deframer);
   buf_deinit(&s->out);
   auditstore_status_deinit(&s->status);
@@ -106,10 +127,6 @@ static bool has_room(const struct auditstore_stream *s) {
   return buf_len(&s->out) < SEND_QUEUE_BYTES;
 }
 
-static bool has_message(const struct auditstore_stream *s) {
-  return s->inbox.count > 0;
-}
-
 static bool has_ended(const struct auditstore_stream *s) {
   return s->is_ended;
 }
@@ -178,16 +195,6 @@ void auditstore_stream_half_close(struct auditstore_stream *s) {
 
 /* ---- receiving ---- */
 
-static struct received *take_message(struct auditstore_stream *s) {
-  struct received *message = LIST_ENTRY(list_pop_front(&s->inbox), struct received, link);
-  s->inbox_bytes -= message->len;
-  if (s->held_bytes > 0 && s->id > 0 && !s->is_ended) {
-    nghttp2_session_consume_stream(s->channel->session, s->id, s->held_bytes);
-    s->held_bytes = 0;
-  }
-  return message;
-}
-
 static struct received *receive_locked(struct auditstore_stream *s, int64_t until_us) {
   return wait_for(s, has_message, until_us) ? take_message(s) : NULL;
 }
@@ -196,9 +203,7 @@ static struct received *receive_locked(struct auditstore_stream *s, int64_t unti
 static void fail_unreadable(struct auditstore_stream *s) {
   call_abort(s, AUDITSTORE_INTERNAL, "the answer isn't the message that was agreed");
   status_set(&s->status, AUDITSTORE_INTERNAL, "the answer isn't the message that was agreed");
-  struct list_link *link;
-  while ((link = list_pop_front(&s->inbox)))
-    free(LIST_ENTRY(link, struct received, link));
+  drop_inbox(s);
 }
 
 enum auditstore_stream_result auditstore_stream_recv(struct auditstore_stream *s,
@@ -229,11 +234,6 @@ void auditstore_stream_cancel(struct auditstore_stream *s) {
   call_abort(s, AUDITSTORE_CANCELLED, "cancelled by the caller");
   channel_flush(s->channel);
   pthread_mutex_unlock(&s->channel->lock);
-}
-
-static void drop_inbox(struct auditstore_stream *s) {
-  while (has_message(s))
-    free(take_message(s));
 }
 
 static void finish_locked(struct auditstore_stream *s) {
