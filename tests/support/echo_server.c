@@ -311,7 +311,8 @@ void echo_server_answer_held(struct echo_server *e, const char *text) {
   size_t count = e->held_call_count;
   e->held_call_count = 0;
   for (size_t i = 0; i < count; i++) {
-    send_bytes(e->held_calls[i], (const uint8_t *)text, strlen(text));
+    if (!e->next_status)
+      send_bytes(e->held_calls[i], (const uint8_t *)text, strlen(text));
     finish(e, e->held_calls[i]);
   }
 }

@@ -79,7 +79,7 @@ void echo_server_settle(struct echo_server *e);
 /* Releases everything held. */
 void echo_server_release(struct echo_server *e);
 
-/* Answers the held calls with `text`. */
+/* Answers the held calls with `text`, or ends one with next_status. */
 void echo_server_answer_held(struct echo_server *e, const char *text);
 
 /* A packed request with `text` in it, in a static buffer of 64 KiB. */

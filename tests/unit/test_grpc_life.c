@@ -283,6 +283,21 @@ static void answer_of_a_slow_handler_is_not_taken_for_a_stall(void **state) {
   assert_int_equal(s->grpc_status, GRPC_OK);
 }
 
+static void failure_of_a_slow_handler_is_not_taken_for_a_stall(void **state) {
+  struct echo_server *e = *state;
+  e->config.write_timeout_us = 40000;
+  struct h2_client *client = start(e, 0);
+  e->holds_calls = true;
+  struct h2_stream *s = echo_open(client, ECHO_UNARY, NULL, "x");
+  while (e->held_call_count == 0)
+    echo_server_step(e);
+  let_tick_become_due(e);
+  e->next_status = grpc_status_new(GRPC_ABORTED, "slow");
+  echo_server_answer_held(e, "");
+  echo_wait_closed(e, s);
+  assert_int_equal(s->grpc_status, GRPC_ABORTED);
+}
+
 static void message_after_a_long_silence_is_not_taken_for_a_stall(void **state) {
   struct echo_server *e = *state;
   e->config.write_timeout_us = 40000;
@@ -344,6 +359,7 @@ int main(int argc, char **argv) {
       CASE(half_a_request_that_stalls_is_ended),
       CASE(answer_that_nobody_takes_is_cut_off),
       CASE(answer_of_a_slow_handler_is_not_taken_for_a_stall),
+      CASE(failure_of_a_slow_handler_is_not_taken_for_a_stall),
       CASE(message_after_a_long_silence_is_not_taken_for_a_stall),
       CASE(silent_connection_is_closed_after_the_handshake_timeout),
       CASE(half_a_header_block_is_closed_after_the_handshake_timeout),
