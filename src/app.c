@@ -124,6 +124,7 @@ static void on_partitions_ready(void *arg, const struct error *err) {
   if (err)
     log_warn("partitions not ready", KV("error", err->text));
   app->phase = APP_SERVING;
+  grpc_server_open(app->server);
   app_set_serving(app, true, "");
   app_probe_later(app);
 }

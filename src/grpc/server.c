@@ -120,6 +120,10 @@ int grpc_server_listen(struct grpc_server *server, int *ret_port, struct error *
   return rc;
 }
 
+void grpc_server_open(struct grpc_server *server) {
+  server->is_open = true;
+}
+
 void grpc_server_set_serving(struct grpc_server *server, bool is_serving) {
   grpc_health_set_serving(server->health, is_serving);
 }

@@ -46,6 +46,7 @@ struct grpc_server {
   int64_t tick_us;
   bool is_ticking;
 
+  bool is_open; /* calls are let through to the services */
   bool is_draining;
   bool is_cut; /* the drain's deadline passed */
   bool is_done;

@@ -109,6 +109,10 @@ class FaultTest(harness.PostgresCase):
         try:
             daemon = self.start_daemon(wait_serving=False)
             self.assertEqual(daemon.health(), "NOT_SERVING")
+            with self.assertRaises(grpc.RpcError) as caught:
+                self.open_stub(daemon).ListEvents(self.stubs.store.ListEventsRequest(), timeout=5)
+            self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
+            self.assertIn("starting", caught.exception.details())
         finally:
             self.postgres.restart()
         daemon.wait_health("SERVING")

@@ -204,6 +204,8 @@ void echo_server_start(struct echo_server *e) {
   *self = e;
   e->server = grpc_server_new(&e->loop, &e->config);
   grpc_server_add(e->server, &service, self);
+  if (!e->is_shut)
+    grpc_server_open(e->server);
   e->uv.data = self;
   if (grpc_server_listen(e->server, &e->port, &err) != 0)
     fail_msg("%s", err.text);

@@ -29,6 +29,8 @@ struct echo_server {
   size_t client_count;
   int64_t give_up_us;
 
+  bool is_shut; /* set before echo_server_start(): calls are not let through yet */
+
   /* How handlers behave. */
   bool holds_calls;                 /* unary: kept in `held_call`, and not answered */
   bool holds_messages;              /* bidi: kept in `held` */

@@ -51,6 +51,19 @@ static void wait_messages(struct echo_server *e, const struct h2_stream *s, size
     echo_server_step(e);
 }
 
+static void a_server_not_open_yet_answers_health_alone(void **state) {
+  struct echo_server *e = *state;
+  e->is_shut = true;
+  echo_server_start(e);
+  echo_server_connect(e, 0);
+  struct h2_stream *s = echo_call(e, ECHO_UNARY, NULL, "x");
+  echo_assert_trailers_only(s, GRPC_UNAVAILABLE);
+  assert_int_equal(e->unary_calls, 0);
+  assert_check(e, "", NOT_SERVING);
+  grpc_server_open(e->server);
+  echo_assert_serving(e);
+}
+
 static void check_follows_what_was_set(void **state) {
   struct echo_server *e = *state;
   assert_check(e, "", NOT_SERVING);
@@ -154,6 +167,8 @@ int main(int argc, char **argv) {
       CASE(watchers_that_leave_are_forgotten),
       CASE(list_names_every_service),
       CASE(watchers_hear_of_a_drain_and_end),
+      cmocka_unit_test_setup_teardown(a_server_not_open_yet_answers_health_alone, echo_setup,
+                                      echo_teardown),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);

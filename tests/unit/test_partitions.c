@@ -95,7 +95,7 @@ static void insert_at(struct pg_fixture *f, const char *time) {
 static void run_until_known(struct pg_fixture *f, const struct partitions *p, int month) {
   int64_t limit_us = pg_fixture_deadline(f);
   while (!partitions_has(p, month) && clock_monotonic_us(&f->clock) < limit_us)
-    uv_run(&f->uv, UV_RUN_ONCE);
+    uv_run(&f->uv, UV_RUN_NOWAIT);
   assert_true(partitions_has(p, month));
 }
 
