@@ -68,8 +68,9 @@ void grpc_server_add(struct grpc_server *server, const struct grpc_service *serv
  * address can't be bound, with the reason. */
 int grpc_server_listen(struct grpc_server *server, int *ret_port, struct error *err);
 
-/* Lets calls through to the services. Before it, only the standard services (grpc.*, such as Health)
- * are answered and all others are told UNAVAILABLE: a daemon may listen before it can work. */
+/* Lets calls through to the services. Before it, only the standard services (grpc.*, such as
+ * Health) are answered and all others are told UNAVAILABLE: a daemon may listen before it can work.
+ */
 void grpc_server_open(struct grpc_server *server);
 
 /* The status Health answers for "" and every service; NOT_SERVING until first set. */
