@@ -74,7 +74,8 @@ class PackagingTest(unittest.TestCase):
 
     def test_find_package_gives_the_shared_and_the_static_library(self):
         build = self.folder / "by_cmake"
-        run("cmake", "-S", self.source, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}")
+        run("cmake", "-S", self.source, "-B", build, "-G", "Ninja",
+            f"-DCMAKE_PREFIX_PATH={self.prefix}")
         run("cmake", "--build", build)
         self.check(build / "consumer_shared")
         self.check(build / "consumer_static")

@@ -287,6 +287,21 @@ static void requests_for_one_month_are_served_together(void **state) {
   close_partitions(f, p);
 }
 
+static void a_month_that_another_made_meanwhile_is_no_failure(void **state) {
+  struct pg_fixture *f = *state;
+  struct partitions *p = partitions_new(&f->loop, f->pool, &rarely);
+  pg_observer_run(f->observer, LOCK_ALL);
+  struct end end = {.is_done = false};
+  partitions_ensure(p, month_of(2030, 1), pg_fixture_deadline(f), on_end, &end);
+  pg_fixture_wait_for(f, PG_FIXTURE_WAITING, 1);
+  pg_observer_run(f->observer,
+                  "CREATE TABLE by_hand PARTITION OF audit_events FOR VALUES "
+                  "FROM ('2030-01-01 00:00:00+00') TO ('2030-02-01 00:00:00+00'); COMMIT");
+  pg_fixture_run_until(f, &end.is_done);
+  assert_string_equal(end.err.text, "");
+  close_partitions(f, p);
+}
+
 static void a_request_during_a_round_gets_the_next(void **state) {
   struct pg_fixture *f = *state;
   struct partitions *p = partitions_new(&f->loop, f->pool, &rarely);
@@ -438,6 +453,7 @@ int main(void) {
       TEST(a_month_is_made_on_demand),
       TEST(a_month_outside_the_calendar_is_refused),
       TEST(requests_for_one_month_are_served_together),
+      TEST(a_month_that_another_made_meanwhile_is_no_failure),
       TEST(a_request_during_a_round_gets_the_next),
       TEST(a_request_ends_at_its_deadline),
       TEST(readers_and_writers_are_not_waited_for),

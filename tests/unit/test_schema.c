@@ -152,14 +152,6 @@ static void a_migration_that_was_changed_is_refused(void **state) {
   assert_refused(&answer, "checksum");
 }
 
-static void a_row_that_is_missing_in_between_is_refused(void **state) {
-  struct pg_fixture *f = *state;
-  migrate(f);
-  pg_observer_run(f->observer, "UPDATE schema_migrations SET version = version + 1");
-  struct answer answer = check(f);
-  assert_int_equal(answer.err.code, ERR_FAILED_PRECONDITION);
-}
-
 static void a_migration_that_fails_leaves_nothing_behind(void **state) {
   struct pg_fixture *f = *state;
   pg_observer_run(f->observer, "CREATE TABLE audit_events (a int)");
@@ -203,17 +195,14 @@ static void every_text_field_has_its_column(void **state) {
 static void an_update_of_a_ledger_stays_in_its_page(void **state) {
   struct pg_fixture *f = *state;
   migrate(f);
-  pg_observer_run(f->observer, "INSERT INTO ledgers (ledger_id) SELECT generate_series(1, 8)");
-  for (int i = 0; i < 50; i++)
+  pg_observer_run(f->observer, "INSERT INTO ledgers (ledger_id) SELECT generate_series(1, 1000)");
+  for (int i = 0; i < 3; i++)
     pg_observer_run(f->observer, "UPDATE ledgers SET tree_size = tree_size + 1");
   pg_observer_run(f->observer, "SELECT pg_stat_force_next_flush()");
   assert_int_equal(pg_observer_int(f->observer,
-                                   "SELECT n_tup_upd FROM pg_stat_user_tables "
+                                   "SELECT n_tup_hot_upd FROM pg_stat_user_tables "
                                    "WHERE relname = 'ledgers'"),
-                   400);
-  assert_true(pg_observer_int(f->observer,
-                              "SELECT n_tup_hot_upd FROM pg_stat_user_tables "
-                              "WHERE relname = 'ledgers'") > 390);
+                   3000);
 }
 
 static int setup(void **state) {
@@ -250,7 +239,6 @@ int main(void) {
       TEST(an_older_schema_is_refused_with_the_command_that_mends_it),
       TEST(a_newer_schema_is_refused),
       TEST(a_migration_that_was_changed_is_refused),
-      TEST(a_row_that_is_missing_in_between_is_refused),
       TEST(a_migration_that_fails_leaves_nothing_behind),
       TEST(a_check_ends_at_its_deadline),
       TEST(every_text_field_has_its_column),
