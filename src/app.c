@@ -79,7 +79,7 @@ static void app_set_serving(struct app *app, bool is_serving, const char *why) {
     log_warn("not serving", KV("reason", why));
 }
 
-static void on_probe_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_probe_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   struct app *app = arg;
   app->is_probing = false;
   if (conn)

@@ -42,7 +42,7 @@ struct lane {
   bool has_size;
   enum lane_state state;
   struct appender *appender; /* owned */
-  struct pg_conn *conn;      /* leased, or NULL */
+  struct pg_lease *conn;     /* leased, or NULL */
   struct pg_waiter *waiter;  /* while ACQUIRING */
   struct loop_timer pause;
   loop_task_cb *closed;
@@ -292,7 +292,7 @@ static void lane_ensure(struct lane *lane, int month) {
 
 /* ---- the connection ---- */
 
-static void on_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   struct lane *lane = arg;
   lane->waiter = NULL;
   lane->conn = conn;

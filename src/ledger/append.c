@@ -212,7 +212,7 @@ static void appender_begin(struct appender *a) {
 }
 
 /* The pointers are taken last: the buffer moves while it grows. */
-static void appender_send(struct appender *a, struct pg_conn *conn,
+static void appender_send(struct appender *a, struct pg_lease *conn,
                           const struct pg_statement *statement) {
   assert(a->param_count == statement->param_count);
   a->offsets[a->param_count] = buf_len(&a->encoded);
@@ -223,7 +223,7 @@ static void appender_send(struct appender *a, struct pg_conn *conn,
   pg_send(conn, statement, &(struct pg_params){.values = a->values, .lengths = a->lengths});
 }
 
-void append_send(struct appender *a, struct pg_conn *conn, struct append_place place,
+void append_send(struct appender *a, struct pg_lease *conn, struct append_place place,
                  const struct append_item *items, int count) {
   assert(count > 0);
   appender_begin(a);
@@ -239,7 +239,7 @@ bool append_was_written(const PGresult *result, int count) {
   return strtol(rows, NULL, 10) == count;
 }
 
-void append_send_lookup(struct appender *a, struct pg_conn *conn, const struct append_item *items,
+void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct append_item *items,
                         int count) {
   assert(count > 0);
   appender_begin(a);
@@ -251,7 +251,7 @@ void append_send_lookup(struct appender *a, struct pg_conn *conn, const struct a
 
 /* The update that changes nothing makes us wait for a writer that is still at it, such as the
  * server's end of a connection that was lost. */
-void append_send_open(struct pg_conn *conn, int64_t ledger_id) {
+void append_send_open(struct pg_lease *conn, int64_t ledger_id) {
   static const Oid types[] = {PG_INT8};
   static const struct pg_statement statement = {
       .name = "append_open",

@@ -24,7 +24,7 @@ void appender_free(struct appender *a);
 /* Makes the ledger's row if it isn't there and reads its size, waiting for a writer that is still
  * at it. on_result row: (tree_size int8). A size other than the one a lost write was sent with
  * means that the write is in, or never will be: append_send_lookup() tells which. */
-void append_send_open(struct pg_conn *conn, int64_t ledger_id);
+void append_send_open(struct pg_lease *conn, int64_t ledger_id);
 int append_read_size(const PGresult *result, int64_t *ret_size, struct error *err);
 
 /* Queues the batch on the lease's pipeline: items[i] gets the sequence place.size + i. Rows are
@@ -33,7 +33,7 @@ struct append_place {
   int64_t ledger_id;
   int64_t size;
 };
-void append_send(struct appender *a, struct pg_conn *conn, struct append_place place,
+void append_send(struct appender *a, struct pg_lease *conn, struct append_place place,
                  const struct append_item *items, int count);
 
 /* Whether append_send's result (the statement's) wrote all rows; false: the ledger's size was not
@@ -49,7 +49,7 @@ struct append_match {
   int64_t received_us;
   bool is_same;
 };
-void append_send_lookup(struct appender *a, struct pg_conn *conn, const struct append_item *items,
+void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct append_item *items,
                         int count);
 int append_match_count(const PGresult *result);
 int append_read_match(const PGresult *result, int row, struct append_match *ret_match,

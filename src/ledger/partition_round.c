@@ -18,7 +18,7 @@
 enum round_step { ROUND_LOAD, ROUND_MAKE, ROUND_VERIFY };
 
 struct partition_round {
-  struct pg_conn *conn; /* lease, NULL before it is granted */
+  struct pg_lease *conn; /* lease, NULL before it is granted */
   int64_t deadline_us;
   partition_round_cb *cb;
   void *arg;
@@ -185,7 +185,7 @@ static void on_catalog_done(void *arg, const struct pg_outcome *outcome) {
   }
 }
 
-static void on_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   struct partition_round *round = arg;
   round->conn = conn;
   if (conn) {

@@ -30,7 +30,7 @@ enum schema_step { SCHEMA_PROBE, SCHEMA_CREATE, SCHEMA_READ, SCHEMA_APPLY };
 
 struct schema_run {
   const struct clock *clock; /* borrowed */
-  struct pg_conn *conn;      /* lease, NULL before it is granted */
+  struct pg_lease *conn;     /* lease, NULL before it is granted */
   int64_t deadline_us;
   schema_cb *cb;
   void *arg;
@@ -67,6 +67,11 @@ static void read_probe(struct schema_run *run, const PGresult *result) {
     error_set(&run->err, ERR_INTERNAL, "unexpected answer to the question for the schema");
     return;
   }
+  struct str durability = field(result, 0, 2);
+  if (!run->is_migrating && str_equal(durability, str_z("off")))
+    error_set(&run->err, ERR_FAILED_PRECONDITION,
+              "synchronous_commit is off here, so what is acknowledged could be lost in a crash; "
+              "run: ALTER ROLE <this daemon's role> SET synchronous_commit = on");
   if (run->server_version < SERVER_VERSION_MIN)
     error_set(&run->err, ERR_FAILED_PRECONDITION,
               "the server is PostgreSQL %d.%d; 15 or later is needed: upgrade the server",
@@ -254,7 +259,8 @@ static void schema_run_step(struct schema_run *run, enum schema_step step) {
   static const struct pg_statement probe = {
       .sql =
           "SELECT current_setting('server_version_num')::int4, "
-          "to_regclass('schema_migrations') IS NOT NULL"};
+          "to_regclass('schema_migrations') IS NOT NULL, "
+          "current_setting('synchronous_commit')"};
   static const struct pg_statement read = {
       .sql = "SELECT version, checksum FROM schema_migrations ORDER BY version"};
   run->step = step;
@@ -266,7 +272,7 @@ static void schema_run_step(struct schema_run *run, enum schema_step step) {
   pg_run(run->conn, run->deadline_us, &run_cb, run);
 }
 
-static void on_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   struct schema_run *run = arg;
   if (!conn) {
     schema_finish(run, err);

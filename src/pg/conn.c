@@ -34,7 +34,7 @@ static bool is_open_state(enum conn_state state) {
   return state == CONN_IDLE || state == CONN_LEASED;
 }
 
-void pg_conn_set_state(struct pg_conn *conn, enum conn_state next) {
+void pg_conn_set_state(struct pg_lease *conn, enum conn_state next) {
   struct pg_pool *pool = conn->pool;
   enum conn_state before = conn->state;
   assert(states[before].next & 1U << next);
@@ -55,7 +55,7 @@ void pg_conn_set_state(struct pg_conn *conn, enum conn_state next) {
   pg_pool_kick(pool);
 }
 
-void pg_conn_arm(struct pg_conn *conn, int64_t deadline_us) {
+void pg_conn_arm(struct pg_lease *conn, int64_t deadline_us) {
   if (conn->deadline_us == deadline_us)
     return;
   conn->deadline_us = deadline_us;
@@ -66,7 +66,7 @@ void pg_conn_arm(struct pg_conn *conn, int64_t deadline_us) {
 
 /* Reads until the server closes: closing with unread input would reset the connection, and the
  * server might not see our end of it in order. */
-static void drain_socket(struct pg_conn *conn, int status) {
+static void drain_socket(struct pg_lease *conn, int status) {
   char waste[4096];
   ssize_t got = status < 0 ? 0 : recv(conn->closing_fd, waste, sizeof(waste), MSG_DONTWAIT);
   if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
@@ -74,13 +74,13 @@ static void drain_socket(struct pg_conn *conn, int status) {
   pg_conn_finish_close(conn);
 }
 
-static void on_idle_event(struct pg_conn *conn, int status) {
+static void on_idle_event(struct pg_lease *conn, int status) {
   if (!pg_conn_probe(conn) || status < 0)
     pg_conn_close(conn);
 }
 
 static void on_event(void *arg, int status, int events) {
-  struct pg_conn *conn = arg;
+  struct pg_lease *conn = arg;
   switch (conn->state) {
   case CONN_CONNECTING:
     pg_dial_event(conn);
@@ -100,7 +100,7 @@ static void on_event(void *arg, int status, int events) {
 }
 
 static void on_timer(void *arg) {
-  struct pg_conn *conn = arg;
+  struct pg_lease *conn = arg;
   conn->deadline_us = CLOCK_NEVER;
   switch (conn->state) {
   case CONN_RESOLVING:
@@ -118,7 +118,7 @@ static void on_timer(void *arg) {
   }
 }
 
-bool pg_conn_watch(struct pg_conn *conn, int events) {
+bool pg_conn_watch(struct pg_lease *conn, int events) {
   int fd = PQsocket(conn->pq);
   if (conn->watch && pg_watch_fd(conn->watch) != fd)
     pg_conn_unwatch(conn);
@@ -130,17 +130,17 @@ bool pg_conn_watch(struct pg_conn *conn, int events) {
   return true;
 }
 
-void pg_conn_unwatch(struct pg_conn *conn) {
+void pg_conn_unwatch(struct pg_lease *conn) {
   pg_watch_close(conn->watch);
   conn->watch = NULL;
 }
 
-static bool has_decrypted_input(const struct pg_conn *conn) {
+static bool has_decrypted_input(const struct pg_lease *conn) {
   void *ssl = PQsslStruct(conn->pq, "OpenSSL");
   return ssl && conn->pool->ssl_pending && conn->pool->ssl_pending(ssl) > 0;
 }
 
-bool pg_conn_consume(struct pg_conn *conn) {
+bool pg_conn_consume(struct pg_lease *conn) {
   /* One read may leave decrypted bytes inside OpenSSL, and the socket won't announce those. */
   do {
     if (!PQconsumeInput(conn->pq))
@@ -149,7 +149,7 @@ bool pg_conn_consume(struct pg_conn *conn) {
   return pg_conn_check(conn);
 }
 
-bool pg_conn_check(struct pg_conn *conn) {
+bool pg_conn_check(struct pg_lease *conn) {
   if (!conn->is_dead && PQstatus(conn->pq) == CONNECTION_OK && PQsocket(conn->pq) >= 0)
     return true;
   pg_conn_unwatch(conn);
@@ -159,7 +159,7 @@ bool pg_conn_check(struct pg_conn *conn) {
 
 /* ---- judging an idle connection ---- */
 
-void pg_conn_note_sqlstate(struct pg_conn *conn, const char *sqlstate) {
+void pg_conn_note_sqlstate(struct pg_lease *conn, const char *sqlstate) {
   if (!pg_sqlstate_is_shutdown(sqlstate) && strcmp(sqlstate, "25006") != 0)
     return;
   if (conn->generation == conn->pool->generation)
@@ -167,11 +167,11 @@ void pg_conn_note_sqlstate(struct pg_conn *conn, const char *sqlstate) {
   pg_pool_kick(conn->pool);
 }
 
-bool pg_conn_is_usable(const struct pg_conn *conn, int64_t now_us) {
+bool pg_conn_is_usable(const struct pg_lease *conn, int64_t now_us) {
   return conn->generation == conn->pool->generation && now_us < conn->die_at_us;
 }
 
-bool pg_conn_probe(struct pg_conn *conn) {
+bool pg_conn_probe(struct pg_lease *conn) {
   if (!pg_conn_consume(conn))
     return false;
   /* It parses what came, and so runs the notice receiver, which hears of the server's end first:
@@ -182,19 +182,19 @@ bool pg_conn_probe(struct pg_conn *conn) {
 
 /* ---- closing ---- */
 
-static void become_empty(struct pg_conn *conn) {
+static void become_empty(struct pg_lease *conn) {
   pg_conn_arm(conn, CLOCK_NEVER);
   pg_conn_set_state(conn, CONN_EMPTY);
 }
 
-static void finish_pq(struct pg_conn *conn) {
+static void finish_pq(struct pg_lease *conn) {
   pg_pipeline_reset(conn);
   pg_conn_unwatch(conn);
   PQfinish(conn->pq);
   conn->pq = NULL;
 }
 
-void pg_conn_close(struct pg_conn *conn) {
+void pg_conn_close(struct pg_lease *conn) {
   int fd = conn->pq ? PQsocket(conn->pq) : -1;
   int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
   finish_pq(conn);
@@ -215,7 +215,7 @@ void pg_conn_close(struct pg_conn *conn) {
     pg_watch_set(conn->watch, UV_READABLE);
 }
 
-void pg_conn_finish_close(struct pg_conn *conn) {
+void pg_conn_finish_close(struct pg_lease *conn) {
   pg_conn_unwatch(conn);
   if (conn->closing_fd >= 0)
     close(conn->closing_fd);
@@ -223,7 +223,7 @@ void pg_conn_finish_close(struct pg_conn *conn) {
   become_empty(conn);
 }
 
-void pg_conn_cut(struct pg_conn *conn) {
+void pg_conn_cut(struct pg_lease *conn) {
   pg_conn_unwatch(conn);
   pg_conn_arm(conn, CLOCK_NEVER);
   conn->is_dead = true;
@@ -231,7 +231,7 @@ void pg_conn_cut(struct pg_conn *conn) {
   conn->pq = NULL;
 }
 
-void pg_conn_init(struct pg_conn *conn, struct pg_pool *pool) {
+void pg_conn_init(struct pg_lease *conn, struct pg_pool *pool) {
   conn->pool = pool;
   conn->deadline_us = CLOCK_NEVER;
   conn->closing_fd = -1;

@@ -8,7 +8,7 @@ static void describe_oldest_lease(const struct pg_pool *pool, char *ret_text, si
   ret_text[0] = '\0';
   if (!link)
     return;
-  const struct pg_conn *conn = LIST_ENTRY(link, struct pg_conn, link);
+  const struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
   snprintf(ret_text, size, " (the longest by %s, for %.1f s)", conn->holder,
            (double)(pg_pool_now(pool) - conn->leased_us) / 1e6);
 }

@@ -5,7 +5,7 @@
 
 /* ---- how a dial ends ---- */
 
-static void give_up(struct pg_conn *conn, const char *sqlstate, const struct error *err) {
+static void give_up(struct pg_lease *conn, const char *sqlstate, const struct error *err) {
   pg_governor_failed(conn->pool, sqlstate, err);
   if (conn->state == CONN_CONNECTING && conn->pq) {
     pg_conn_close(conn);
@@ -15,7 +15,7 @@ static void give_up(struct pg_conn *conn, const char *sqlstate, const struct err
   pg_conn_set_state(conn, CONN_EMPTY);
 }
 
-static void give_up_as_libpq_says(struct pg_conn *conn) {
+static void give_up_as_libpq_says(struct pg_lease *conn) {
   const char *message = PQerrorMessage(conn->pq);
   char sqlstate[6];
   char text[PG_DIAL_TEXT_SIZE];
@@ -34,7 +34,7 @@ static int64_t draw_death(const struct pg_pool *pool) {
   return pg_after(pg_pool_now(pool), lifetime_us - pg_random_below(lifetime_us / 10));
 }
 
-static void succeed(struct pg_conn *conn) {
+static void succeed(struct pg_lease *conn) {
   struct pg_pool *pool = conn->pool;
   PQsetErrorVerbosity(conn->pq, PQERRORS_DEFAULT);
   if (PQsetnonblocking(conn->pq, 1) != 0 || !PQenterPipelineMode(conn->pq) ||
@@ -51,7 +51,7 @@ static void succeed(struct pg_conn *conn) {
 /* ---- connecting ---- */
 
 static void on_notice(void *arg, const PGresult *result) {
-  struct pg_conn *conn = arg;
+  struct pg_lease *conn = arg;
   const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
   if (!sqlstate)
     return;
@@ -62,7 +62,7 @@ static void on_notice(void *arg, const PGresult *result) {
   pg_conn_note_sqlstate(conn, sqlstate);
 }
 
-static void watch_or_give_up(struct pg_conn *conn, int events) {
+static void watch_or_give_up(struct pg_lease *conn, int events) {
   if (pg_conn_watch(conn, events))
     return;
   struct error err;
@@ -70,7 +70,7 @@ static void watch_or_give_up(struct pg_conn *conn, int events) {
   give_up(conn, "", &err);
 }
 
-void pg_dial_event(struct pg_conn *conn) {
+void pg_dial_event(struct pg_lease *conn) {
   /* The call may close the socket and open the next under the same number. */
   if (conn->watch)
     pg_watch_stop(conn->watch);
@@ -90,7 +90,7 @@ void pg_dial_event(struct pg_conn *conn) {
   }
 }
 
-static void connect_to(struct pg_conn *conn, const struct addrinfo *addresses) {
+static void connect_to(struct pg_lease *conn, const struct addrinfo *addresses) {
   struct error err;
   PGconn *pq = pg_params_connect(conn->pool->config, addresses, &err);
   if (!pq) {
@@ -111,7 +111,7 @@ static void connect_to(struct pg_conn *conn, const struct addrinfo *addresses) {
 /* ---- resolving ---- */
 
 static void on_resolved(void *arg, const struct addrinfo *addresses, const char *problem) {
-  struct pg_conn *conn = arg;
+  struct pg_lease *conn = arg;
   conn->resolve = NULL;
   if (conn->is_dial_failed) {
     pg_conn_set_state(conn, CONN_EMPTY);
@@ -127,14 +127,14 @@ static void on_resolved(void *arg, const struct addrinfo *addresses, const char 
   give_up(conn, "", &err);
 }
 
-static void begin(struct pg_conn *conn) {
+static void begin(struct pg_lease *conn) {
   conn->generation = conn->pool->generation;
   conn->is_dead = false;
   conn->is_dial_failed = false;
   conn->prepared = (struct prepared){0};
 }
 
-void pg_dial_start(struct pg_conn *conn) {
+void pg_dial_start(struct pg_lease *conn) {
   struct pg_pool *pool = conn->pool;
   begin(conn);
   pg_conn_set_state(conn, CONN_RESOLVING);
@@ -151,7 +151,7 @@ void pg_dial_start(struct pg_conn *conn) {
   give_up(conn, "", &err);
 }
 
-void pg_dial_timeout(struct pg_conn *conn) {
+void pg_dial_timeout(struct pg_lease *conn) {
   struct pg_pool *pool = conn->pool;
   struct error err;
   error_set(&err, ERR_UNAVAILABLE, "%s \"%s\": no answer within connect_timeout (%.3g s)",
@@ -167,7 +167,7 @@ void pg_dial_timeout(struct pg_conn *conn) {
   pg_governor_failed(pool, "", &err);
 }
 
-void pg_dial_abort(struct pg_conn *conn) {
+void pg_dial_abort(struct pg_lease *conn) {
   if (conn->state == CONN_CONNECTING) {
     pg_conn_close(conn);
     return;

@@ -89,7 +89,7 @@ void pg_governor_run(struct pg_pool *pool, int64_t now_us) {
   if (pg_governor_fails_fast(pool, now_us))
     pg_waiters_fail_all(pool, ERR_UNAVAILABLE);
   while (wants_dial(pool) && pool->governor.next_dial_at_us <= now_us)
-    pg_dial_start(LIST_ENTRY(pool->states[CONN_EMPTY].first, struct pg_conn, link));
+    pg_dial_start(LIST_ENTRY(pool->states[CONN_EMPTY].first, struct pg_lease, link));
 }
 
 int64_t pg_governor_next(const struct pg_pool *pool) {

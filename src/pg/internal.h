@@ -1,12 +1,12 @@
 /*
  * internal: what the files of this folder share.
  *
- * Words: slot = one of the max_open_conns places for a connection, a struct pg_conn; governor =
+ * Words: slot = one of the max_open_conns places for a connection, a struct pg_lease; governor =
  * what decides when to dial; turn = the pool's work at the end of a loop turn that changed
  * anything.
  *
  * Callbacks of users run from loop tasks only, so no function here re-enters its caller. libpq's
- * own `struct pg_conn` hides behind PGconn; here a PGconn is always called pq and a slot always
+ * own `struct pg_lease` hides behind PGconn; here a PGconn is always called pq and a slot always
  * conn.
  */
 #pragma once
@@ -74,7 +74,7 @@ struct prepared {
   int epoch; /* part of the names on the server: those of an earlier epoch are never used again */
 };
 
-struct pg_conn {
+struct pg_lease {
   struct pg_pool *pool;
   struct list_link link; /* in pool->states[state] */
   enum conn_state state;
@@ -96,43 +96,43 @@ struct pg_conn {
 };
 
 /* The one function that changes a slot's state. */
-void pg_conn_set_state(struct pg_conn *conn, enum conn_state next);
+void pg_conn_set_state(struct pg_lease *conn, enum conn_state next);
 
 /* (Re)arms the slot's only timer; CLOCK_NEVER disarms it. */
-void pg_conn_arm(struct pg_conn *conn, int64_t deadline_us);
+void pg_conn_arm(struct pg_lease *conn, int64_t deadline_us);
 
 /* Watches libpq's socket, whichever it is now. False when there is none. */
-bool pg_conn_watch(struct pg_conn *conn, int events);
-void pg_conn_unwatch(struct pg_conn *conn);
+bool pg_conn_watch(struct pg_lease *conn, int events);
+void pg_conn_unwatch(struct pg_lease *conn);
 
 /* Reads what has arrived, all of what TLS has decrypted included. False: the connection is lost,
  * and its watch is closed; what came before can still be read. */
-bool pg_conn_consume(struct pg_conn *conn);
+bool pg_conn_consume(struct pg_lease *conn);
 
 /* libpq may drop the socket in any call: after one, this closes the watch and marks the slot dead.
  * Returns whether the connection lives. */
-bool pg_conn_check(struct pg_conn *conn);
+bool pg_conn_check(struct pg_lease *conn);
 
 /* When the server goes down or turned read-only, every connection that exists is suspect. */
-void pg_conn_note_sqlstate(struct pg_conn *conn, const char *sqlstate);
+void pg_conn_note_sqlstate(struct pg_lease *conn, const char *sqlstate);
 
 /* Whether an idle connection may be handed out at now_us, without looking at its socket. */
-bool pg_conn_is_usable(const struct pg_conn *conn, int64_t now_us);
+bool pg_conn_is_usable(const struct pg_lease *conn, int64_t now_us);
 
 /* Reads an idle connection's socket; false when it is dead or the server says it will be. */
-bool pg_conn_probe(struct pg_conn *conn);
+bool pg_conn_probe(struct pg_lease *conn);
 
 /* CONNECTING, IDLE or LEASED: closes it here and waits for the server to close before the slot is
  * free, so that the server never sees more than the limit. */
-void pg_conn_close(struct pg_conn *conn);
+void pg_conn_close(struct pg_lease *conn);
 
 /* Closes a LEASED connection at once, uncounted; the slot stays LEASED and dead until released. */
-void pg_conn_cut(struct pg_conn *conn);
+void pg_conn_cut(struct pg_lease *conn);
 
 /* CLOSING: the slot becomes EMPTY now. */
-void pg_conn_finish_close(struct pg_conn *conn);
+void pg_conn_finish_close(struct pg_lease *conn);
 
-void pg_conn_init(struct pg_conn *conn, struct pg_pool *pool);
+void pg_conn_init(struct pg_lease *conn, struct pg_pool *pool);
 
 /* ---- waiters ---- */
 
@@ -145,7 +145,7 @@ struct pg_waiter {
   const char *holder;
   pg_acquire_cb *cb;
   void *arg;
-  struct pg_conn *conn;    /* served; its callback is still to run */
+  struct pg_lease *conn;   /* served; its callback is still to run */
   enum error_code failure; /* failed; its callback is still to run */
   bool is_extra;           /* one refused beyond the fixed number: allocated for itself */
 };
@@ -169,7 +169,7 @@ void pg_waiter_give_back(struct waiters *waiters, struct pg_waiter *waiter);
 void pg_waiter_queue(struct waiters *waiters, struct pg_waiter *waiter);
 
 /* Queued, or in no list yet: it has a connection, or failed. Its callback runs with this turn. */
-void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_conn *conn);
+void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_lease *conn);
 void pg_waiter_fail(struct pg_pool *pool, struct pg_waiter *waiter, enum error_code why);
 
 /* Fails the queued waiters whose deadline passed. */
@@ -203,12 +203,12 @@ void pg_governor_failed(struct pg_pool *pool, const char *sqlstate, const struct
 /* ---- one dial ---- */
 
 /* EMPTY: begins. What becomes of it is reported to the governor, and to the pool by its state. */
-void pg_dial_start(struct pg_conn *conn);
-void pg_dial_event(struct pg_conn *conn);
-void pg_dial_timeout(struct pg_conn *conn);
+void pg_dial_start(struct pg_lease *conn);
+void pg_dial_event(struct pg_lease *conn);
+void pg_dial_timeout(struct pg_lease *conn);
 
 /* RESOLVING or CONNECTING: gives up, counting nothing. */
-void pg_dial_abort(struct pg_conn *conn);
+void pg_dial_abort(struct pg_lease *conn);
 
 struct pg_resolve;
 typedef void pg_resolve_cb(void *arg, const struct addrinfo *addresses, const char *problem);
@@ -230,28 +230,28 @@ int pg_params_check(const struct config_database *config, struct error *err);
 
 /* ---- pipelines ---- */
 
-void pg_pipeline_init(struct pg_conn *conn);
-void pg_pipeline_deinit(struct pg_conn *conn);
+void pg_pipeline_init(struct pg_lease *conn);
+void pg_pipeline_deinit(struct pg_lease *conn);
 
 /* Forgets the one under way; on_done won't run. */
-void pg_pipeline_reset(struct pg_conn *conn);
-void pg_pipeline_begin(struct pg_conn *conn);
-void pg_pipeline_event(struct pg_conn *conn, int status, int events);
-void pg_pipeline_timeout(struct pg_conn *conn);
-void pg_pipeline_flush(struct pg_conn *conn);
-void pg_pipeline_finish(struct pg_conn *conn, enum pg_outcome_kind kind);
+void pg_pipeline_reset(struct pg_lease *conn);
+void pg_pipeline_begin(struct pg_lease *conn);
+void pg_pipeline_event(struct pg_lease *conn, int status, int events);
+void pg_pipeline_timeout(struct pg_lease *conn);
+void pg_pipeline_flush(struct pg_lease *conn);
+void pg_pipeline_finish(struct pg_lease *conn, enum pg_outcome_kind kind);
 
 /* The connection is of no more use: PG_LOST with `code` and `text`. */
-void pg_pipeline_lose(struct pg_conn *conn, enum error_code code, const char *text);
+void pg_pipeline_lose(struct pg_lease *conn, enum error_code code, const char *text);
 
 /* The same with what libpq says. */
-void pg_pipeline_lose_connection(struct pg_conn *conn);
+void pg_pipeline_lose_connection(struct pg_lease *conn);
 
 /* Takes every result that is there. */
-void pg_results_read(struct pg_conn *conn);
+void pg_results_read(struct pg_lease *conn);
 
 /* A script's last result was read. */
-void pg_script_end(struct pg_conn *conn);
+void pg_script_end(struct pg_lease *conn);
 
 /* Whether `sql` is prepared, and the name it has on this connection. */
 bool pg_prepared_find(const struct prepared *prepared, const struct pg_statement *sql,
@@ -282,7 +282,7 @@ struct shrink {
 struct pg_pool {
   struct loop *loop;                    /* borrowed */
   const struct config_database *config; /* borrowed */
-  struct pg_conn *conns;                /* owned; max_open_conns slots */
+  struct pg_lease *conns;               /* owned; max_open_conns slots */
   struct list states[CONN_STATES];      /* idle: the last used first */
   struct waiters waiters;
   struct governor governor;
@@ -309,7 +309,7 @@ void pg_pool_kick(struct pg_pool *pool);
 void pg_pool_serve(struct pg_pool *pool);
 
 /* A new connection, or one that came back, is idle. */
-void pg_pool_put_idle(struct pg_pool *pool, struct pg_conn *conn);
+void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn);
 
 static inline int pg_pool_count(const struct pg_pool *pool, enum conn_state state) {
   return (int)pool->states[state].count;

@@ -12,7 +12,7 @@ static const int binary_formats[PARAMS_MAX] = {[0 ... PARAMS_MAX - 1] = 1};
 /* ---- life ---- */
 
 static void on_done_task(void *arg) {
-  struct pg_conn *conn = arg;
+  struct pg_lease *conn = arg;
   struct pipeline *pipeline = &conn->pipeline;
   const struct pg_outcome outcome = pipeline->outcome;
   pipeline->phase = PIPELINE_NONE;
@@ -22,21 +22,21 @@ static void on_done_task(void *arg) {
   pipeline->cb.on_done(pipeline->arg, &outcome);
 }
 
-void pg_pipeline_init(struct pg_conn *conn) {
+void pg_pipeline_init(struct pg_lease *conn) {
   conn->pipeline.done_task = (struct loop_task){.cb = on_done_task, .arg = conn};
 }
 
-void pg_pipeline_reset(struct pg_conn *conn) {
+void pg_pipeline_reset(struct pg_lease *conn) {
   loop_cancel(conn->pool->loop, &conn->pipeline.done_task);
   conn->pipeline.phase = PIPELINE_NONE;
 }
 
-void pg_pipeline_deinit(struct pg_conn *conn) {
+void pg_pipeline_deinit(struct pg_lease *conn) {
   pg_pipeline_reset(conn);
   free(conn->pipeline.entries);
 }
 
-void pg_pipeline_begin(struct pg_conn *conn) {
+void pg_pipeline_begin(struct pg_lease *conn) {
   struct pipeline *pipeline = &conn->pipeline;
   assert(conn->state == CONN_LEASED);
   assert(pipeline->phase == PIPELINE_NONE);
@@ -58,7 +58,7 @@ void pg_pipeline_begin(struct pg_conn *conn) {
 
 /* ---- the end ---- */
 
-void pg_pipeline_finish(struct pg_conn *conn, enum pg_outcome_kind kind) {
+void pg_pipeline_finish(struct pg_lease *conn, enum pg_outcome_kind kind) {
   struct pipeline *pipeline = &conn->pipeline;
   pipeline->phase = PIPELINE_DONE;
   pipeline->outcome.kind = kind;
@@ -71,7 +71,7 @@ static bool is_under_way(const struct pipeline *pipeline) {
          pipeline->phase == PIPELINE_ROLLBACK;
 }
 
-void pg_pipeline_lose(struct pg_conn *conn, enum error_code code, const char *text) {
+void pg_pipeline_lose(struct pg_lease *conn, enum error_code code, const char *text) {
   struct pipeline *pipeline = &conn->pipeline;
   conn->is_dead = true;
   pg_conn_unwatch(conn);
@@ -82,7 +82,7 @@ void pg_pipeline_lose(struct pg_conn *conn, enum error_code code, const char *te
   pg_pipeline_finish(conn, PG_LOST);
 }
 
-void pg_pipeline_lose_connection(struct pg_conn *conn) {
+void pg_pipeline_lose_connection(struct pg_lease *conn) {
   const char *sqlstate = conn->pipeline.outcome.sqlstate;
   char text[PG_DIAL_TEXT_SIZE];
   pg_one_line(PQerrorMessage(conn->pq), text, sizeof(text));
@@ -90,7 +90,7 @@ void pg_pipeline_lose_connection(struct pg_conn *conn) {
   pg_pipeline_lose(conn, code, text[0] ? text : "the server ends this connection");
 }
 
-void pg_pipeline_timeout(struct pg_conn *conn) {
+void pg_pipeline_timeout(struct pg_lease *conn) {
   pg_pipeline_lose(conn, ERR_TIMEOUT, "no answer from the database by the deadline");
 }
 
@@ -105,7 +105,7 @@ static void push_entry(struct pipeline *pipeline, struct pipeline_entry entry) {
   pipeline->entries[pipeline->entry_count++] = entry;
 }
 
-static bool send_prepare(struct pg_conn *conn, const struct pg_statement *sql, const char *name,
+static bool send_prepare(struct pg_lease *conn, const struct pg_statement *sql, const char *name,
                          int index) {
   if (!PQsendPrepare(conn->pq, name, sql->sql, sql->param_count, sql->param_types))
     return false;
@@ -114,7 +114,7 @@ static bool send_prepare(struct pg_conn *conn, const struct pg_statement *sql, c
   return true;
 }
 
-static bool send_named(struct pg_conn *conn, const struct pg_statement *sql,
+static bool send_named(struct pg_lease *conn, const struct pg_statement *sql,
                        const struct pg_params *params, int index, bool *ret_was_prepared) {
   char name[PG_NAME_SIZE];
   *ret_was_prepared = pg_prepared_find(&conn->prepared, sql, name);
@@ -127,7 +127,7 @@ static bool send_named(struct pg_conn *conn, const struct pg_statement *sql,
                              binary_formats, 1);
 }
 
-static bool send_statement(struct pg_conn *conn, const struct pg_statement *sql,
+static bool send_statement(struct pg_lease *conn, const struct pg_statement *sql,
                            const struct pg_params *params, int index) {
   struct pipeline_entry entry = {.statement = index, .sql = sql};
   bool is_named = sql->name && (conn->prepared.count < PG_PREPARED_MAX);
@@ -140,7 +140,7 @@ static bool send_statement(struct pg_conn *conn, const struct pg_statement *sql,
   return is_sent;
 }
 
-void pg_send(struct pg_conn *conn, const struct pg_statement *statement,
+void pg_send(struct pg_lease *conn, const struct pg_statement *statement,
              const struct pg_params *params) {
   static const struct pg_params none = {0};
   struct pipeline *pipeline = &conn->pipeline;
@@ -155,7 +155,7 @@ void pg_send(struct pg_conn *conn, const struct pg_statement *statement,
     pg_conn_check(conn);
 }
 
-void pg_pipeline_flush(struct pg_conn *conn) {
+void pg_pipeline_flush(struct pg_lease *conn) {
   struct pipeline *pipeline = &conn->pipeline;
   if (!pipeline->is_flushed) {
     int left = PQflush(conn->pq);
@@ -170,7 +170,8 @@ void pg_pipeline_flush(struct pg_conn *conn) {
     pg_pipeline_lose(conn, ERR_INTERNAL, "the connection's socket can't be watched");
 }
 
-void pg_run(struct pg_conn *conn, int64_t deadline_us, const struct pg_pipeline_cb *cb, void *arg) {
+void pg_run(struct pg_lease *conn, int64_t deadline_us, const struct pg_pipeline_cb *cb,
+            void *arg) {
   struct pipeline *pipeline = &conn->pipeline;
   const struct config_database *config = conn->pool->config;
   if (pipeline->phase == PIPELINE_NONE)
@@ -191,7 +192,7 @@ void pg_run(struct pg_conn *conn, int64_t deadline_us, const struct pg_pipeline_
 
 /* ---- the socket ---- */
 
-void pg_pipeline_event(struct pg_conn *conn, int status, int events) {
+void pg_pipeline_event(struct pg_lease *conn, int status, int events) {
   struct pipeline *pipeline = &conn->pipeline;
   bool is_alive = true;
   if (status < 0 || events & UV_READABLE)

@@ -16,10 +16,10 @@ void pg_pool_kick(struct pg_pool *pool) {
 /* ---- leases ---- */
 
 /* The one used last that is still good; those above it that aren't are closed. */
-static struct pg_conn *find_idle(struct pg_pool *pool, int64_t now_us) {
+static struct pg_lease *find_idle(struct pg_pool *pool, int64_t now_us) {
   struct list_link *link;
   while ((link = pool->states[CONN_IDLE].first)) {
-    struct pg_conn *conn = LIST_ENTRY(link, struct pg_conn, link);
+    struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
     if (pg_conn_is_usable(conn, now_us) && pg_conn_probe(conn))
       return conn;
     pg_conn_close(conn);
@@ -30,12 +30,12 @@ static struct pg_conn *find_idle(struct pg_pool *pool, int64_t now_us) {
 void pg_pool_serve(struct pg_pool *pool) {
   struct list *queued = &pool->waiters.queued;
   int64_t now_us = pg_pool_now(pool);
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   while (queued->first && (conn = find_idle(pool, now_us)))
     pg_waiter_serve(pool, LIST_ENTRY(queued->first, struct pg_waiter, link), conn);
 }
 
-void pg_pool_put_idle(struct pg_pool *pool, struct pg_conn *conn) {
+void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn) {
   conn->idle_since_us = pg_pool_now(pool);
   pg_conn_set_state(conn, CONN_IDLE);
   pg_pool_serve(pool);
@@ -52,7 +52,7 @@ static void settle_or_queue(struct pg_pool *pool, struct pg_waiter *waiter, int6
     return;
   }
   /* Nobody overtakes the queue. */
-  struct pg_conn *conn = waiters->queued.count == 0 ? find_idle(pool, now_us) : NULL;
+  struct pg_lease *conn = waiters->queued.count == 0 ? find_idle(pool, now_us) : NULL;
   if (conn) {
     pg_waiter_serve(pool, waiter, conn);
   } else if (waiters->queued.count >= (size_t)pool->config->max_waiters) {
@@ -81,19 +81,19 @@ struct pg_waiter *pg_acquire(struct pg_pool *pool, int64_t deadline_us, const ch
 
 void pg_acquire_cancel(struct pg_waiter *waiter) {
   struct pg_pool *pool = waiter->pool;
-  struct pg_conn *conn = waiter->conn;
+  struct pg_lease *conn = waiter->conn;
   pg_waiter_give_back(&pool->waiters, waiter);
   if (conn)
     pg_release(conn);
 }
 
-static bool is_clean(const struct pg_conn *conn) {
+static bool is_clean(const struct pg_lease *conn) {
   return !conn->is_dead && conn->pipeline.phase == PIPELINE_NONE &&
          PQstatus(conn->pq) == CONNECTION_OK && PQtransactionStatus(conn->pq) == PQTRANS_IDLE &&
          PQpipelineStatus(conn->pq) == PQ_PIPELINE_ON;
 }
 
-void pg_release(struct pg_conn *conn) {
+void pg_release(struct pg_lease *conn) {
   struct pg_pool *pool = conn->pool;
   assert(conn->state == CONN_LEASED);
   conn->holder = NULL;
@@ -105,14 +105,14 @@ void pg_release(struct pg_conn *conn) {
 
 /* ---- draining ---- */
 
-static struct pg_conn *first_in(const struct pg_pool *pool, enum conn_state state) {
+static struct pg_lease *first_in(const struct pg_pool *pool, enum conn_state state) {
   struct list_link *link = pool->states[state].first;
-  return link ? LIST_ENTRY(link, struct pg_conn, link) : NULL;
+  return link ? LIST_ENTRY(link, struct pg_lease, link) : NULL;
 }
 
 static void cut_leases(struct pg_pool *pool) {
   for (struct list_link *link = pool->states[CONN_LEASED].first; link; link = link->next) {
-    struct pg_conn *conn = LIST_ENTRY(link, struct pg_conn, link);
+    struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
     if (!conn->pq)
       continue;
     pg_pipeline_lose(conn, ERR_CANCELED, "the connection pool closed before the answer came");
@@ -121,7 +121,7 @@ static void cut_leases(struct pg_pool *pool) {
 }
 
 static void drain_step(struct pg_pool *pool, int64_t now_us) {
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   pg_waiters_fail_all(pool, ERR_CANCELED);
   while ((conn = first_in(pool, CONN_RESOLVING)) || (conn = first_in(pool, CONN_CONNECTING)))
     pg_dial_abort(conn);
@@ -140,7 +140,7 @@ static bool is_drained(const struct pg_pool *pool) {
     return false;
   int left = pool->config->max_open_conns - pg_pool_count(pool, CONN_EMPTY);
   for (struct list_link *link = pool->states[CONN_LEASED].first; link; link = link->next) {
-    const struct pg_conn *conn = LIST_ENTRY(link, struct pg_conn, link);
+    const struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
     if (!conn->pq && conn->pipeline.phase != PIPELINE_DONE)
       left--;
   }
@@ -237,7 +237,7 @@ void pg_pool_free(struct pg_pool *pool) {
   int slots = pool->config->max_open_conns;
   pool->timers_open = slots + 1;
   for (int i = 0; i < slots; i++) {
-    struct pg_conn *conn = &pool->conns[i];
+    struct pg_lease *conn = &pool->conns[i];
     assert(!conn->pq && (conn->state == CONN_EMPTY || conn->state == CONN_LEASED));
     pg_pipeline_deinit(conn);
     loop_timer_close(&conn->timer, on_timer_closed, pool);

@@ -1,7 +1,7 @@
 /*
  * pool: a bounded set of PostgreSQL connections, lent to one user at a time.
  *
- * Words: lease = a connection in a user's hands (struct pg_conn); waiter = a request for one that
+ * Words: lease = a connection in a user's hands (struct pg_lease); waiter = a request for one that
  * isn't served yet; dial = opening a connection; pipeline = statements sent together, one round
  * trip, one transaction. Threads: loop thread only. libpq never leaves this folder, so nobody can
  * make a blocking call on a lease.
@@ -21,7 +21,7 @@
 #include "config/config.h"
 
 struct pg_pool;
-struct pg_conn;
+struct pg_lease;
 struct pg_waiter;
 
 /* ---- life cycle ---- */
@@ -44,7 +44,7 @@ void pg_pool_free(struct pg_pool *pool);
 /* `conn` is NULL on failure, and `err` says why: ERR_TIMEOUT the deadline or acquire_timeout
  * passed; ERR_EXHAUSTED max_waiters are waiting; ERR_UNAVAILABLE the server is out of reach (for
  * fail_fast_after or longer; the text holds the dial's error); ERR_CANCELED the pool drains. */
-typedef void pg_acquire_cb(void *arg, struct pg_conn *conn, const struct error *err);
+typedef void pg_acquire_cb(void *arg, struct pg_lease *conn, const struct error *err);
 
 /* Queues for a connection, first come first served, until min(deadline_us, now + acquire_timeout).
  * `holder` is a static text for logs. `cb` runs exactly once, never inside this call. The waiter is
@@ -57,7 +57,7 @@ void pg_acquire_cancel(struct pg_waiter *waiter);
 
 /* Gives the lease back. The pool hands it on, keeps it, or closes it when it isn't clean. With a
  * pipeline under way the connection is closed and on_done doesn't run. */
-void pg_release(struct pg_conn *conn);
+void pg_release(struct pg_lease *conn);
 
 /* ---- pipelines ---- */
 
@@ -103,17 +103,17 @@ struct pg_pipeline_cb {
 
 /* Adds one statement to the pipeline of a lease that has none under way: at most 128 parameters, no
  * COPY, no transaction left open. `params` NULL: none. Failures are told by on_done. */
-void pg_send(struct pg_conn *conn, const struct pg_statement *statement,
+void pg_send(struct pg_lease *conn, const struct pg_statement *statement,
              const struct pg_params *params);
 
 /* Ends the pipeline and sends it. The deadline is min(deadline_us, now + statement_timeout +
  * query_grace). */
-void pg_run(struct pg_conn *conn, int64_t deadline_us, const struct pg_pipeline_cb *cb, void *arg);
+void pg_run(struct pg_lease *conn, int64_t deadline_us, const struct pg_pipeline_cb *cb, void *arg);
 
 /* Instead of a pipeline: runs `script`, one or more statements separated by semicolons without
  * parameters, by the simple protocol, as one transaction unless it says otherwise. For migrations
  * and DDL. */
-void pg_run_script(struct pg_conn *conn, const char *script, int64_t deadline_us,
+void pg_run_script(struct pg_lease *conn, const char *script, int64_t deadline_us,
                    const struct pg_pipeline_cb *cb, void *arg);
 
 /* Our error code for an SQLSTATE: the one place where classes are mapped. */

@@ -45,7 +45,7 @@ static bool is_fatal(const PGresult *result) {
   return strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0;
 }
 
-static void take_error(struct pg_conn *conn, const PGresult *result) {
+static void take_error(struct pg_lease *conn, const PGresult *result) {
   struct pipeline *pipeline = &conn->pipeline;
   const struct pipeline_entry *entry = current_entry(pipeline);
   const char *sqlstate = field(result, PG_DIAG_SQLSTATE);
@@ -67,7 +67,7 @@ static void take_error(struct pg_conn *conn, const PGresult *result) {
 
 /* ---- results ---- */
 
-static void take_success(struct pg_conn *conn, const PGresult *result) {
+static void take_success(struct pg_lease *conn, const PGresult *result) {
   struct pipeline *pipeline = &conn->pipeline;
   const struct pipeline_entry *entry = current_entry(pipeline);
   bool is_prepare = entry && entry->is_prepare;
@@ -76,7 +76,7 @@ static void take_success(struct pg_conn *conn, const PGresult *result) {
   pipeline->cb.on_result(pipeline->arg, current_statement(pipeline), result);
 }
 
-static void take_sync(struct pg_conn *conn) {
+static void take_sync(struct pg_lease *conn) {
   struct pipeline *pipeline = &conn->pipeline;
   if (PQtransactionStatus(conn->pq) != PQTRANS_IDLE)
     pg_pipeline_lose(conn, ERR_INTERNAL, "a pipeline left a transaction open");
@@ -84,7 +84,7 @@ static void take_sync(struct pg_conn *conn) {
     pg_pipeline_finish(conn, pipeline->is_refused ? PG_REFUSED : PG_OK);
 }
 
-static void take_result(struct pg_conn *conn, const PGresult *result) {
+static void take_result(struct pg_lease *conn, const PGresult *result) {
   struct pipeline *pipeline = &conn->pipeline;
   const struct pipeline_entry *entry = current_entry(pipeline);
   pipeline->has_result = true;
@@ -112,7 +112,7 @@ static void take_result(struct pg_conn *conn, const PGresult *result) {
 }
 
 /* NULL came: the results of one entry are over. False: there is nothing to go on with. */
-static bool next_entry(struct pg_conn *conn) {
+static bool next_entry(struct pg_lease *conn) {
   struct pipeline *pipeline = &conn->pipeline;
   if (pipeline->phase != PIPELINE_RUNNING) {
     if (PQstatus(conn->pq) == CONNECTION_OK)
@@ -126,14 +126,14 @@ static bool next_entry(struct pg_conn *conn) {
   return is_ended;
 }
 
-static bool expects_results(const struct pg_conn *conn) {
+static bool expects_results(const struct pg_lease *conn) {
   if (conn->state != CONN_LEASED)
     return false;
   enum pipeline_phase phase = conn->pipeline.phase;
   return phase == PIPELINE_RUNNING || phase == PIPELINE_SCRIPT || phase == PIPELINE_ROLLBACK;
 }
 
-void pg_results_read(struct pg_conn *conn) {
+void pg_results_read(struct pg_lease *conn) {
   /* PQgetResult blocks when the next result isn't complete. */
   while (expects_results(conn) && !PQisBusy(conn->pq)) {
     PGresult *result = PQgetResult(conn->pq);

@@ -2,11 +2,11 @@
 
 #include "pg/internal.h"
 
-static bool start(struct pg_conn *conn, const char *script) {
+static bool start(struct pg_lease *conn, const char *script) {
   return !conn->is_dead && PQexitPipelineMode(conn->pq) && PQsendQuery(conn->pq, script);
 }
 
-void pg_run_script(struct pg_conn *conn, const char *script, int64_t deadline_us,
+void pg_run_script(struct pg_lease *conn, const char *script, int64_t deadline_us,
                    const struct pg_pipeline_cb *cb, void *arg) {
   struct pipeline *pipeline = &conn->pipeline;
   pg_pipeline_begin(conn);
@@ -21,7 +21,7 @@ void pg_run_script(struct pg_conn *conn, const char *script, int64_t deadline_us
   pg_pipeline_flush(conn);
 }
 
-static void roll_back(struct pg_conn *conn) {
+static void roll_back(struct pg_lease *conn) {
   struct pipeline *pipeline = &conn->pipeline;
   if (!pipeline->is_refused) {
     pipeline->is_refused = true;
@@ -36,7 +36,7 @@ static void roll_back(struct pg_conn *conn) {
     pg_pipeline_lose_connection(conn);
 }
 
-void pg_script_end(struct pg_conn *conn) {
+void pg_script_end(struct pg_lease *conn) {
   struct pipeline *pipeline = &conn->pipeline;
   bool is_idle = PQtransactionStatus(conn->pq) == PQTRANS_IDLE;
   if (!is_idle && pipeline->phase == PIPELINE_SCRIPT)

@@ -26,8 +26,8 @@ void pg_shrink_note(struct pg_pool *pool) {
 }
 
 /* The one used longest ago. */
-static struct pg_conn *idle_bottom(const struct pg_pool *pool) {
-  return LIST_ENTRY(pool->states[CONN_IDLE].last, struct pg_conn, link);
+static struct pg_lease *idle_bottom(const struct pg_pool *pool) {
+  return LIST_ENTRY(pool->states[CONN_IDLE].last, struct pg_lease, link);
 }
 
 static void shrink_run(struct pg_pool *pool, int64_t now_us) {
@@ -43,7 +43,7 @@ static void shrink_run(struct pg_pool *pool, int64_t now_us) {
 }
 
 /* When this idle connection is to be closed whatever the others do. */
-static int64_t ends_at(const struct pg_conn *conn) {
+static int64_t ends_at(const struct pg_lease *conn) {
   const struct pg_pool *pool = conn->pool;
   if (conn->generation != pool->generation)
     return 0;
@@ -55,7 +55,7 @@ void pg_upkeep_run(struct pg_pool *pool, int64_t now_us) {
   struct list_link *next;
   for (struct list_link *link = pool->states[CONN_IDLE].first; link; link = next) {
     next = link->next;
-    struct pg_conn *conn = LIST_ENTRY(link, struct pg_conn, link);
+    struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
     if (ends_at(conn) <= now_us)
       pg_conn_close(conn);
   }
@@ -65,7 +65,7 @@ void pg_upkeep_run(struct pg_pool *pool, int64_t now_us) {
 int64_t pg_upkeep_next(const struct pg_pool *pool) {
   int64_t next = pool->shrink.ends_at_us;
   for (struct list_link *link = pool->states[CONN_IDLE].first; link; link = link->next)
-    next = deadline_min(next, ends_at(LIST_ENTRY(link, struct pg_conn, link)));
+    next = deadline_min(next, ends_at(LIST_ENTRY(link, struct pg_lease, link)));
   return next;
 }
 
@@ -73,12 +73,12 @@ int64_t pg_upkeep_next(const struct pg_pool *pool) {
 
 static void check_deadlines(const struct pg_pool *pool, enum conn_state state) {
   for (struct list_link *link = pool->states[state].first; link; link = link->next)
-    assert(LIST_ENTRY(link, struct pg_conn, link)->deadline_us != CLOCK_NEVER);
+    assert(LIST_ENTRY(link, struct pg_lease, link)->deadline_us != CLOCK_NEVER);
 }
 
 static void check_idle(const struct pg_pool *pool, int64_t now_us) {
   for (struct list_link *link = pool->states[CONN_IDLE].first; link; link = link->next) {
-    const struct pg_conn *conn = LIST_ENTRY(link, struct pg_conn, link);
+    const struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
     assert(conn->pipeline.phase == PIPELINE_NONE);
     assert(conn->watch);
     assert(pool->waiters.queued.count == 0 || !pg_conn_is_usable(conn, now_us));

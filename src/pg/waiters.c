@@ -55,7 +55,7 @@ static void settle(struct pg_pool *pool, struct pg_waiter *waiter) {
   pg_pool_kick(pool);
 }
 
-void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_conn *conn) {
+void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_lease *conn) {
   waiter->conn = conn;
   conn->holder = waiter->holder;
   conn->leased_us = pg_pool_now(pool);

@@ -73,7 +73,7 @@ static struct grpc_status *status_of_acquire(const struct query_run *run, const 
   return grpc_status_from_error(&told);
 }
 
-static void on_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   static const struct pg_pipeline_cb cb = {.on_result = on_result, .on_done = on_done};
   struct query_run *run = arg;
   run->waiter = NULL;

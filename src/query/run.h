@@ -11,7 +11,7 @@
 /* Embedded; zeroed before first use. */
 struct query_run {
   struct pg_waiter *waiter; /* while queued for a connection */
-  struct pg_conn *conn;     /* lease */
+  struct pg_lease *conn;    /* lease */
   const struct clock *clock;
   struct sql *sql;
   int64_t deadline_us;

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-static void on_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   struct pg_request *request = arg;
   request->answers++;
   request->conn = conn;

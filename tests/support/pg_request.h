@@ -7,7 +7,7 @@
 
 struct pg_request {
   struct pg_waiter *waiter;
-  struct pg_conn *conn; /* the lease, or NULL and err is set */
+  struct pg_lease *conn; /* the lease, or NULL and err is set */
   struct error err;
   int64_t answered_us;
   int place;     /* 1 for the first answered */

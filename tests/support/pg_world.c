@@ -58,11 +58,11 @@ void pg_world_run_for(struct pg_world *world, int64_t span_us) {
 
 struct acquired {
   bool is_done;
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   struct error err;
 };
 
-static void on_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   struct acquired *acquired = arg;
   acquired->is_done = true;
   acquired->conn = conn;
@@ -74,7 +74,7 @@ static bool is_set(void *arg) {
   return *(const bool *)arg;
 }
 
-struct pg_conn *pg_world_acquire(struct pg_world *world) {
+struct pg_lease *pg_world_acquire(struct pg_world *world) {
   struct acquired acquired = {0};
   pg_acquire(world->pool, pg_world_now(world) + PATIENCE_US, "test", on_acquired, &acquired);
   pg_world_wait(world, is_set, &acquired.is_done);
@@ -83,12 +83,12 @@ struct pg_conn *pg_world_acquire(struct pg_world *world) {
   return acquired.conn;
 }
 
-void pg_world_acquire_all(struct pg_world *world, struct pg_conn **ret_conns, int count) {
+void pg_world_acquire_all(struct pg_world *world, struct pg_lease **ret_conns, int count) {
   for (int i = 0; i < count; i++)
     ret_conns[i] = pg_world_acquire(world);
 }
 
-void pg_world_release_all(struct pg_conn **conns, int count) {
+void pg_world_release_all(struct pg_lease **conns, int count) {
   for (int i = 0; i < count; i++)
     pg_release(conns[i]);
 }
@@ -115,7 +115,7 @@ void pg_world_wait_open(struct pg_world *world, int count) {
 
 /* ---- pipelines ---- */
 
-void pg_world_send(struct pg_conn *conn, const char *sql) {
+void pg_world_send(struct pg_lease *conn, const char *sql) {
   struct pg_statement statement = {.sql = sql};
   pg_send(conn, &statement, NULL);
 }
@@ -138,7 +138,7 @@ static void on_done(void *arg, const struct pg_outcome *outcome) {
 
 const struct pg_pipeline_cb pg_world_run_cb = {.on_result = on_result, .on_done = on_done};
 
-void pg_world_finish(struct pg_world *world, struct pg_conn *conn, int64_t deadline_us,
+void pg_world_finish(struct pg_world *world, struct pg_lease *conn, int64_t deadline_us,
                      struct pg_world_run *ret_run) {
   *ret_run = (struct pg_world_run){0};
   pg_run(conn, deadline_us, &pg_world_run_cb, ret_run);
@@ -146,7 +146,7 @@ void pg_world_finish(struct pg_world *world, struct pg_conn *conn, int64_t deadl
   pg_world_wait(world, is_set, &ret_run->is_done);
 }
 
-void pg_world_script(struct pg_world *world, struct pg_conn *conn, const char *script,
+void pg_world_script(struct pg_world *world, struct pg_lease *conn, const char *script,
                      struct pg_world_run *ret_run) {
   *ret_run = (struct pg_world_run){0};
   pg_run_script(conn, script, pg_world_now(world) + PATIENCE_US, &pg_world_run_cb, ret_run);
@@ -154,7 +154,7 @@ void pg_world_script(struct pg_world *world, struct pg_conn *conn, const char *s
   pg_world_wait(world, is_set, &ret_run->is_done);
 }
 
-int64_t pg_world_int(struct pg_world *world, struct pg_conn *conn, const char *sql) {
+int64_t pg_world_int(struct pg_world *world, struct pg_lease *conn, const char *sql) {
   struct pg_world_run run;
   pg_world_send(conn, sql);
   pg_world_finish(world, conn, CLOCK_NEVER, &run);

@@ -38,10 +38,10 @@ void pg_world_wait(struct pg_world *world, pg_world_condition *is_met, void *arg
 void pg_world_run_for(struct pg_world *world, int64_t span_us);
 
 /* Waits for a lease; fails the test when there is an error. */
-struct pg_conn *pg_world_acquire(struct pg_world *world);
+struct pg_lease *pg_world_acquire(struct pg_world *world);
 
-void pg_world_acquire_all(struct pg_world *world, struct pg_conn **ret_conns, int count);
-void pg_world_release_all(struct pg_conn **conns, int count);
+void pg_world_acquire_all(struct pg_world *world, struct pg_lease **ret_conns, int count);
+void pg_world_release_all(struct pg_lease **conns, int count);
 
 struct pg_pool_stats pg_world_stats(const struct pg_world *world);
 
@@ -49,7 +49,7 @@ struct pg_pool_stats pg_world_stats(const struct pg_world *world);
 void pg_world_wait_open(struct pg_world *world, int count);
 
 /* Adds a statement without parameters to the lease's pipeline. */
-void pg_world_send(struct pg_conn *conn, const char *sql);
+void pg_world_send(struct pg_lease *conn, const char *sql);
 
 /* Drains with that deadline and waits until it is done. */
 void pg_world_drain(struct pg_world *world, int64_t deadline_us);
@@ -64,13 +64,13 @@ struct pg_world_run {
 };
 
 /* Ends the pipeline with pg_run() and waits for its end. */
-void pg_world_finish(struct pg_world *world, struct pg_conn *conn, int64_t deadline_us,
+void pg_world_finish(struct pg_world *world, struct pg_lease *conn, int64_t deadline_us,
                      struct pg_world_run *ret_run);
-void pg_world_script(struct pg_world *world, struct pg_conn *conn, const char *script,
+void pg_world_script(struct pg_world *world, struct pg_lease *conn, const char *script,
                      struct pg_world_run *ret_run);
 
 /* The callbacks those use, `arg` being a zeroed struct pg_world_run. */
 extern const struct pg_pipeline_cb pg_world_run_cb;
 
 /* One statement without parameters that returns an int8; the test fails when it does not. */
-int64_t pg_world_int(struct pg_world *world, struct pg_conn *conn, const char *sql);
+int64_t pg_world_int(struct pg_world *world, struct pg_lease *conn, const char *sql);

@@ -20,7 +20,7 @@
 struct fixture {
   struct store store;
   struct appender *appender;
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   bool is_done;
   struct pg_outcome outcome;
   struct error error;
@@ -35,7 +35,7 @@ struct fixture {
 
 /* ---- the connection, one step at a time ---- */
 
-static void on_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   struct fixture *f = arg;
   if (err)
     f->error = *err;

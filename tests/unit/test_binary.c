@@ -27,7 +27,7 @@ enum { FIELDS_MAX = 10 };
 /* One array per type, a value and a NULL in each, sent as binary and compared by the server. */
 struct sample {
   struct pg_world world;
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   struct buf buf;
   size_t offsets[FIELDS_MAX + 1];
   Oid types[FIELDS_MAX];

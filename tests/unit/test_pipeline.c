@@ -27,14 +27,14 @@ static int remove_server(void **state) {
   return 0;
 }
 
-static struct pg_conn *open_world(struct pg_world *world, void **state, const char *name) {
+static struct pg_lease *open_world(struct pg_world *world, void **state, const char *name) {
   pg_world_init(world, *state, name);
   pg_observer_run(world->observer, "TRUNCATE fruit");
   pg_world_open(world);
   return pg_world_acquire(world);
 }
 
-static void close_world(struct pg_world *world, struct pg_conn *conn) {
+static void close_world(struct pg_world *world, struct pg_lease *conn) {
   pg_release(conn);
   pg_world_deinit(world);
 }
@@ -43,7 +43,7 @@ static int64_t fruits(struct pg_world *world) {
   return pg_observer_int(world->observer, "SELECT count(*) FROM fruit");
 }
 
-static int backend_pid(struct pg_world *world, struct pg_conn *conn) {
+static int backend_pid(struct pg_world *world, struct pg_lease *conn) {
   return (int)pg_world_int(world, conn, "SELECT pg_backend_pid()::int8");
 }
 
@@ -77,7 +77,7 @@ static bool is_order_done(void *arg) {
 
 static void results_come_in_order_and_binary(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   static const struct pg_pipeline_cb cb = {.on_result = on_ordered, .on_done = on_order_done};
   struct order order = {0};
   pg_world_send(conn, "SELECT 10::int8");
@@ -96,7 +96,7 @@ static void results_come_in_order_and_binary(void **state) {
 
 static void an_empty_pipeline_ends_well(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
   assert_int_equal(run.outcome.kind, PG_OK);
@@ -106,7 +106,7 @@ static void an_empty_pipeline_ends_well(void **state) {
 
 static void a_pipeline_commits_all_its_statements(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'apple')");
   pg_world_send(conn, "INSERT INTO fruit VALUES (2, 'pear')");
@@ -119,7 +119,7 @@ static void a_pipeline_commits_all_its_statements(void **state) {
 
 static void a_refused_statement_undoes_those_before_it(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'apple')");
   pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'pear')");
@@ -138,7 +138,7 @@ static void a_refused_statement_undoes_those_before_it(void **state) {
 
 static void an_error_at_commit_is_a_refusal(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_observer_run(world.observer,
                   "CREATE TABLE once (id int8 UNIQUE DEFERRABLE INITIALLY "
@@ -156,7 +156,7 @@ static void an_error_at_commit_is_a_refusal(void **state) {
 
 static void a_transaction_left_open_is_never_reported_as_committed(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_world_send(conn, "BEGIN");
   pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'apple')");
@@ -168,7 +168,7 @@ static void a_transaction_left_open_is_never_reported_as_committed(void **state)
 
 static void a_copy_ends_the_connection(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_world_send(conn, "COPY fruit FROM STDIN");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
@@ -184,7 +184,7 @@ static const struct pg_statement put_fruit = {.name = "put_fruit",
                                               .param_count = 1,
                                               .param_types = text_types};
 
-static void send_text(struct pg_conn *conn, const struct pg_statement *statement, const char *text,
+static void send_text(struct pg_lease *conn, const struct pg_statement *statement, const char *text,
                       size_t len) {
   const char *values[] = {text};
   const int lengths[] = {(int)len};
@@ -193,7 +193,7 @@ static void send_text(struct pg_conn *conn, const struct pg_statement *statement
 
 static void a_named_statement_is_prepared_once(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   static const struct pg_statement len = {
       .name = "len", .sql = "SELECT length($1)::int8", .param_count = 1, .param_types = text_types};
@@ -211,7 +211,7 @@ static void a_named_statement_is_prepared_once(void **state) {
 
 static void a_statement_that_failed_to_prepare_is_prepared_again(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   static const struct pg_statement later = {.name = "later", .sql = "SELECT count(*) FROM later"};
   pg_send(conn, &later, NULL);
@@ -229,7 +229,7 @@ static void a_statement_that_failed_to_prepare_is_prepared_again(void **state) {
 
 static void a_statement_behind_a_refused_one_is_prepared_again(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_world_send(conn, "SELECT 1/0");
   send_text(conn, &put_fruit, "fig", 3);
@@ -246,7 +246,7 @@ static void a_statement_behind_a_refused_one_is_prepared_again(void **state) {
 
 static void a_stale_plan_is_made_anew(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   static const struct pg_statement all = {.name = "all", .sql = "SELECT * FROM shape"};
   pg_observer_run(world.observer, "CREATE TABLE shape (a int8)");
@@ -267,7 +267,7 @@ static void a_stale_plan_is_made_anew(void **state) {
 
 static void a_statement_that_vanished_is_prepared_again(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   static const struct pg_statement one = {.name = "one", .sql = "SELECT 1::int8"};
   pg_send(conn, &one, NULL);
@@ -299,7 +299,7 @@ static bool is_run_done(void *arg) {
 
 static void a_backend_killed_amid_a_pipeline_leaves_it_in_doubt(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run = {0};
   pg_world_send(conn, "INSERT INTO fruit VALUES (1, 'apple')");
   pg_world_send(conn, "SELECT pg_sleep(60)");
@@ -322,7 +322,7 @@ static bool is_backend_gone(void *arg) {
 
 static void a_dead_lease_loses_the_next_pipeline_without_doubt(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_observer_kill(world.observer, __func__);
   pg_world_wait(&world, is_backend_gone, &world);
@@ -336,7 +336,7 @@ static void a_dead_lease_loses_the_next_pipeline_without_doubt(void **state) {
 
 static void a_deadline_ends_the_wait_and_the_backend(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   int64_t start_us = pg_world_now(&world);
   pg_world_send(conn, "SELECT pg_sleep(60)");
@@ -357,7 +357,7 @@ static void statement_timeout_and_grace_bound_a_pipeline_without_deadline(void *
   world.config.statement_timeout_us = 50000;
   world.config.query_grace_us = 50000;
   pg_world_open(&world);
-  struct pg_conn *conn = pg_world_acquire(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
   struct pg_world_run run;
   pg_world_send(conn, "SELECT pg_sleep(60)");
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
@@ -379,7 +379,7 @@ static void statement_timeout_and_grace_bound_a_pipeline_without_deadline(void *
 
 static void what_was_not_sent_whole_is_not_in_doubt(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run = {0};
   size_t len = 32U << 20;
   char *text = malloc(len);
@@ -398,7 +398,7 @@ static void what_was_not_sent_whole_is_not_in_doubt(void **state) {
 
 static void a_released_pipeline_says_nothing_more(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run = {0};
   pg_world_send(conn, "SELECT 1::int8");
   pg_run(conn, CLOCK_NEVER, &pg_world_run_cb, &run);
@@ -412,7 +412,7 @@ static void a_released_pipeline_says_nothing_more(void **state) {
 
 static void large_parameters_pass(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   static const struct pg_statement len = {
       .sql = "SELECT length($1)::int8", .param_count = 1, .param_types = text_types};
@@ -438,7 +438,7 @@ static void both_sides_may_send_much_at_once(void **state) {
   pg_world_init(&world, server, __func__);
   world.config.host = server->dir;
   pg_world_open(&world);
-  struct pg_conn *conn = pg_world_acquire(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
   struct pg_world_run run;
   static const struct pg_statement echo = {
       .name = "echo", .sql = "SELECT $1, $1", .param_count = 1, .param_types = text_types};
@@ -457,7 +457,7 @@ static void both_sides_may_send_much_at_once(void **state) {
 
 static void large_results_pass(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_world_send(conn, "SELECT g::int8, repeat('x', 100) FROM generate_series(1, 100000) g");
   pg_world_send(conn, "SELECT 5::int8");
@@ -471,7 +471,7 @@ static void large_results_pass(void **state) {
 /* ---- one after the other ---- */
 
 struct chain {
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   int left;
   bool is_inside_run;
 };
@@ -495,7 +495,7 @@ static bool is_chain_done(void *arg) {
 
 static void a_pipeline_may_begin_where_another_ends(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct chain chain = {.conn = conn, .left = 50};
   on_chain_done(&chain, &(struct pg_outcome){.kind = PG_OK});
   pg_world_wait(&world, is_chain_done, &chain);
@@ -506,7 +506,7 @@ static void a_pipeline_may_begin_where_another_ends(void **state) {
 
 static void a_script_runs_its_statements_as_one_transaction(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_world_script(&world, conn,
                   "INSERT INTO fruit VALUES (1, 'a'); INSERT INTO fruit VALUES (2, 'b');"
@@ -529,7 +529,7 @@ static void a_script_runs_its_statements_as_one_transaction(void **state) {
 
 static void a_script_that_fails_in_its_own_transaction_leaves_the_lease_usable(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   pg_world_script(&world, conn, "BEGIN; INSERT INTO fruit VALUES (1, 'a'); SELECT 1/0; COMMIT",
                   &run);
@@ -546,7 +546,7 @@ static void a_script_that_fails_in_its_own_transaction_leaves_the_lease_usable(v
 
 static void a_script_has_its_deadline(void **state) {
   struct pg_world world;
-  struct pg_conn *conn = open_world(&world, state, __func__);
+  struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run = {0};
   pg_run_script(conn, "SELECT pg_sleep(60)", pg_world_now(&world) + 100000, &pg_world_run_cb, &run);
   pg_world_wait(&world, is_run_done, &run);

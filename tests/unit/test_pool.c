@@ -28,14 +28,14 @@ static int remove_server(void **state) {
 
 static void the_connection_used_last_is_used_next(void **state) {
   struct pg_world world;
-  struct pg_conn *conns[2];
+  struct pg_lease *conns[2];
   pg_world_init(&world, *state, __func__);
   pg_world_open(&world);
   pg_world_acquire_all(&world, conns, 2);
   int64_t second = pg_world_int(&world, conns[1], "SELECT pg_backend_pid()::int8");
   pg_world_release_all(conns, 2);
   for (int i = 0; i < 3; i++) {
-    struct pg_conn *conn = pg_world_acquire(&world);
+    struct pg_lease *conn = pg_world_acquire(&world);
     assert_int_equal(pg_world_int(&world, conn, "SELECT pg_backend_pid()::int8"), second);
     pg_release(conn);
   }
@@ -49,7 +49,7 @@ static void settings_are_the_servers_from_the_first_statement(void **state) {
   world.config.statement_timeout_us = 7000000;
   world.config.lock_timeout_us = 3000000;
   pg_world_open(&world);
-  struct pg_conn *conn = pg_world_acquire(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
   static const char sql[] =
       "SELECT count(*) FROM pg_settings WHERE (name, setting) IN (('statement_timeout', '7000'), "
       "('lock_timeout', '3000'), ('client_connection_check_interval', '1000'), "
@@ -64,7 +64,7 @@ static void a_lease_with_a_pipeline_under_way_is_closed(void **state) {
   struct pg_world_run run = {0};
   pg_world_init(&world, *state, __func__);
   pg_world_open(&world);
-  struct pg_conn *conn = pg_world_acquire(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
   pg_world_send(conn, "SELECT pg_sleep(0.2)");
   pg_run(conn, CLOCK_NEVER, &pg_world_run_cb, &run);
   pg_release(conn);
@@ -79,7 +79,7 @@ static void a_lease_with_a_pipeline_under_way_is_closed(void **state) {
 struct worker {
   struct pg_world *world;
   int *left;
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   struct pg_world_run run;
   unsigned turns;
 };
@@ -93,7 +93,7 @@ static void on_worked(void *arg, const struct pg_outcome *outcome) {
   work(worker);
 }
 
-static void on_worker_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_worker_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   static const struct pg_pipeline_cb cb = {.on_done = on_worked};
   struct worker *worker = arg;
   assert_null(err);
@@ -187,7 +187,7 @@ static void no_more_dials_run_at_once_than_allowed(void **state) {
 /* ---- waiting ---- */
 
 static void open_with_one_taken(struct pg_world *world, void **state, const char *name,
-                                struct pg_conn **ret_conn) {
+                                struct pg_lease **ret_conn) {
   pg_world_init(world, *state, name);
   world->config.max_open_conns = 1;
   world->config.acquire_timeout_us = SECOND_US;
@@ -197,7 +197,7 @@ static void open_with_one_taken(struct pg_world *world, void **state, const char
 
 static void waiters_are_served_in_order(void **state) {
   struct pg_world world;
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   struct pg_request requests[5];
   int answered = 0;
   open_with_one_taken(&world, state, __func__, &conn);
@@ -216,7 +216,7 @@ static void waiters_are_served_in_order(void **state) {
 
 static void nobody_overtakes_the_queue(void **state) {
   struct pg_world world;
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   struct pg_request first, second;
   int answered = 0;
   open_with_one_taken(&world, state, __func__, &conn);
@@ -234,7 +234,7 @@ static void nobody_overtakes_the_queue(void **state) {
 
 static void a_cancelled_waiter_is_passed_over(void **state) {
   struct pg_world world;
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   struct pg_request requests[3];
   int answered = 0;
   open_with_one_taken(&world, state, __func__, &conn);
@@ -253,7 +253,7 @@ static void a_cancelled_waiter_is_passed_over(void **state) {
 
 static void a_timeout_tells_what_the_pool_was_doing(void **state) {
   struct pg_world world;
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   struct pg_request late, early;
   int answered = 0;
   open_with_one_taken(&world, state, __func__, &conn);
@@ -290,7 +290,7 @@ static void a_full_queue_refuses_at_once(void **state) {
   world.config.max_open_conns = 1;
   world.config.max_waiters = 3;
   pg_world_open(&world);
-  struct pg_conn *conn = pg_world_acquire(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
   for (int i = 0; i < 30; i++)
     pg_request_ask(&world, &requests[i], &answered, CLOCK_NEVER);
   int64_t start_us = pg_world_now(&world);
@@ -320,7 +320,7 @@ static bool is_true(void *arg) {
 
 static void draining_refuses_waiters_and_awaits_leases(void **state) {
   struct pg_world world;
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   struct pg_request waiting, late;
   int answered = 0;
   bool is_drained = false;
@@ -344,7 +344,7 @@ static void draining_refuses_waiters_and_awaits_leases(void **state) {
 
 static void a_drain_that_lasts_too_long_cuts_the_leases(void **state) {
   struct pg_world world;
-  struct pg_conn *conns[2];
+  struct pg_lease *conns[2];
   struct pg_world_run run = {0};
   pg_world_init(&world, *state, __func__);
   pg_world_open(&world);

@@ -168,7 +168,7 @@ static void tls_checks_the_name_and_carries_much_data(void **state) {
   world.config.sslmode = "verify-full";
   world.config.sslrootcert = root;
   pg_world_open(&world);
-  struct pg_conn *conn = pg_world_acquire(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
   assert_int_equal(pg_world_int(&world, conn,
                                 "SELECT count(*) FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND "
                                 "ssl"),
@@ -252,7 +252,7 @@ static void an_unreadable_password_file_is_told_at_the_start(void **state) {
 
 static void restart_is_survived(void **state, const char *mode) {
   struct pg_world world;
-  struct pg_conn *conns[3];
+  struct pg_lease *conns[3];
   pg_world_init(&world, *state, mode);
   world.config.acquire_timeout_us = 20 * SECOND_US;
   world.config.fail_fast_after_us = CLOCK_NEVER;
@@ -261,7 +261,7 @@ static void restart_is_survived(void **state, const char *mode) {
   pg_world_release_all(conns, 3);
   int pid = pg_server_begin(*state, "restart", mode);
   pg_world_wait_open(&world, 0);
-  struct pg_conn *conn = pg_world_acquire(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
   assert_int_equal(pg_world_int(&world, conn, "SELECT 7::int8"), 7);
   pg_release(conn);
   pg_server_end(pid);

@@ -27,7 +27,7 @@ static int remove_server(void **state) {
 
 static void idle_ones_above_max_idle_go_after_a_look_back(void **state) {
   struct pg_world world;
-  struct pg_conn *conns[6];
+  struct pg_lease *conns[6];
   pg_world_init(&world, *state, __func__);
   world.config.max_idle_conns = 2;
   pg_world_open(&world);
@@ -55,7 +55,7 @@ static void an_old_connection_is_replaced(void **state) {
   pg_world_open(&world);
   int64_t end_us = pg_world_now(&world) + SECOND_US;
   while (pg_world_now(&world) < end_us) {
-    struct pg_conn *conn = pg_world_acquire(&world);
+    struct pg_lease *conn = pg_world_acquire(&world);
     assert_in_range(
         pg_world_int(&world, conn,
                      "SELECT (extract(epoch FROM clock_timestamp() - backend_start) * 1e6)::int8 "
@@ -71,7 +71,7 @@ static void an_old_connection_is_replaced(void **state) {
 
 static void an_unused_connection_is_closed_and_a_used_one_kept(void **state) {
   struct pg_world world;
-  struct pg_conn *conns[3];
+  struct pg_lease *conns[3];
   pg_world_init(&world, *state, __func__);
   world.config.conn_max_lifetime_us = CLOCK_NEVER;
   world.config.conn_max_idle_time_us = 300000;
@@ -91,7 +91,7 @@ static void an_unused_connection_is_closed_and_a_used_one_kept(void **state) {
 
 static void a_killed_idle_connection_is_noticed_without_traffic(void **state) {
   struct pg_world world;
-  struct pg_conn *conns[3];
+  struct pg_lease *conns[3];
   pg_world_init(&world, *state, __func__);
   pg_world_open(&world);
   pg_world_acquire_all(&world, conns, 3);
@@ -115,7 +115,7 @@ static void a_killed_idle_connection_is_never_handed_out(void **state) {
     pg_observer_run(world.observer,
                     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE "
                     "application_name = 'a_killed_idle_connection_is_never_handed_out'");
-    struct pg_conn *conn = pg_world_acquire(&world);
+    struct pg_lease *conn = pg_world_acquire(&world);
     assert_int_equal(pg_world_int(&world, conn, "SELECT 7::int8"), 7);
     pg_release(conn);
   }
@@ -124,7 +124,7 @@ static void a_killed_idle_connection_is_never_handed_out(void **state) {
 
 static void after_a_shutdown_notice_leased_connections_are_not_kept(void **state) {
   struct pg_world world;
-  struct pg_conn *conns[2];
+  struct pg_lease *conns[2];
   pg_world_init(&world, *state, __func__);
   pg_world_open(&world);
   pg_world_acquire_all(&world, conns, 2);

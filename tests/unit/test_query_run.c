@@ -119,7 +119,7 @@ static void a_query_that_takes_too_long_is_stopped_by_the_server(void **state) {
 }
 
 struct plain_run {
-  struct pg_conn *conn;
+  struct pg_lease *conn;
   bool is_done;
   enum pg_outcome_kind kind;
 };
@@ -131,7 +131,7 @@ static void on_plain_done(void *arg, const struct pg_outcome *outcome) {
   plain->is_done = true;
 }
 
-static void on_plain_acquired(void *arg, struct pg_conn *conn, const struct error *err) {
+static void on_plain_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   static const struct pg_statement statement = {.sql = "SELECT pg_sleep(0.3)"};
   static const struct pg_pipeline_cb cb = {.on_done = on_plain_done};
   struct plain_run *plain = arg;
