@@ -96,6 +96,26 @@ static void streams_are_told_of_a_drain_and_end(void **state) {
   assert_int_equal(silent->grpc_status, GRPC_UNAVAILABLE);
 }
 
+static void drain_waits_for_handlers_whose_peer_is_gone(void **state) {
+  struct echo_server *e = *state;
+  struct h2_client *client = start(e, 0);
+  e->holds_calls = true;
+  echo_open(client, ECHO_UNARY, NULL, "x");
+  while (e->held_call_count == 0)
+    echo_server_step(e);
+  h2_client_free(client);
+  e->client_count = 0;
+  while (e->cancels == 0)
+    echo_server_step(e);
+  echo_server_drain(e, 15000000);
+  for (int i = 0; i < 50; i++)
+    echo_server_step(e);
+  assert_false(e->is_drained);
+  echo_server_answer_held(e, "nobody listens");
+  while (!e->is_drained)
+    echo_server_step(e);
+}
+
 static void call_cancelled_in_the_turn_of_the_drain_hears_only_of_that(void **state) {
   struct echo_server *e = *state;
   const struct h2_header soon[] = {{"grpc-timeout", "50m"}, {NULL, NULL}};
@@ -161,6 +181,7 @@ int main(int argc, char **argv) {
       CASE(drain_without_listening_is_done_at_once),
       CASE(running_calls_end_well_during_a_drain),
       CASE(streams_are_told_of_a_drain_and_end),
+      CASE(drain_waits_for_handlers_whose_peer_is_gone),
       CASE(call_cancelled_in_the_turn_of_the_drain_hears_only_of_that),
       CASE(calls_open_at_the_drain_deadline_are_cut_off),
       CASE(new_connections_are_refused_during_a_drain),

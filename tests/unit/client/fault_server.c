@@ -44,6 +44,7 @@ struct connection {
 struct fault_server {
   pthread_t thread;
   int listener, stop_fd;
+  int drop_fd, dropped_fd; /* asks for all connections to be closed; says that they are */
   uint32_t max_streams;
   char target[32];
   atomic_int accepted;
@@ -143,7 +144,7 @@ static void answer_flood(struct fault_stream *s) {
   size_t len = auditstore__v1__get_event_response__get_packed_size(&response);
   uint8_t *packed = malloc(len);
   auditstore__v1__get_event_response__pack(&response, packed);
-  for (int i = 0; i < 256; i++)
+  for (int i = 0; i < 768; i++)
     put_message(s, 0, packed, len);
   free(packed);
 }
@@ -349,21 +350,44 @@ static void accept_one(struct fault_server *server) {
   close(fd);
 }
 
+static void close_all(struct fault_server *server) {
+  for (int i = 0; i < MAX_CONNECTIONS; i++)
+    if (server->connections[i].fd >= 0)
+      connection_close(&server->connections[i]);
+}
+
+static void signal_fd(int fd) {
+  uint64_t one = 1;
+  if (write(fd, &one, sizeof(one)) != sizeof(one))
+    abort();
+}
+
+static void await_fd(int fd) {
+  uint64_t count;
+  if (read(fd, &count, sizeof(count)) != sizeof(count))
+    abort();
+}
+
 static void *serve(void *arg) {
   struct fault_server *server = arg;
   for (;;) {
-    struct pollfd fds[2 + MAX_CONNECTIONS] = {{server->stop_fd, POLLIN, 0},
-                                              {server->listener, POLLIN, 0}};
+    struct pollfd fds[3 + MAX_CONNECTIONS] = {
+        {server->stop_fd, POLLIN, 0}, {server->listener, POLLIN, 0}, {server->drop_fd, POLLIN, 0}};
     for (int i = 0; i < MAX_CONNECTIONS; i++)
-      fds[2 + i] = (struct pollfd){server->connections[i].fd, POLLIN, 0};
-    poll(fds, 2 + MAX_CONNECTIONS, -1);
+      fds[3 + i] = (struct pollfd){server->connections[i].fd, POLLIN, 0};
+    poll(fds, 3 + MAX_CONNECTIONS, -1);
     if (fds[0].revents)
       return NULL;
     for (int i = 0; i < MAX_CONNECTIONS; i++)
-      if (fds[2 + i].revents)
+      if (fds[3 + i].revents)
         connection_receive(&server->connections[i]);
     if (fds[1].revents)
       accept_one(server);
+    if (fds[2].revents) {
+      await_fd(server->drop_fd);
+      close_all(server);
+      signal_fd(server->dropped_fd);
+    }
   }
 }
 
@@ -376,6 +400,8 @@ struct fault_server *fault_server_start(uint32_t max_streams) {
     server->connections[i] = (struct connection){.server = server, .fd = -1};
   server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   server->stop_fd = eventfd(0, EFD_CLOEXEC);
+  server->drop_fd = eventfd(0, EFD_CLOEXEC);
+  server->dropped_fd = eventfd(0, EFD_CLOEXEC);
   if (bind(server->listener, (struct sockaddr *)&address, len) != 0 ||
       listen(server->listener, 16) != 0 ||
       getsockname(server->listener, (struct sockaddr *)&address, &len) != 0)
@@ -393,15 +419,18 @@ int fault_server_connections(const struct fault_server *server) {
   return server->accepted;
 }
 
+void fault_server_drop_connections(struct fault_server *server) {
+  signal_fd(server->drop_fd);
+  await_fd(server->dropped_fd);
+}
+
 void fault_server_stop(struct fault_server *server) {
-  uint64_t one = 1;
-  if (write(server->stop_fd, &one, sizeof(one)) != sizeof(one))
-    abort();
+  signal_fd(server->stop_fd);
   pthread_join(server->thread, NULL);
-  for (int i = 0; i < MAX_CONNECTIONS; i++)
-    if (server->connections[i].fd >= 0)
-      connection_close(&server->connections[i]);
+  close_all(server);
   close(server->listener);
+  close(server->drop_fd);
+  close(server->dropped_fd);
   close(server->stop_fd);
   free(server);
 }

@@ -16,7 +16,7 @@
  *   /fault/compressed     a message with flag 1
  *   /fault/garbage        a message that isn't the protobuf that was agreed
  *   /fault/drip           echo, one byte for each DATA frame
- *   /fault/flood          256 messages of 32 KiB, then OK
+ *   /fault/flood          768 messages of 32 KiB, then OK
  *   /fault/stall          takes no request bytes (its window stays closed), never answers
  */
 #pragma once
@@ -33,5 +33,8 @@ const char *fault_server_target(const struct fault_server *server);
 
 /* Connections accepted so far. */
 int fault_server_connections(const struct fault_server *server);
+
+/* Closes every connection; returns when that is done. */
+void fault_server_drop_connections(struct fault_server *server);
 
 void fault_server_stop(struct fault_server *server);

@@ -177,6 +177,14 @@ static void a_lost_connection_is_made_anew_by_the_next_call(void **state) {
   assert_int_equal(fault_server_connections(w->server), 2);
 }
 
+static void a_connection_closed_while_nobody_looked_is_made_anew(void **state) {
+  struct world *w = *state;
+  expect(w, "/fault/echo", AUDITSTORE_OK);
+  fault_server_drop_connections(w->server);
+  expect(w, "/fault/echo", AUDITSTORE_OK);
+  assert_int_equal(fault_server_connections(w->server), 2);
+}
+
 /* ---- streams ---- */
 
 static struct auditstore_stream *open_stream(struct world *w, const char *path, int timeout_ms) {
@@ -239,16 +247,49 @@ static void sends_block_when_the_server_takes_nothing(void **state) {
   free(data);
 }
 
+#define FLOOD_MESSAGES 768 /* together more than the connection's window */
+
+static void a_message_larger_than_the_window_passes_both_ways(void **state) {
+  struct auditstore_stream *stream = open_stream(*state, "/fault/echo", 20000);
+  const size_t size = 3 * 1024 * 1024;
+  char *data = calloc(1, size + 1);
+  memset(data, 'x', size);
+  Auditstore__V1__AuditEvent event = AUDITSTORE__V1__AUDIT_EVENT__INIT;
+  struct message m;
+  ProtobufCMessage *answer = NULL;
+  message_init(&m, 0);
+  event.event_data = data;
+  m.stored.event = &event;
+  assert_int_equal(auditstore_stream_send(stream, &m.response.base, -1), AUDITSTORE_STREAM_OK);
+  assert_int_equal(auditstore_stream_recv(stream, &answer, -1), AUDITSTORE_STREAM_OK);
+  const Auditstore__V1__GetEventResponse *back = (Auditstore__V1__GetEventResponse *)answer;
+  assert_int_equal(strlen(back->event->event->event_data), size);
+  protobuf_c_message_free_unpacked(answer, NULL);
+  assert_int_equal(auditstore_stream_finish(stream, NULL), AUDITSTORE_OK);
+  free(data);
+}
+
+static void a_stream_cut_within_a_message_is_not_ok(void **state) {
+  struct auditstore_stream *stream = open_stream(*state, "/fault/truncated", 20000);
+  ProtobufCMessage *answer = NULL;
+  auditstore_stream_half_close(stream);
+  assert_int_equal(auditstore_stream_recv(stream, &answer, -1), AUDITSTORE_STREAM_END);
+  assert_int_equal(auditstore_stream_finish(stream, NULL), AUDITSTORE_INTERNAL);
+}
+
 static void more_than_the_window_arrives_at_a_slow_reader(void **state) {
   struct auditstore_stream *stream = open_stream(*state, "/fault/flood", 60000);
   auditstore_stream_half_close(stream);
+  /* Other calls read what comes for the stream as well: until its window is closed. */
+  for (int i = 0; i < 50; i++)
+    expect(*state, "/fault/echo", AUDITSTORE_OK);
   ProtobufCMessage *answer = NULL;
   int count = 0;
   while (auditstore_stream_recv(stream, &answer, -1) == AUDITSTORE_STREAM_OK) {
     protobuf_c_message_free_unpacked(answer, NULL);
     count++;
   }
-  assert_int_equal(count, 256);
+  assert_int_equal(count, FLOOD_MESSAGES);
   assert_int_equal(auditstore_stream_finish(stream, NULL), AUDITSTORE_OK);
 }
 
@@ -394,7 +435,10 @@ int main(void) {
       TEST(a_silent_server_is_left_at_the_deadline),
       TEST(nobody_there_is_unavailable_at_once_or_at_the_deadline),
       TEST(a_lost_connection_is_made_anew_by_the_next_call),
+      TEST(a_connection_closed_while_nobody_looked_is_made_anew),
       TEST(a_stream_echoes_in_order_until_half_closed),
+      TEST(a_message_larger_than_the_window_passes_both_ways),
+      TEST(a_stream_cut_within_a_message_is_not_ok),
       TEST(a_receive_may_time_out_and_go_on),
       TEST(sends_block_when_the_server_takes_nothing),
       TEST(more_than_the_window_arrives_at_a_slow_reader),
