@@ -75,6 +75,28 @@ static void on_patience_end(uv_timer_t *timer) {
   *(bool *)timer->data = true;
 }
 
+int pg_fixture_group_setup(void **state) {
+  static struct pg_fixture fixture;
+  pg_fixture_start(&fixture);
+  *state = &fixture;
+  return 0;
+}
+
+int pg_fixture_group_teardown(void **state) {
+  pg_fixture_remove(*state);
+  return 0;
+}
+
+int pg_fixture_setup(void **state) {
+  pg_fixture_open(*state);
+  return 0;
+}
+
+int pg_fixture_teardown(void **state) {
+  pg_fixture_close(*state);
+  return 0;
+}
+
 void pg_fixture_run_until(struct pg_fixture *f, const bool *flag) {
   bool has_waited_too_long = false;
   uv_timer_t patience = {.data = &has_waited_too_long};

@@ -27,6 +27,12 @@ void pg_fixture_remove(struct pg_fixture *f);
 void pg_fixture_open(struct pg_fixture *f);
 void pg_fixture_close(struct pg_fixture *f);
 
+/* The four of them as cmocka wants them; *state is a struct pg_fixture. */
+int pg_fixture_group_setup(void **state);
+int pg_fixture_group_teardown(void **state);
+int pg_fixture_setup(void **state);
+int pg_fixture_teardown(void **state);
+
 /* Runs the loop until *flag; fails the test after 30 s. */
 void pg_fixture_run_until(struct pg_fixture *f, const bool *flag);
 

@@ -130,6 +130,19 @@ void pg_server_remove(const struct pg_server *server) {
   wait_for_script(spawn_script(args, -1));
 }
 
+int pg_server_group_setup(void **state) {
+  static struct pg_server server;
+  const char *settings[] = {"max_connections=40", NULL};
+  pg_server_start(&server, settings);
+  *state = &server;
+  return 0;
+}
+
+int pg_server_group_teardown(void **state) {
+  pg_server_remove(*state);
+  return 0;
+}
+
 struct config_database pg_server_config(const struct pg_server *server,
                                         const char *application_name) {
   return (struct config_database){

@@ -35,6 +35,10 @@ void pg_server_end(int pid);
 /* Stops it and deletes its folder. */
 void pg_server_remove(const struct pg_server *server);
 
+/* For cmocka: *state is a struct pg_server for 40 connections. */
+int pg_server_group_setup(void **state);
+int pg_server_group_teardown(void **state);
+
 /* The daemon's defaults, with this server's address and `application_name` (borrowed, as the
  * server is). */
 struct config_database pg_server_config(const struct pg_server *server,

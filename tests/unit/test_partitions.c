@@ -422,24 +422,7 @@ static int setup(void **state) {
   return pg_pool_new(&f->pool, &f->loop, &f->database, &err);
 }
 
-static int teardown(void **state) {
-  pg_fixture_close(*state);
-  return 0;
-}
-
-static int start_server(void **state) {
-  static struct pg_fixture fixture;
-  pg_fixture_start(&fixture);
-  *state = &fixture;
-  return 0;
-}
-
-static int remove_server(void **state) {
-  pg_fixture_remove(*state);
-  return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, pg_fixture_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
@@ -463,5 +446,5 @@ int main(void) {
       TEST(closing_ends_what_waits),
       TEST(closing_waits_for_a_round_under_way),
   };
-  return cmocka_run_group_tests(tests, start_server, remove_server);
+  return cmocka_run_group_tests(tests, pg_fixture_group_setup, pg_fixture_group_teardown);
 }

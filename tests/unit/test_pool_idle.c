@@ -10,19 +10,6 @@
 
 #define SECOND_US 1000000LL
 
-static int start_server(void **state) {
-  static struct pg_server server;
-  const char *settings[] = {"max_connections=40", NULL};
-  pg_server_start(&server, settings);
-  *state = &server;
-  return 0;
-}
-
-static int remove_server(void **state) {
-  pg_server_remove(*state);
-  return 0;
-}
-
 /* ---- what closes idle connections ---- */
 
 static void idle_ones_above_max_idle_go_after_a_look_back(void **state) {
@@ -153,5 +140,5 @@ int main(int argc, char **argv) {
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);
-  return cmocka_run_group_tests(tests, start_server, remove_server);
+  return cmocka_run_group_tests(tests, pg_server_group_setup, pg_server_group_teardown);
 }

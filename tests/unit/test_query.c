@@ -371,24 +371,7 @@ static int setup(void **state) {
   return 0;
 }
 
-static int teardown(void **state) {
-  pg_fixture_close(*state);
-  return 0;
-}
-
-static int start_server(void **state) {
-  static struct pg_fixture fixture;
-  pg_fixture_start(&fixture);
-  *state = &fixture;
-  return 0;
-}
-
-static int remove_server(void **state) {
-  pg_fixture_remove(*state);
-  return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, pg_fixture_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
@@ -406,5 +389,5 @@ int main(void) {
       TEST(the_start_is_within_and_the_end_is_not),
       TEST(a_full_filter_fits),
   };
-  return cmocka_run_group_tests(tests, start_server, remove_server);
+  return cmocka_run_group_tests(tests, pg_fixture_group_setup, pg_fixture_group_teardown);
 }

@@ -205,29 +205,7 @@ static void an_update_of_a_ledger_stays_in_its_page(void **state) {
                    3000);
 }
 
-static int setup(void **state) {
-  pg_fixture_open(*state);
-  return 0;
-}
-
-static int teardown(void **state) {
-  pg_fixture_close(*state);
-  return 0;
-}
-
-static int start_server(void **state) {
-  static struct pg_fixture fixture;
-  pg_fixture_start(&fixture);
-  *state = &fixture;
-  return 0;
-}
-
-static int remove_server(void **state) {
-  pg_fixture_remove(*state);
-  return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, pg_fixture_setup, pg_fixture_teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
@@ -244,5 +222,5 @@ int main(void) {
       TEST(every_text_field_has_its_column),
       TEST(an_update_of_a_ledger_stays_in_its_page),
   };
-  return cmocka_run_group_tests(tests, start_server, remove_server);
+  return cmocka_run_group_tests(tests, pg_fixture_group_setup, pg_fixture_group_teardown);
 }
