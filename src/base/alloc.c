@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static _Noreturn void out_of_memory(void) {
   fputs("out of memory\n", stderr);
@@ -28,9 +27,4 @@ void *xrealloc(void *p, size_t size) {
   if (!grown)
     out_of_memory();
   return grown;
-}
-
-char *xstrdup(const char *text) {
-  size_t size = strlen(text) + 1;
-  return memcpy(xmalloc(size), text, size);
 }

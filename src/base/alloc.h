@@ -9,4 +9,3 @@
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size); /* zeroed; aborts when count * size overflows */
 void *xrealloc(void *p, size_t size);
-char *xstrdup(const char *text);

@@ -115,15 +115,6 @@ bool buf_append_be64(struct buf *b, uint64_t value) {
   return buf_append_be(b, value, sizeof(value));
 }
 
-void buf_put_be32_at(struct buf *b, size_t offset, uint32_t value) {
-  assert(offset + sizeof(value) <= buf_len(b));
-  uint8_t *at = b->data + b->start + offset;
-  at[0] = (uint8_t)(value >> 24);
-  at[1] = (uint8_t)(value >> 16);
-  at[2] = (uint8_t)(value >> 8);
-  at[3] = (uint8_t)value;
-}
-
 void buf_consume(struct buf *b, size_t len) {
   assert(len <= buf_len(b));
   b->start += len;

@@ -43,9 +43,6 @@ bool buf_append_be16(struct buf *b, uint16_t value);
 bool buf_append_be32(struct buf *b, uint32_t value);
 bool buf_append_be64(struct buf *b, uint64_t value);
 
-/* Overwrites 4 bytes at `offset` from the unconsumed start: for lengths known later. */
-void buf_put_be32_at(struct buf *b, size_t offset, uint32_t value);
-
 /* Drops `len` bytes (at most buf_len()) from the front. */
 void buf_consume(struct buf *b, size_t len);
 

@@ -1,5 +1,7 @@
 #include "times.h"
 
+#include "base/timestamp.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,20 +10,8 @@
 #include <time.h>
 
 #define NANOS_PER_SECOND 1000000000
-#define SECONDS_MIN      (-62135596800LL) /* 0001-01-01 */
-#define SECONDS_MAX      253402300799LL   /* 9999-12-31 */
-
-static bool take_digits(const char **text, int count, int *ret_value) {
-  int value = 0;
-  for (int i = 0; i < count; i++) {
-    if (!isdigit((unsigned char)(*text)[i]))
-      return false;
-    value = value * 10 + ((*text)[i] - '0');
-  }
-  *text += count;
-  *ret_value = value;
-  return true;
-}
+#define SECONDS_MIN      (TIMESTAMP_MIN_US / 1000000)
+#define SECONDS_MAX      (TIMESTAMP_MAX_US / 1000000)
 
 static bool take_char(const char **text, const char *allowed) {
   if (!**text || !strchr(allowed, **text))
@@ -49,49 +39,13 @@ static bool take_fraction(const char **text, int32_t *ret_nanos) {
   return digits > 0;
 }
 
-static bool take_offset(const char **text, int *ret_seconds) {
-  *ret_seconds = 0;
-  if (take_char(text, "Zz"))
-    return true;
-  int sign = **text == '-' ? -1 : 1;
-  int hours = 0;
-  int minutes = 0;
-  if (!take_char(text, "+-") || !take_digits(text, 2, &hours) || !take_char(text, ":") ||
-      !take_digits(text, 2, &minutes) || hours > 23 || minutes > 59)
-    return false;
-  *ret_seconds = sign * (hours * 3600 + minutes * 60);
-  return true;
-}
-
-static bool take_date_and_time(const char **text, struct tm *tm) {
-  return take_digits(text, 4, &tm->tm_year) && take_char(text, "-") &&
-         take_digits(text, 2, &tm->tm_mon) && take_char(text, "-") &&
-         take_digits(text, 2, &tm->tm_mday) && take_char(text, "Tt ") &&
-         take_digits(text, 2, &tm->tm_hour) && take_char(text, ":") &&
-         take_digits(text, 2, &tm->tm_min) && take_char(text, ":") &&
-         take_digits(text, 2, &tm->tm_sec);
-}
-
-/* timegm() takes 31 February for 3 March: what it made of the fields must be what was written. */
-static bool to_seconds(const struct tm *written, int64_t *ret_seconds) {
-  struct tm tm = *written;
-  tm.tm_year -= 1900;
-  tm.tm_mon -= 1;
-  struct tm made = tm;
-  *ret_seconds = timegm(&made);
-  return made.tm_mon == tm.tm_mon && made.tm_mday == tm.tm_mday && made.tm_hour == tm.tm_hour &&
-         made.tm_min == tm.tm_min && made.tm_sec == tm.tm_sec;
-}
-
 bool times_parse_rfc3339(const char *text, int64_t *ret_seconds, int32_t *ret_nanos) {
-  struct tm tm = {0};
-  int offset = 0;
-  int64_t seconds = 0;
-  if (!take_date_and_time(&text, &tm) || !take_fraction(&text, ret_nanos) ||
-      !take_offset(&text, &offset) || *text != '\0' || !to_seconds(&tm, &seconds))
+  int64_t us = 0;
+  if (!timestamp_parse(str_z(text), &us))
     return false;
-  *ret_seconds = seconds - offset;
-  return *ret_seconds >= SECONDS_MIN && *ret_seconds <= SECONDS_MAX;
+  *ret_seconds = us / 1000000 - (us % 1000000 < 0);
+  *ret_nanos = (int32_t)(us - *ret_seconds * 1000000) * 1000;
+  return true;
 }
 
 /* Appends ".123" with 3, 6 or 9 digits, or nothing. */

@@ -9,7 +9,7 @@
 /* "9999-12-31T23:59:59.123456789Z" and a NUL. */
 #define TIMES_TEXT_SIZE 32
 
-/* RFC 3339 with any offset and up to nine fractional digits; years 1 to 9999. */
+/* RFC 3339 with any offset; years 1 to 9999. Cut to microseconds, as the store does. */
 bool times_parse_rfc3339(const char *text, int64_t *ret_seconds, int32_t *ret_nanos);
 
 /* UTC, with as few fractional digits as hold the value: 0, 3, 6 or 9. */
