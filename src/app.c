@@ -129,6 +129,23 @@ static void on_partitions_ready(void *arg, const struct error *err) {
   app_probe_later(app);
 }
 
+/* What holds, from the struct that the pool itself reads. */
+static void app_log_pool(const struct config *config, int version) {
+  const struct config_database *database = &config->database;
+  char max_open[CONFIG_TEXT_SIZE];
+  char max_idle[CONFIG_TEXT_SIZE];
+  char lifetime[CONFIG_TEXT_SIZE];
+  char idle_time[CONFIG_TEXT_SIZE];
+  config_text(config, "database", "max_open_conns", max_open);
+  config_text(config, "database", "max_idle_conns", max_idle);
+  config_text(config, "database", "conn_max_lifetime", lifetime);
+  config_text(config, "database", "conn_max_idle_time", idle_time);
+  log_info("db pool ready", KV("host", database->host), KV("port", database->port),
+           KV("database", database->name), KV("schema_version", version),
+           KV("max_open_conns", max_open), KV("max_idle_conns", max_idle),
+           KV("conn_max_lifetime", lifetime), KV("conn_max_idle_time", idle_time));
+}
+
 static void on_schema_checked(void *arg, int version, const struct error *err) {
   struct app *app = arg;
   if (app->phase != APP_STARTING)
@@ -142,13 +159,7 @@ static void on_schema_checked(void *arg, int version, const struct error *err) {
     app_fail_start(app, "can't use this database", err);
     return;
   }
-  const struct config_database *database = &app->config->database;
-  log_info("db pool ready", KV("host", database->host), KV("port", database->port),
-           KV("database", database->name), KV("schema_version", version),
-           KV("max_open_conns", database->max_open_conns),
-           KV("max_idle_conns", database->max_idle_conns),
-           KV("conn_max_lifetime_us", database->conn_max_lifetime_us),
-           KV("conn_max_idle_time_us", database->conn_max_idle_time_us));
+  app_log_pool(app->config, version);
   partitions_start(app->partitions, on_partitions_ready, app);
 }
 

@@ -119,6 +119,11 @@ void config_deinit(struct config *config);
 /* "section.key = value  # source" for every key, in table order. No secrets are among them. */
 void config_print(const struct config *config, FILE *out);
 
+/* One effective value as a file would say it ("30m", "off"), for the log. Longer texts are cut. */
+#define CONFIG_TEXT_SIZE 64
+void config_text(const struct config *config, const char *section, const char *name,
+                 char ret_text[CONFIG_TEXT_SIZE]);
+
 /* The commented YAML file of all defaults, and the Markdown reference: both from the table. */
 void config_print_example(FILE *out);
 void config_print_reference(FILE *out);

@@ -1,6 +1,7 @@
 /* What the table says of itself: effective values, the example file, the reference. */
 #include "config/table.h"
 
+#include <assert.h>
 #include <string.h>
 
 static void put_source(const struct config_origin *origin, FILE *out) {
@@ -28,6 +29,17 @@ void config_print(const struct config *config, FILE *out) {
     put_source(&config->origins[i], out);
     fputc('\n', out);
   }
+}
+
+void config_text(const struct config *config, const char *section, const char *name,
+                 char ret_text[CONFIG_TEXT_SIZE]) {
+  char value[CONFIG_VALUE_TEXT_SIZE];
+  int index = config_find_key(str_z(section), str_z(name));
+  assert(index >= 0);
+  config_format_value(config, &config_keys[index], value);
+  size_t len = strnlen(value, CONFIG_TEXT_SIZE - 1);
+  memcpy(ret_text, value, len);
+  ret_text[len] = '\0';
 }
 
 static bool starts_section(int index) {

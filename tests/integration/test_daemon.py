@@ -126,8 +126,10 @@ class PoolLimitTest(harness.PostgresCase):
     def check_limit(self, limit):
         daemon = self.start_daemon({"database.max_open_conns": limit,
                                     "database.max_idle_conns": 1,
+                                    "database.conn_max_lifetime": "off",
                                     "database.application_name": f"limit{limit}"})
-        self.assertIn(f"max_open_conns={limit} ", daemon.log())
+        self.assertIn(f"max_open_conns={limit} max_idle_conns=1 conn_max_lifetime=off"
+                      " conn_max_idle_time=10m", daemon.log())
         stub = self.open_stub(daemon)
         request = self.stubs.store.ListEventsRequest(page_size=1)
         count = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'limit{limit}'"
