@@ -27,6 +27,7 @@ struct fault_stream {
   char method[32];
   struct grpc_deframer in;
   struct buf out;
+  struct buf seen;  /* the request's headers, "name: value\n" each, and how its data ended */
   bool is_answered; /* response headers were submitted */
   bool is_done;     /* nothing comes after what is in `out` */
   bool has_trailers;
@@ -43,11 +44,13 @@ struct connection {
 
 struct fault_server {
   pthread_t thread;
+  bool is_serving;
   int listener, stop_fd;
   int drop_fd, dropped_fd; /* asks for all connections to be closed; says that they are */
   uint32_t max_streams;
   char target[32];
   atomic_int accepted;
+  atomic_size_t taken; /* bytes of answers given to HTTP/2 */
   int refusals, goaways;
   struct connection connections[MAX_CONNECTIONS];
 };
@@ -55,10 +58,14 @@ struct fault_server {
 #define NV(name, value)                                                                            \
   { (uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE }
 
+static bool is(const struct fault_stream *s, const char *method) {
+  return strcmp(s->method, method) == 0;
+}
+
 /* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *out, size_t room,
                            uint32_t *flags, nghttp2_data_source *source, void *arg) {
-  (void)arg;
+  const struct connection *c = arg;
   struct fault_stream *s = source->ptr;
   size_t len = buf_len(&s->out) < room ? buf_len(&s->out) : room;
   if (s->drips && len > 1)
@@ -70,22 +77,35 @@ static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *out, s
   if (len)
     memcpy(out, buf_bytes(&s->out), len);
   buf_consume(&s->out, len);
+  c->server->taken += len;
   if (!s->is_done || buf_len(&s->out) > 0)
     return (ssize_t)len;
   *flags |= NGHTTP2_DATA_FLAG_EOF;
   if (s->has_trailers) {
-    const nghttp2_nv trailers[] = {NV("grpc-status", "0")};
+    const nghttp2_nv trailers[] = {NV("grpc-status", is(s, "late_error") ? "9" : "0"),
+                                   NV("x-last", "word")};
     *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    nghttp2_submit_trailer(session, id, trailers, 1);
+    nghttp2_submit_trailer(session, id, trailers, 2);
   }
   return (ssize_t)len;
 }
 
 static void answer(struct connection *c, int32_t id, struct fault_stream *s) {
-  const nghttp2_nv headers[] = {NV(":status", "200"), NV("content-type", "application/grpc")};
+  const bool is_html = is(s, "error_page") || is(s, "page");
+  const nghttp2_nv headers[] = {
+      NV(":status", is(s, "error_page") ? "503" : "200"),
+      NV("content-type", is_html          ? "text/html"
+                         : is(s, "web")   ? "application/grpc-web"
+                         : is(s, "proto") ? "application/GRPC+proto"
+                                          : "application/grpc"),
+      NV("x-first", "word"),
+  };
+  const nghttp2_nv informational[] = {NV(":status", "103"), NV("grpc-status", "7")};
   const nghttp2_data_provider provider = {.source.ptr = s, .read_callback = read_answer};
+  if (!s->is_answered && is(s, "hints"))
+    nghttp2_submit_headers(c->session, 0, id, NULL, informational, 2, NULL);
   if (!s->is_answered)
-    nghttp2_submit_response(c->session, id, headers, 2, &provider);
+    nghttp2_submit_response(c->session, id, headers, 3, &provider);
   else if (s->is_deferred)
     nghttp2_session_resume_data(c->session, id);
   s->is_answered = true;
@@ -131,6 +151,26 @@ static void answer_error(struct connection *c, int32_t id) {
   buf_deinit(&text);
 }
 
+/* What came is told in the trailers of an error. */
+static void answer_mirror(struct connection *c, int32_t id, struct fault_stream *s) {
+  struct buf text;
+  buf_init(&text, 16 * 1024);
+  grpc_base64_encode(str_of(buf_bytes(&s->seen), buf_len(&s->seen)), &text);
+  buf_append(&text, "", 1);
+  const nghttp2_nv headers[] = {NV(":status", "200"), NV("content-type", "application/grpc"),
+                                NV("grpc-status", "5"),
+                                NV("x-seen-bin", (const char *)buf_bytes(&text))};
+  nghttp2_submit_response(c->session, id, headers, 4, NULL);
+  buf_deinit(&text);
+}
+
+/* A HEADERS frame on stream 0, which HTTP/2 forbids. */
+static void break_http2(struct connection *c) {
+  static const uint8_t frame[] = {0, 0, 0, 1, 4, 0, 0, 0, 0};
+  if (send(c->fd, frame, sizeof(frame), MSG_NOSIGNAL) != sizeof(frame))
+    c->must_close = true;
+}
+
 static void answer_flood(struct fault_stream *s) {
   /* An event_data of 32 KiB: field 1 (event) { field 1 (AuditEvent) { field 19: bytes } }. */
   static uint8_t data[32 * 1024];
@@ -149,10 +189,6 @@ static void answer_flood(struct fault_stream *s) {
   free(packed);
 }
 
-static bool is(const struct fault_stream *s, const char *method) {
-  return strcmp(s->method, method) == 0;
-}
-
 /* Faults that don't wait for the request's end. Returns whether the stream was dealt with. */
 static bool fail_early(struct connection *c, int32_t id, const struct fault_stream *s) {
   struct fault_server *server = c->server;
@@ -167,6 +203,8 @@ static bool fail_early(struct connection *c, int32_t id, const struct fault_stre
     nghttp2_submit_goaway(c->session, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
   } else if (is(s, "close")) {
     c->must_close = true;
+  } else if (is(s, "broken")) {
+    break_http2(c);
   } else {
     return is(s, "silent") || is(s, "stall");
   }
@@ -196,13 +234,40 @@ static void fail_late(struct connection *c, int32_t id, struct fault_stream *s) 
     put_message(s, 0, garbage, sizeof(garbage));
   } else if (is(s, "flood")) {
     answer_flood(s);
+  } else if (is(s, "two")) {
+    put_message(s, 0, "", 0);
+    put_message(s, 0, "", 0);
+  } else if (is(s, "one") || is(s, "web") || is(s, "late_error")) {
+    put_message(s, 0, "", 0);
+  } else if (is(s, "empties")) {
+    static const uint8_t empty[GRPC_PREFIX_BYTES];
+    for (int i = 0; i < 1000000; i++)
+      buf_append(&s->out, empty, sizeof(empty));
+  } else if (is(s, "page") || is(s, "error_page")) {
+    s->has_trailers = false;
+    buf_append_str(&s->out, "<html>an answer in some other protocol</html>");
+  } else if (is(s, "mirror")) {
+    answer_mirror(c, id, s);
+    return;
   }
   s->drips = is(s, "drip");
   answer(c, id, s);
 }
 
 static bool echoes(const struct fault_stream *s) {
-  return is(s, "echo") || is(s, "drip") || is(s, "refused_once") || is(s, "goaway_once");
+  return is(s, "echo") || is(s, "drip") || is(s, "leave") || is(s, "hints") || is(s, "proto") ||
+         is(s, "refused_once") || is(s, "goaway_once");
+}
+
+/* Faults that come with the first message. */
+static void on_message(struct connection *c, int32_t id, struct fault_stream *s) {
+  if (is(s, "leave") && !s->is_done) {
+    nghttp2_submit_goaway(c->session, 0, id, NGHTTP2_NO_ERROR, NULL, 0);
+  } else if (is(s, "early") && !s->is_done) {
+    s->is_done = true;
+    s->has_trailers = true;
+    answer(c, id, s);
+  }
 }
 
 /* ---- nghttp2 ---- */
@@ -214,6 +279,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
   struct fault_stream *s = calloc(1, sizeof(*s));
   grpc_deframer_init(&s->in, 4 * 1024 * 1024);
   buf_init(&s->out, MAX_OUT);
+  buf_init(&s->seen, 16 * 1024);
   nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, s);
   return 0;
 }
@@ -227,6 +293,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
   struct fault_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
   if (s && str_equal(str_of(name, name_len), str_z(":path")))
     snprintf(s->method, sizeof(s->method), "%.*s", (int)value_len - 7, value + 7);
+  if (s)
+    buf_append_format(&s->seen, "%.*s: %.*s\n", (int)name_len, name, (int)value_len, value);
   return 0;
 }
 
@@ -238,8 +306,10 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
   if (frame->hd.type == NGHTTP2_HEADERS && fail_early(c, id, s))
     return 0;
+  if (frame->hd.type == NGHTTP2_DATA && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+    buf_append_str(&s->seen, frame->hd.length > 0 ? "ends with data\n" : "ends without data\n");
   if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && !is(s, "silent") && !is(s, "stall") &&
-      !is(s, "error") && !is(s, "html"))
+      !is(s, "error") && !is(s, "html") && !s->is_done)
     fail_late(c, id, s);
   return 0;
 }
@@ -259,6 +329,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
       if (!is(s, "drip"))
         answer(c, id, s);
     }
+    on_message(c, id, s);
     grpc_deframer_next(&s->in);
   }
   return 0;
@@ -272,6 +343,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
     return 0;
   grpc_deframer_deinit(&s->in);
   buf_deinit(&s->out);
+  buf_deinit(&s->seen);
   free(s);
   return 0;
 }
@@ -391,7 +463,7 @@ static void *serve(void *arg) {
   }
 }
 
-struct fault_server *fault_server_start(uint32_t max_streams) {
+struct fault_server *fault_server_bind(uint32_t max_streams) {
   struct fault_server *server = calloc(1, sizeof(*server));
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t len = sizeof(address);
@@ -403,11 +475,26 @@ struct fault_server *fault_server_start(uint32_t max_streams) {
   server->drop_fd = eventfd(0, EFD_CLOEXEC);
   server->dropped_fd = eventfd(0, EFD_CLOEXEC);
   if (bind(server->listener, (struct sockaddr *)&address, len) != 0 ||
-      listen(server->listener, 16) != 0 ||
       getsockname(server->listener, (struct sockaddr *)&address, &len) != 0)
     abort();
   snprintf(server->target, sizeof(server->target), "127.0.0.1:%d", ntohs(address.sin_port));
+  return server;
+}
+
+void fault_server_listen(struct fault_server *server) {
+  if (listen(server->listener, 16) != 0)
+    abort();
+}
+
+void fault_server_serve(struct fault_server *server) {
+  server->is_serving = true;
   pthread_create(&server->thread, NULL, serve, server);
+}
+
+struct fault_server *fault_server_start(uint32_t max_streams) {
+  struct fault_server *server = fault_server_bind(max_streams);
+  fault_server_listen(server);
+  fault_server_serve(server);
   return server;
 }
 
@@ -419,6 +506,10 @@ int fault_server_connections(const struct fault_server *server) {
   return server->accepted;
 }
 
+size_t fault_server_taken(const struct fault_server *server) {
+  return server->taken;
+}
+
 void fault_server_drop_connections(struct fault_server *server) {
   signal_fd(server->drop_fd);
   await_fd(server->dropped_fd);
@@ -426,7 +517,8 @@ void fault_server_drop_connections(struct fault_server *server) {
 
 void fault_server_stop(struct fault_server *server) {
   signal_fd(server->stop_fd);
-  pthread_join(server->thread, NULL);
+  if (server->is_serving)
+    pthread_join(server->thread, NULL);
   close_all(server);
   close(server->listener);
   close(server->drop_fd);

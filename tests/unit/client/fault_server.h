@@ -18,8 +18,25 @@
  *   /fault/drip           echo, one byte for each DATA frame
  *   /fault/flood          768 messages of 32 KiB, then OK
  *   /fault/stall          takes no request bytes (its window stays closed), never answers
+ *   /fault/page           200 with text/html and a body
+ *   /fault/error_page     503 with text/html and a body
+ *   /fault/web            a message as application/grpc-web
+ *   /fault/proto          echo as application/GRPC+proto
+ *   /fault/hints          echo behind 103, which brings a grpc-status of its own
+ *   /fault/one, two       so many empty messages, then OK
+ *   /fault/none           no message, then OK
+ *   /fault/empties        a million empty messages, then OK
+ *   /fault/late_error     a message, then FAILED_PRECONDITION
+ *   /fault/early          OK with the first message, though the request goes on
+ *   /fault/leave          echo; GOAWAY with the first message, and the call goes on
+ *   /fault/broken         a frame that HTTP/2 forbids; the connection stays open
+ *   /fault/mirror         NOT_FOUND with the request's headers in the trailer x-seen-bin
+ *
+ * Answers that aren't errors begin with the header x-first and end with the trailer x-last.
  */
 #pragma once
+
+#include <stddef.h>
 
 #include <stdint.h>
 
@@ -28,11 +45,21 @@ struct fault_server;
 /* `max_streams` is its SETTINGS_MAX_CONCURRENT_STREAMS. */
 struct fault_server *fault_server_start(uint32_t max_streams);
 
+/* The same in steps: with its address, but refusing connections; */
+struct fault_server *fault_server_bind(uint32_t max_streams);
+/* letting them come, but saying nothing; */
+void fault_server_listen(struct fault_server *server);
+/* answering. */
+void fault_server_serve(struct fault_server *server);
+
 /* "127.0.0.1:port". */
 const char *fault_server_target(const struct fault_server *server);
 
 /* Connections accepted so far. */
 int fault_server_connections(const struct fault_server *server);
+
+/* Bytes of answers handed to HTTP/2 so far: how far flow control lets the server go. */
+size_t fault_server_taken(const struct fault_server *server);
 
 /* Closes every connection; returns when that is done. */
 void fault_server_drop_connections(struct fault_server *server);

@@ -1,88 +1,7 @@
 /* The client library against a server that misbehaves. */
-#include "auditstore/auditstore.h"
-#include "fault_server.h"
+#include "client_fixture.h"
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include <cmocka.h>
-
-struct world {
-  struct fault_server *server;
-  struct auditstore_channel *channel;
-};
-
-/* What goes out and comes back is a GetEventResponse: its shape doesn't matter here. */
-static struct auditstore_method method_of(const char *path) {
-  return (struct auditstore_method){
-      .path = path,
-      .input = &auditstore__v1__get_event_response__descriptor,
-      .output = &auditstore__v1__get_event_response__descriptor,
-      .client_streaming = true,
-      .server_streaming = true,
-  };
-}
-
-static int setup(void **state) {
-  struct world *w = calloc(1, sizeof(*w));
-  w->server = fault_server_start(100);
-  w->channel = auditstore_channel_new(fault_server_target(w->server), NULL);
-  *state = w;
-  return 0;
-}
-
-static int teardown(void **state) {
-  struct world *w = *state;
-  auditstore_channel_free(w->channel);
-  fault_server_stop(w->server);
-  free(w);
-  return 0;
-}
-
-struct message {
-  Auditstore__V1__GetEventResponse response;
-  Auditstore__V1__StoredEvent stored;
-};
-
-static const ProtobufCMessage *message_init(struct message *m, int64_t sequence) {
-  auditstore__v1__get_event_response__init(&m->response);
-  auditstore__v1__stored_event__init(&m->stored);
-  m->response.event = &m->stored;
-  m->stored.sequence = sequence;
-  return &m->response.base;
-}
-
-static int64_t sequence_of(const ProtobufCMessage *message) {
-  return ((const Auditstore__V1__GetEventResponse *)message)->event->sequence;
-}
-
-static enum auditstore_code call(struct world *w, const char *path, int timeout_ms,
-                                 struct auditstore_status *status) {
-  struct message m;
-  const struct auditstore_method method = method_of(path);
-  const struct auditstore_call_options options = {.timeout_ms = timeout_ms};
-  const struct auditstore_unary unary = {&method, message_init(&m, 7), &options};
-  ProtobufCMessage *response = NULL;
-  enum auditstore_code code = auditstore_call_unary(w->channel, &unary, &response, status);
-  assert_int_equal(code == AUDITSTORE_OK, response != NULL);
-  if (response)
-    assert_int_equal(sequence_of(response), 7);
-  protobuf_c_message_free_unpacked(response, NULL);
-  return code;
-}
-
-static void expect(struct world *w, const char *path, enum auditstore_code code) {
-  struct auditstore_status status = {0};
-  assert_int_equal(call(w, path, 20000, &status), code);
-  assert_int_equal(status.code, code);
-  auditstore_status_deinit(&status);
-}
 
 static void a_good_answer_is_given(void **state) {
   struct world *w = *state;
@@ -137,12 +56,6 @@ static void a_call_above_goaway_is_made_again_on_a_new_connection(void **state) 
   assert_int_equal(fault_server_connections(w->server), 2);
 }
 
-static int64_t now_ms(void) {
-  struct timespec ts;
-  clock_gettime(CLOCK_MONOTONIC, &ts);
-  return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void a_silent_server_is_left_at_the_deadline(void **state) {
   struct auditstore_status status = {0};
   int64_t began = now_ms();
@@ -186,16 +99,6 @@ static void a_connection_closed_while_nobody_looked_is_made_anew(void **state) {
 }
 
 /* ---- streams ---- */
-
-static struct auditstore_stream *open_stream(struct world *w, const char *path, int timeout_ms) {
-  static struct auditstore_method method;
-  method = method_of(path);
-  const struct auditstore_call_options options = {.timeout_ms = timeout_ms};
-  struct auditstore_status status = {0};
-  struct auditstore_stream *stream = auditstore_stream_open(w->channel, &method, &options, &status);
-  assert_non_null(stream);
-  return stream;
-}
 
 static void a_stream_echoes_in_order_until_half_closed(void **state) {
   struct auditstore_stream *stream = open_stream(*state, "/fault/echo", 20000);
@@ -388,7 +291,9 @@ static void calls_above_the_server_s_limit_wait_their_turn(void **state) {
 
 static void targets_that_make_no_sense_are_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {"", "host", ":1", "host:", "host:abc", "host:123456", "::1:80"};
+  static const char *const bad[] = {
+      "",       "host",       ":1",    "host:", "host:abc", "host:123456", "::1:80",
+      "host:0", "host:65536", "[]:80", "[::1]", "a b:80",   "a/b:80",      "[::1]x:80"};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
     assert_null(auditstore_channel_new(bad[i], NULL));
   struct auditstore_channel *channel = auditstore_channel_new("[::1]:80", NULL);
@@ -421,8 +326,6 @@ static void metadata_is_checked(void **state) {
   assert_int_equal(auditstore_call_unary(w->channel, &unary, &response, NULL), AUDITSTORE_OK);
   protobuf_c_message_free_unpacked(response, NULL);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {

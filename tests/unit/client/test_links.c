@@ -1,0 +1,221 @@
+/* The client library's connections: made, refused, left behind. */
+#include "client_fixture.h"
+
+#include <pthread.h>
+
+/* ---- servers that go away ---- */
+
+static void a_server_that_leaves_keeps_its_calls_and_gets_no_new_ones(void **state) {
+  struct world *w = *state;
+  struct auditstore_stream *stream = open_stream(w, "/fault/leave", 20000);
+  send_one(stream, 1);
+  assert_int_equal(receive_one(stream, -1), AUDITSTORE_STREAM_OK);
+  int64_t began = now_ms();
+  expect(w, "/fault/echo", AUDITSTORE_OK);
+  expect(w, "/fault/echo", AUDITSTORE_OK);
+  assert_true(now_ms() - began < 15000);
+  assert_int_equal(fault_server_connections(w->server), 2);
+  for (int i = 0; i < 100; i++)
+    send_one(stream, i);
+  for (int i = 0; i < 100; i++)
+    assert_int_equal(receive_one(stream, -1), AUDITSTORE_STREAM_OK);
+  finish(stream, AUDITSTORE_OK);
+  expect(w, "/fault/echo", AUDITSTORE_OK);
+  assert_int_equal(fault_server_connections(w->server), 2);
+}
+
+struct caller {
+  struct world *world;
+  enum auditstore_code code;
+  int64_t took_ms;
+};
+
+static void *call_echo(void *arg) {
+  struct caller *caller = arg;
+  const struct auditstore_call_options options = {.timeout_ms = 20000, .wait_for_ready = true};
+  int64_t began = now_ms();
+  caller->code = call_with(caller->world, "/fault/echo", &options, NULL);
+  caller->took_ms = now_ms() - began;
+  return NULL;
+}
+
+static void a_call_that_waited_its_turn_moves_to_the_new_connection(void **state) {
+  struct world *w = *state;
+  struct auditstore_stream *stream = open_stream(w, "/fault/leave", 20000);
+  struct caller caller = {.world = w};
+  pthread_t thread;
+  pthread_create(&thread, NULL, call_echo, &caller);
+  /* Long enough for the other call to be queued behind the stream, most times. */
+  assert_int_equal(receive_one(stream, 50), AUDITSTORE_STREAM_AGAIN);
+  send_one(stream, 1);
+  assert_int_equal(receive_one(stream, -1), AUDITSTORE_STREAM_OK);
+  pthread_join(thread, NULL);
+  assert_int_equal(caller.code, AUDITSTORE_OK);
+  assert_true(caller.took_ms < 15000);
+  finish(stream, AUDITSTORE_OK);
+  assert_int_equal(fault_server_connections(w->server), 2);
+}
+
+static void many_servers_leaving_one_after_another_are_survived(void **state) {
+  struct world *w = *state;
+  struct auditstore_stream *streams[7];
+  for (int i = 0; i < 7; i++) {
+    streams[i] = open_stream(w, "/fault/leave", 20000);
+    send_one(streams[i], i);
+    assert_int_equal(receive_one(streams[i], -1), AUDITSTORE_STREAM_OK);
+  }
+  expect(w, "/fault/echo", AUDITSTORE_OK);
+  assert_int_equal(fault_server_connections(w->server), 8);
+  for (int i = 0; i < 7; i++) {
+    send_one(streams[i], i);
+    assert_int_equal(receive_one(streams[i], -1), AUDITSTORE_STREAM_OK);
+    finish(streams[i], AUDITSTORE_OK);
+  }
+}
+
+static void above_the_most_connections_a_call_waits_for_one_to_end(void **state) {
+  struct world *w = *state;
+  struct auditstore_stream *streams[8];
+  for (int i = 0; i < 8; i++) {
+    streams[i] = open_stream(w, "/fault/leave", 20000);
+    send_one(streams[i], i);
+    assert_int_equal(receive_one(streams[i], -1), AUDITSTORE_STREAM_OK);
+  }
+  struct auditstore_status status = {0};
+  assert_int_equal(call(w, "/fault/echo", 50, &status), AUDITSTORE_DEADLINE_EXCEEDED);
+  auditstore_status_deinit(&status);
+  finish(streams[3], AUDITSTORE_OK);
+  expect(w, "/fault/echo", AUDITSTORE_OK);
+  for (int i = 0; i < 8; i++)
+    if (i != 3)
+      finish(streams[i], AUDITSTORE_OK);
+}
+
+static void a_stream_whose_connection_is_lost_ends_unavailable(void **state) {
+  struct world *w = *state;
+  struct auditstore_stream *stream = open_stream(w, "/fault/echo", 20000);
+  send_one(stream, 1);
+  assert_int_equal(receive_one(stream, -1), AUDITSTORE_STREAM_OK);
+  fault_server_drop_connections(w->server);
+  assert_int_equal(receive_one(stream, -1), AUDITSTORE_STREAM_END);
+  struct auditstore_status status = {0};
+  assert_int_equal(auditstore_stream_finish(stream, &status), AUDITSTORE_UNAVAILABLE);
+  assert_string_equal(status.message, "connection lost");
+  auditstore_status_deinit(&status);
+}
+
+/* ---- servers that aren't there ---- */
+
+static struct world channel_to(struct fault_server *server, int connect_timeout_ms) {
+  const struct auditstore_channel_options options = {.connect_timeout_ms = connect_timeout_ms};
+  return (struct world){server, auditstore_channel_new(fault_server_target(server), &options)};
+}
+
+static void close_world(struct world *w) {
+  auditstore_channel_free(w->channel);
+  fault_server_stop(w->server);
+}
+
+static void a_server_that_says_nothing_is_given_up(void **state) {
+  (void)state;
+  struct world w = channel_to(fault_server_bind(1), 100);
+  fault_server_listen(w.server);
+  struct auditstore_status status = {0};
+  assert_int_equal(call(&w, "/fault/echo", 20000, &status), AUDITSTORE_UNAVAILABLE);
+  assert_non_null(strstr(status.message, "the server's settings didn't come in time"));
+  auditstore_status_deinit(&status);
+  close_world(&w);
+}
+
+static void the_deadline_counts_while_connecting_too(void **state) {
+  (void)state;
+  struct world w = channel_to(fault_server_bind(1), 20000);
+  fault_server_listen(w.server);
+  struct auditstore_status status = {0};
+  assert_int_equal(call(&w, "/fault/echo", 100, &status), AUDITSTORE_DEADLINE_EXCEEDED);
+  assert_non_null(strstr(status.message, "deadline passed before the call began"));
+  auditstore_status_deinit(&status);
+  close_world(&w);
+}
+
+static void wait_for_ready_calls_begin_once_the_server_is_there(void **state) {
+  (void)state;
+  struct world w = channel_to(fault_server_bind(100), 100);
+  struct caller caller = {.world = &w};
+  pthread_t thread;
+  expect(&w, "/fault/echo", AUDITSTORE_UNAVAILABLE);
+  pthread_create(&thread, NULL, call_echo, &caller);
+  /* Refused, then silent, then there. */
+  expect(&w, "/fault/echo", AUDITSTORE_UNAVAILABLE);
+  fault_server_listen(w.server);
+  expect(&w, "/fault/echo", AUDITSTORE_UNAVAILABLE);
+  fault_server_serve(w.server);
+  pthread_join(thread, NULL);
+  assert_int_equal(caller.code, AUDITSTORE_OK);
+  close_world(&w);
+}
+
+static void *call_in_vain(void *arg) {
+  struct caller *caller = arg;
+  int64_t began = now_ms();
+  caller->code = call(caller->world, "/fault/echo", 60000, NULL);
+  caller->took_ms = now_ms() - began;
+  return NULL;
+}
+
+#define IN_VAIN 6
+
+static void threads_that_wait_for_one_attempt_share_its_failure(void **state) {
+  (void)state;
+  struct world w = channel_to(fault_server_bind(1), 1000);
+  fault_server_listen(w.server);
+  struct caller callers[IN_VAIN];
+  pthread_t threads[IN_VAIN];
+  for (int i = 0; i < IN_VAIN; i++) {
+    callers[i] = (struct caller){.world = &w};
+    pthread_create(&threads[i], NULL, call_in_vain, &callers[i]);
+  }
+  for (int i = 0; i < IN_VAIN; i++) {
+    pthread_join(threads[i], NULL);
+    assert_int_equal(callers[i].code, AUDITSTORE_UNAVAILABLE);
+    assert_true(callers[i].took_ms < (IN_VAIN - 1) * 1000);
+  }
+  close_world(&w);
+}
+
+static void a_name_that_does_not_resolve_is_unavailable(void **state) {
+  (void)state;
+  struct world w = {.channel = auditstore_channel_new("no-such-host.invalid:1", NULL)};
+  struct auditstore_status status = {0};
+  assert_int_equal(call(&w, "/fault/echo", 20000, &status), AUDITSTORE_UNAVAILABLE);
+  assert_non_null(strstr(status.message, "can't resolve no-such-host.invalid"));
+  auditstore_status_deinit(&status);
+  auditstore_channel_free(w.channel);
+}
+
+static void a_channel_freed_with_a_call_cancelled_leaves_nothing(void **state) {
+  struct world *w = *state;
+  struct world other = {w->server, auditstore_channel_new(fault_server_target(w->server), NULL)};
+  struct auditstore_stream *stream = open_stream(&other, "/fault/silent", 20000);
+  auditstore_stream_cancel(stream);
+  finish(stream, AUDITSTORE_CANCELLED);
+  auditstore_channel_free(other.channel);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(a_server_that_leaves_keeps_its_calls_and_gets_no_new_ones),
+      cmocka_unit_test_setup_teardown(a_call_that_waited_its_turn_moves_to_the_new_connection,
+                                      setup_with_one_stream, teardown),
+      TEST(many_servers_leaving_one_after_another_are_survived),
+      TEST(above_the_most_connections_a_call_waits_for_one_to_end),
+      TEST(a_stream_whose_connection_is_lost_ends_unavailable),
+      cmocka_unit_test(a_server_that_says_nothing_is_given_up),
+      cmocka_unit_test(the_deadline_counts_while_connecting_too),
+      cmocka_unit_test(wait_for_ready_calls_begin_once_the_server_is_there),
+      cmocka_unit_test(threads_that_wait_for_one_attempt_share_its_failure),
+      cmocka_unit_test(a_name_that_does_not_resolve_is_unavailable),
+      TEST(a_channel_freed_with_a_call_cancelled_leaves_nothing),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
