@@ -66,12 +66,13 @@ enum auditstore_stream_result {
 };
 
 /* Sends one message; blocks while more than 1 MiB waits for the server's flow control. timeout_ms:
- * -1 until the call's deadline, 0 not at all. */
+ * -1 until the call's deadline, 0 not at all. A message above 1 GiB ends the call. */
 AUDITSTORE_API enum auditstore_stream_result
 auditstore_stream_send(struct auditstore_stream *stream, const ProtobufCMessage *message,
                        int timeout_ms);
 
-/* Receives the next message, owned by the caller. */
+/* Receives the next message, owned by the caller. timeout_ms as above. Messages that nobody takes
+ * are kept up to about 2 MiB a stream; then the server is made to wait. */
 AUDITSTORE_API enum auditstore_stream_result
 auditstore_stream_recv(struct auditstore_stream *stream, ProtobufCMessage **ret_message,
                        int timeout_ms);

@@ -14,8 +14,16 @@ CONSUMER = """
 #include <auditstore/auditstore.h>
 #include <stdio.h>
 
+/* A program may have names that the library uses inside. */
+int call_end(void);
+int buf_init(void);
+int call_end(void) { return 0; }
+int buf_init(void) { return 0; }
+
 int main(void) {
   struct auditstore_channel *channel = auditstore_channel_new("127.0.0.1:1", NULL);
+  if (call_end() + buf_init() != 0)
+    return 1;
   Auditstore__V1__GetEventRequest request = AUDITSTORE__V1__GET_EVENT_REQUEST__INIT;
   Auditstore__V1__GetEventResponse *response = NULL;
   struct auditstore_status status = {0};
@@ -27,6 +35,12 @@ int main(void) {
   return 0;
 }
 """
+
+# What a library that never ends or speaks for its program has no use for.
+ENDING = {"abort", "exit", "_exit", "__assert_fail", "stderr", "stdout", "puts", "perror", "printf",
+          "fprintf", "vfprintf", "__printf_chk", "__fprintf_chk", "__vfprintf_chk"}
+
+OWN = ("auditstore_", "google__", "grpc__", "grpc_health_v1_")
 
 CMAKE = """
 cmake_minimum_required(VERSION 3.25)
@@ -55,11 +69,11 @@ class PackagingTest(unittest.TestCase):
         temporary = harness.TemporaryFolder()
         cls.addClassCleanup(temporary.remove)
         cls.folder = temporary.path
-        build = cls.folder / "build"
+        cls.build = build = cls.folder / "build"
         run("cmake", "-S", harness.ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
             "-DAUDITSTORE_BUILD_DAEMON=OFF", "-DBUILD_TESTING=OFF")
         run("cmake", "--build", build)
-        run("cmake", "--install", build, "--prefix", cls.folder / "first")
+        run("cmake", "--install", build, "--prefix", cls.folder / "first", "--component", "client")
         cls.prefix = cls.folder / "moved"
         (cls.folder / "first").rename(cls.prefix)
         cls.library = next(cls.prefix.rglob("libauditstore.so")).parent
@@ -97,13 +111,32 @@ class PackagingTest(unittest.TestCase):
                                           for f in flags))
         self.check(static)
 
+    def test_each_public_header_compiles_alone(self):
+        run("cmake", "--build", self.build, "--target", "all_verify_interface_header_sets")
+        headers = {path.name for path in (self.prefix / "include/auditstore").glob("*.h")}
+        checked = {path.stem for path in self.build.rglob("*_verify_interface_header_sets/**/*.c")}
+        self.assertEqual(headers, checked)
+
+    def test_the_static_library_defines_its_own_names_only(self):
+        names = {line.split()[-1] for line in
+                 run("nm", "-g", "--defined-only", self.library / "libauditstore.a").splitlines()
+                 if len(line.split()) == 3}
+        self.assertEqual({n for n in names if not n.startswith(OWN)}, set())
+        self.assertIn("auditstore_call_unary", names)
+
+    def test_the_library_can_neither_end_nor_speak_for_the_program(self):
+        objects = sorted(self.build.rglob("client_objects.dir/**/*.o"))
+        self.assertGreater(len(objects), 10)
+        used = {line.split()[-1].split("@")[0] for line in run("nm", "-u", *objects).splitlines()
+                if line.startswith(" ")}
+        self.assertEqual(used & ENDING, set())
+
     def test_the_shared_library_has_a_soname_and_exports_its_own_names_only(self):
         library = self.library / "libauditstore.so"
         self.assertIn("libauditstore.so.0]", run("readelf", "-d", library))
         names = {line.split()[-1].split("@")[0]
                  for line in run("nm", "-D", "--defined-only", library).splitlines()}
-        own = ("auditstore_", "google__", "grpc__", "grpc_health_v1_")
-        self.assertEqual({n for n in names if not n.startswith(own)}, set())
+        self.assertEqual({n for n in names if not n.startswith(OWN)}, set())
         self.assertIn("auditstore_v1_audit_store_write_events_method", names)
 
     def test_the_tool_and_the_protos_are_installed(self):
