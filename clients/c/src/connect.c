@@ -156,8 +156,8 @@ static void attempt(struct auditstore_channel *c, int64_t deadline_us) {
 /* ---- the link for a call ---- */
 
 static bool takes_calls(const struct link *l) {
-  return l->is_ready && !l->is_dead && !l->is_going_away &&
-         nghttp2_session_check_request_allowed(l->session);
+  /* Not after a GOAWAY, nor when the ids are used up. */
+  return l->is_ready && !l->is_dead && nghttp2_session_check_request_allowed(l->session);
 }
 
 static struct link *find_link(const struct auditstore_channel *c) {

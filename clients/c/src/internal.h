@@ -59,7 +59,6 @@ struct link {
   uint64_t produced;        /* bytes that ever went into `out` */
   uint64_t written;         /* of them, bytes that the socket took */
   bool is_ready;            /* the server's SETTINGS came: it speaks HTTP/2 */
-  bool is_going_away;       /* the server sent GOAWAY: no new calls */
   bool is_dead;             /* shut down; freed when no thread uses it */
   bool is_kept;             /* by the thread that makes it */
   uint8_t in[READ_BYTES];
@@ -99,7 +98,7 @@ bool link_receive(struct link *l);
 /* Writes as far as the socket takes it; the leader is told when it must wait for the rest. */
 void link_flush(struct link *l);
 
-/* Frees links that are dead, and those that the server closes and no call needs. */
+/* Frees links that are dead, unless some thread uses them. */
 void channel_reap(struct auditstore_channel *c);
 
 /* Gives the link for a new call, made when there is none. On failure fills *ret_status; with

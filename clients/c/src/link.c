@@ -54,8 +54,6 @@ void channel_reap(struct auditstore_channel *c) {
   for (struct list_link *at = c->links.first; at; at = next) {
     struct link *l = LIST_ENTRY(at, struct link, entry);
     next = at->next;
-    if (l->is_going_away && l->calls.count == 0)
-      link_drop(l, "the server is going away");
     if (!l->is_dead || l->is_kept || c->has_leader)
       continue;
     list_remove(&c->links, &l->entry);
@@ -121,6 +119,7 @@ void link_flush(struct link *l) {
     if (was_empty)
       channel_tell(l->channel);
   } else if (!nghttp2_session_want_read(l->session) && !nghttp2_session_want_write(l->session)) {
-    link_drop(l, l->is_going_away ? "the server is going away" : "HTTP/2 error of the server");
+    /* The server broke the rules, or it is going away and the last call has ended. */
+    link_drop(l, "HTTP/2 error of the server");
   }
 }

@@ -25,9 +25,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
   return 0;
 }
 
-static void on_goaway(struct link *l) {
+static void on_goaway(const struct link *l) {
   struct list_link *next;
-  l->is_going_away = true;
   for (struct list_link *at = l->calls.first; at; at = next) {
     next = at->next;
     call_on_goaway(LIST_ENTRY(at, struct auditstore_stream, entry));

@@ -22,6 +22,7 @@
 
 #define MAX_CONNECTIONS 16
 #define MAX_OUT         (64 * 1024 * 1024)
+#define WIDE_WINDOW     (64 * 1024 * 1024)
 
 struct fault_stream {
   char method[32];
@@ -44,7 +45,7 @@ struct connection {
 
 struct fault_server {
   pthread_t thread;
-  bool is_serving;
+  bool is_serving, is_wide;
   int listener, stop_fd;
   int drop_fd, dropped_fd; /* asks for all connections to be closed; says that they are */
   uint32_t max_streams;
@@ -102,7 +103,7 @@ static void answer(struct connection *c, int32_t id, struct fault_stream *s) {
   };
   const nghttp2_nv informational[] = {NV(":status", "103"), NV("grpc-status", "7")};
   const nghttp2_data_provider provider = {.source.ptr = s, .read_callback = read_answer};
-  if (!s->is_answered && is(s, "hints"))
+  if (!s->is_answered && (is(s, "hints") || is(s, "no_trailers")))
     nghttp2_submit_headers(c->session, 0, id, NULL, informational, 2, NULL);
   if (!s->is_answered)
     nghttp2_submit_response(c->session, id, headers, 3, &provider);
@@ -352,7 +353,8 @@ static void session_start(struct connection *c) {
   nghttp2_session_callbacks *callbacks = NULL;
   nghttp2_option *option = NULL;
   const nghttp2_settings_entry settings[] = {
-      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->server->max_streams}};
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->server->max_streams},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, c->server->is_wide ? WIDE_WINDOW : 65535}};
   nghttp2_session_callbacks_new(&callbacks);
   nghttp2_option_new(&option);
   nghttp2_option_set_no_auto_window_update(option, 1);
@@ -362,7 +364,9 @@ static void session_start(struct connection *c) {
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
   nghttp2_session_server_new2(&c->session, callbacks, c, option);
-  nghttp2_submit_settings(c->session, 0, settings, 1);
+  nghttp2_submit_settings(c->session, 0, settings, 2);
+  if (c->server->is_wide)
+    nghttp2_session_set_local_window_size(c->session, 0, 0, WIDE_WINDOW);
   nghttp2_option_del(option);
   nghttp2_session_callbacks_del(callbacks);
 }
@@ -409,7 +413,8 @@ static void accept_one(struct fault_server *server) {
   int fd = accept(server->listener, NULL, NULL);
   int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  for (int i = 0; fd >= 0 && i < MAX_CONNECTIONS; i++) {
+  const bool is_welcome = server->max_streams > 0;
+  for (int i = 0; is_welcome && fd >= 0 && i < MAX_CONNECTIONS; i++) {
     struct connection *c = &server->connections[i];
     if (c->fd >= 0)
       continue;
@@ -484,6 +489,10 @@ struct fault_server *fault_server_bind(uint32_t max_streams) {
 void fault_server_listen(struct fault_server *server) {
   if (listen(server->listener, 16) != 0)
     abort();
+}
+
+void fault_server_widen(struct fault_server *server) {
+  server->is_wide = true;
 }
 
 void fault_server_serve(struct fault_server *server) {

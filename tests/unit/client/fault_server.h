@@ -6,7 +6,7 @@
  *   /fault/error          Trailers-Only INVALID_ARGUMENT with a BadRequest and a trailer
  *   /fault/reset          response headers, then RST_STREAM(INTERNAL_ERROR)
  *   /fault/refused_once   RST_STREAM(REFUSED_STREAM) the first time, then echo
- *   /fault/no_trailers    a message, then END_STREAM without trailers
+ *   /fault/no_trailers    a message, then END_STREAM without trailers, behind a misleading 103
  *   /fault/html           503 with text/html
  *   /fault/goaway_once    GOAWAY(0) the first time, then echo
  *   /fault/close          closes the connection when the call arrives
@@ -42,13 +42,15 @@
 
 struct fault_server;
 
-/* `max_streams` is its SETTINGS_MAX_CONCURRENT_STREAMS. */
+/* `max_streams` is its SETTINGS_MAX_CONCURRENT_STREAMS; 0: it hangs up on everyone. */
 struct fault_server *fault_server_start(uint32_t max_streams);
 
 /* The same in steps: with its address, but refusing connections; */
 struct fault_server *fault_server_bind(uint32_t max_streams);
 /* letting them come, but saying nothing; */
 void fault_server_listen(struct fault_server *server);
+/* (with windows of 64 MiB, so that it is long silent about what it took;) */
+void fault_server_widen(struct fault_server *server);
 /* answering. */
 void fault_server_serve(struct fault_server *server);
 

@@ -104,6 +104,86 @@ static void a_stream_whose_connection_is_lost_ends_unavailable(void **state) {
   auditstore_status_deinit(&status);
 }
 
+static void an_end_noticed_while_writing_is_noticed_at_once(void **state) {
+  struct world *w = *state;
+  struct auditstore_stream *stream = open_stream(w, "/fault/echo", 20000);
+  int64_t began = now_ms();
+  send_one(stream, 1);
+  assert_int_equal(receive_one(stream, -1), AUDITSTORE_STREAM_OK);
+  fault_server_drop_connections(w->server);
+  /* The first write after the server's end still passes, the half-close behind it doesn't. */
+  send_one(stream, 2);
+  finish(stream, AUDITSTORE_UNAVAILABLE);
+  assert_true(now_ms() - began < 15000);
+}
+
+static void *receive_end(void *arg) {
+  while (receive_one(arg, -1) == AUDITSTORE_STREAM_OK) {
+  }
+  return NULL;
+}
+
+static void a_connection_may_be_lost_while_another_thread_polls_it(void **state) {
+  struct world *w = *state;
+  for (int i = 0; i < 100; i++) {
+    struct auditstore_stream *stream = open_stream(w, "/fault/echo", 20000);
+    pthread_t thread;
+    send_one(stream, 1);
+    pthread_create(&thread, NULL, receive_end, stream);
+    expect(w, "/fault/echo", AUDITSTORE_OK);
+    /* Whichever thread notices first: the one in its poll, or the one that begins a call. */
+    fault_server_drop_connections(w->server);
+    call(w, "/fault/echo", 20000, NULL);
+    pthread_join(thread, NULL);
+    finish(stream, AUDITSTORE_UNAVAILABLE);
+  }
+}
+
+/* ---- full sockets ---- */
+
+#define LARGE_BYTES ((size_t)1024 * 1024)
+
+/* Far more than sockets hold, to a server that says nothing while it takes it. */
+static void send_much(struct auditstore_stream *stream) {
+  char *data = calloc(1, LARGE_BYTES + 1);
+  memset(data, 'x', LARGE_BYTES);
+  Auditstore__V1__AuditEvent event = AUDITSTORE__V1__AUDIT_EVENT__INIT;
+  struct message m;
+  message_init(&m, 0);
+  event.event_data = data;
+  m.stored.event = &event;
+  for (int i = 0; i < 24; i++)
+    assert_int_equal(auditstore_stream_send(stream, &m.response.base, -1), AUDITSTORE_STREAM_OK);
+  auditstore_stream_half_close(stream);
+  free(data);
+}
+
+static int setup_wide(void **state) {
+  struct world *w = calloc(1, sizeof(*w));
+  w->server = fault_server_bind(100);
+  fault_server_widen(w->server);
+  fault_server_listen(w->server);
+  fault_server_serve(w->server);
+  w->channel = auditstore_channel_new(fault_server_target(w->server), NULL);
+  *state = w;
+  return 0;
+}
+
+static void what_a_socket_did_not_take_is_written_later(void **state) {
+  struct auditstore_stream *stream = open_stream(*state, "/fault/none", 20000);
+  send_much(stream);
+  finish(stream, AUDITSTORE_OK);
+}
+
+static void what_one_thread_could_not_write_is_written_by_the_one_that_polls(void **state) {
+  struct auditstore_stream *stream = open_stream(*state, "/fault/none", 20000);
+  pthread_t thread;
+  pthread_create(&thread, NULL, receive_end, stream);
+  send_much(stream);
+  pthread_join(thread, NULL);
+  finish(stream, AUDITSTORE_OK);
+}
+
 /* ---- servers that aren't there ---- */
 
 static struct world channel_to(struct fault_server *server, int connect_timeout_ms) {
@@ -123,6 +203,16 @@ static void a_server_that_says_nothing_is_given_up(void **state) {
   struct auditstore_status status = {0};
   assert_int_equal(call(&w, "/fault/echo", 20000, &status), AUDITSTORE_UNAVAILABLE);
   assert_non_null(strstr(status.message, "the server's settings didn't come in time"));
+  auditstore_status_deinit(&status);
+  close_world(&w);
+}
+
+static void a_server_that_hangs_up_is_unavailable(void **state) {
+  (void)state;
+  struct world w = channel_to(fault_server_start(0), 20000);
+  struct auditstore_status status = {0};
+  assert_int_equal(call(&w, "/fault/echo", 20000, &status), AUDITSTORE_UNAVAILABLE);
+  assert_non_null(strstr(status.message, "the connection ended before the server's settings"));
   auditstore_status_deinit(&status);
   close_world(&w);
 }
@@ -161,6 +251,30 @@ static void *call_in_vain(void *arg) {
   caller->code = call(caller->world, "/fault/echo", 60000, NULL);
   caller->took_ms = now_ms() - began;
   return NULL;
+}
+
+static void *give_up_then_serve(void *arg) {
+  struct caller *caller = arg;
+  caller->code = call(caller->world, "/fault/echo", 300, NULL);
+  fault_server_serve(caller->world->server);
+  return NULL;
+}
+
+static void one_thread_s_short_deadline_is_no_failure_for_another(void **state) {
+  (void)state;
+  struct world w = channel_to(fault_server_bind(100), 20000);
+  struct world other = {w.server, auditstore_channel_new(fault_server_target(w.server), NULL)};
+  struct caller hasty = {.world = &w};
+  pthread_t thread;
+  fault_server_listen(w.server);
+  pthread_create(&thread, NULL, give_up_then_serve, &hasty);
+  /* Long enough for the hasty one to be the one that connects, most times. */
+  assert_int_equal(call(&other, "/fault/echo", 50, NULL), AUDITSTORE_DEADLINE_EXCEEDED);
+  expect(&w, "/fault/echo", AUDITSTORE_OK);
+  pthread_join(thread, NULL);
+  assert_int_equal(hasty.code, AUDITSTORE_DEADLINE_EXCEEDED);
+  auditstore_channel_free(other.channel);
+  close_world(&w);
 }
 
 #define IN_VAIN 6
@@ -210,10 +324,18 @@ int main(void) {
       TEST(many_servers_leaving_one_after_another_are_survived),
       TEST(above_the_most_connections_a_call_waits_for_one_to_end),
       TEST(a_stream_whose_connection_is_lost_ends_unavailable),
+      TEST(an_end_noticed_while_writing_is_noticed_at_once),
+      TEST(a_connection_may_be_lost_while_another_thread_polls_it),
+      cmocka_unit_test_setup_teardown(what_a_socket_did_not_take_is_written_later, setup_wide,
+                                      teardown),
+      cmocka_unit_test_setup_teardown(
+          what_one_thread_could_not_write_is_written_by_the_one_that_polls, setup_wide, teardown),
       cmocka_unit_test(a_server_that_says_nothing_is_given_up),
+      cmocka_unit_test(a_server_that_hangs_up_is_unavailable),
       cmocka_unit_test(the_deadline_counts_while_connecting_too),
       cmocka_unit_test(wait_for_ready_calls_begin_once_the_server_is_there),
       cmocka_unit_test(threads_that_wait_for_one_attempt_share_its_failure),
+      cmocka_unit_test(one_thread_s_short_deadline_is_no_failure_for_another),
       cmocka_unit_test(a_name_that_does_not_resolve_is_unavailable),
       TEST(a_channel_freed_with_a_call_cancelled_leaves_nothing),
   };
