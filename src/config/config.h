@@ -32,29 +32,63 @@ struct config_server {
   const char *port_file;        /* when set, the port bound is written there once listening */
 };
 
+struct config_http {
+  const char *listen; /* as server.listen; "" when off */
+  const char *port_file;
+  int max_connections;
+  int64_t timeout_us;
+};
+
+/* Whether the daemon waits for PostgreSQL when it starts. */
+enum config_startup { CONFIG_STARTUP_WAIT, CONFIG_STARTUP_REQUIRE };
+
 struct config_database {
-  const char *host;
+  const char *host; /* a list, separated by commas; each may name a port of its own */
   int port;
   const char *name;
   const char *user;
   const char *password_file; /* "" for none; never the password itself */
   const char *sslmode;
   const char *sslrootcert;
+  const char *sslcert;
+  const char *sslkey;
+  const char *target_session_attrs;
   const char *application_name;
+  int prepared_statements; /* 0: off */
+  enum config_startup startup;
   int max_open_conns;
   int max_idle_conns;
-  int64_t conn_max_lifetime_us;  /* CLOCK_NEVER when off */
-  int64_t conn_max_idle_time_us; /* CLOCK_NEVER when off */
+  int min_idle_conns;
+  int64_t idle_shrink_delay_us; /* CLOCK_NEVER when off: what is too many goes at once */
+  int64_t conn_max_lifetime_us; /* CLOCK_NEVER when off, as all below that may be */
+  int conn_lifetime_jitter;     /* percent; 0 when off */
+  int64_t conn_max_idle_time_us;
   int max_waiters;
-  int max_connecting;
   int64_t acquire_timeout_us;
+  int64_t slow_acquire_after_us;
+  int64_t leak_warn_after_us;
+  int max_connecting;
   int64_t connect_timeout_us;
   int64_t connect_backoff_min_us;
   int64_t connect_backoff_max_us;
+  int64_t connect_backoff_reset_us;
+  int64_t starting_backoff_max_us;
+  int64_t refused_backoff_min_us;
+  int64_t full_backoff_min_us;
   int64_t fail_fast_after_us;
+  int64_t close_timeout_us;
+  int64_t validate_after_idle_us;
+  int64_t ping_timeout_us;
+  int64_t dns_refresh_us;
   int64_t statement_timeout_us;
   int64_t lock_timeout_us;
+  int64_t idle_in_transaction_timeout_us;
+  int64_t client_check_interval_us;
   int64_t query_grace_us; /* a query's deadline here is statement_timeout plus this */
+  int64_t tcp_keepalive_idle_us;
+  int64_t tcp_keepalive_interval_us;
+  int tcp_keepalive_count;
+  int64_t tcp_user_timeout_us;
 };
 
 struct config_ingest {
@@ -92,6 +126,7 @@ struct config_shutdown {
 
 struct config {
   struct config_server server;
+  struct config_http http;
   struct config_database database;
   struct config_ingest ingest;
   struct config_query query;

@@ -4,11 +4,11 @@
 #include <stddef.h>
 
 /* clang-format off */
-#define KEY(section_, name_, kind_, field, default_, min, max, off, help_)                        \
+#define KEY(section_, name_, kind_, field, default_, min, max, off, reload, help_)                \
   {.section = #section_, .name = #name_, .kind = CONFIG_##kind_,                                  \
    .offset = offsetof(struct config, section_) + offsetof(struct config_##section_, field),       \
    .default_text = (default_), .min_text = (min), .max_text = (max), .may_be_off = (off),         \
-   .help = (help_)},
+   .is_live = CONFIG_RELOAD_##reload, .help = (help_)},
 /* clang-format on */
 const struct config_key config_keys[] = {
 #include "config/keys.def"

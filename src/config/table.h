@@ -8,17 +8,25 @@
 #include "base/str.h"
 #include "config/config.h"
 
-/* Numbers, then texts, then the choices between words. */
+/* Numbers, then texts, then choices between words: first those kept as texts, then those kept as
+ * numbers. */
 enum config_kind {
   CONFIG_INT,
+  CONFIG_PERCENT,
   CONFIG_DURATION,
   CONFIG_BYTES,
   CONFIG_TEXT,
   CONFIG_ADDRESS,
   CONFIG_SSLMODE,
+  CONFIG_SESSION_ATTRS,
+  CONFIG_SWITCH,
+  CONFIG_STARTUP,
   CONFIG_LOG_LEVEL,
   CONFIG_LOG_FORMAT,
 };
+
+/* The table's words for struct config_key.is_live. */
+enum { CONFIG_RELOAD_RESTART = false, CONFIG_RELOAD_LIVE = true };
 
 struct config_key {
   const char *section;
@@ -30,6 +38,7 @@ struct config_key {
   const char *help;
   enum config_kind kind;
   bool may_be_off;
+  bool is_live; /* a reload changes it */
 };
 
 extern const struct config_key config_keys[];

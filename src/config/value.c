@@ -25,14 +25,35 @@ struct choice {
 static const struct choice sslmodes[] = {
     {"disable", 0},     {"allow", 1}, {"prefer", 2}, {"require", 3}, {"verify-ca", 4},
     {"verify-full", 5}, {0}};
+static const struct choice session_attrs[] = {{"any", 0},
+                                              {"read-write", 1},
+                                              {"read-only", 2},
+                                              {"primary", 3},
+                                              {"standby", 4},
+                                              {"prefer-standby", 5},
+                                              {0}};
+static const struct choice switches[] = {{"off", 0}, {"on", 1}, {0}};
+static const struct choice startups[] = {
+    {"wait", CONFIG_STARTUP_WAIT}, {"require", CONFIG_STARTUP_REQUIRE}, {0}};
 static const struct choice log_levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {0}};
 static const struct choice log_formats[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {0}};
 
 static const struct choice *choices_of(enum config_kind kind) {
-  if (kind == CONFIG_SSLMODE)
+  switch (kind) {
+  case CONFIG_SSLMODE:
     return sslmodes;
-  return kind == CONFIG_LOG_LEVEL ? log_levels : log_formats;
+  case CONFIG_SESSION_ATTRS:
+    return session_attrs;
+  case CONFIG_SWITCH:
+    return switches;
+  case CONFIG_STARTUP:
+    return startups;
+  case CONFIG_LOG_LEVEL:
+    return log_levels;
+  default:
+    return log_formats;
+  }
 }
 
 static bool take_digits(struct str *text, int64_t *ret_value) {
@@ -87,11 +108,20 @@ static bool parse_int(struct str text, int64_t *ret_value) {
   return take_digits(&text, ret_value) && text.len == 0;
 }
 
+/* "10%"; a bare number is 0 or refused. */
+static bool parse_percent(struct str text, int64_t *ret_value) {
+  if (!take_digits(&text, ret_value))
+    return false;
+  return str_equal(text, str_z("%")) || (text.len == 0 && *ret_value == 0);
+}
+
 static bool parse_number(enum config_kind kind, struct str text, int64_t *ret_value) {
   if (kind == CONFIG_DURATION)
     return parse_units(text, duration_units, ret_value);
   if (kind == CONFIG_BYTES)
     return parse_int(text, ret_value) || parse_units(text, byte_units, ret_value);
+  if (kind == CONFIG_PERCENT)
+    return parse_percent(text, ret_value);
   return parse_int(text, ret_value);
 }
 
@@ -99,6 +129,8 @@ static const char *kind_noun(enum config_kind kind) {
   switch (kind) {
   case CONFIG_INT:
     return "a whole number";
+  case CONFIG_PERCENT:
+    return "a percentage, such as 10%,";
   case CONFIG_DURATION:
     return "a duration with units, such as 250ms, 10s, 5m or 1h30m,";
   case CONFIG_BYTES:
@@ -118,7 +150,8 @@ void config_format_range(const struct config_key *key, char *ret_text, size_t si
     return;
   }
   if (key->kind == CONFIG_ADDRESS) {
-    snprintf(ret_text, size, "host:port or [IPv6]:port, with a port from 0 to 65535");
+    snprintf(ret_text, size, "host:port or [IPv6]:port, with a port from 0 to 65535%s",
+             key->may_be_off ? ", or off" : "");
     return;
   }
   if (key->kind < CONFIG_TEXT) {
@@ -139,9 +172,13 @@ static int refuse(const struct config_key *key, struct str text, struct error *e
                    kind_noun(key->kind), key->kind < CONFIG_TEXT ? "from" : "of", range);
 }
 
+static bool is_int_field(const struct config_key *key) {
+  return key->kind == CONFIG_INT || key->kind == CONFIG_PERCENT;
+}
+
 static void store_number(struct config *config, const struct config_key *key, int64_t value) {
   char *field = (char *)config + key->offset;
-  if (key->kind == CONFIG_INT) {
+  if (is_int_field(key)) {
     int number = (int)value;
     memcpy(field, &number, sizeof(number));
   } else {
@@ -155,13 +192,13 @@ static int set_number(struct config *config, const struct config_key *key, struc
   int64_t min = 0;
   int64_t max = 0;
   if (key->may_be_off && str_equal(text, str_z("off"))) {
-    store_number(config, key, key->kind == CONFIG_INT ? 0 : CLOCK_NEVER);
+    store_number(config, key, is_int_field(key) ? 0 : CLOCK_NEVER);
     return 0;
   }
   if (!parse_number(key->kind, text, &value))
     return refuse(key, text, err);
   /* Nothing and zero mean the default: what zero would mean differs from program to program. */
-  if (value == 0)
+  if (value == 0 && strcmp(key->default_text, "0") != 0)
     return set_number(config, key, str_z(key->default_text), err);
   parse_number(key->kind, str_z(key->min_text), &min);
   parse_number(key->kind, str_z(key->max_text), &max);
@@ -185,20 +222,27 @@ static bool is_address(struct str text) {
   return digits.len <= 5 && parse_int(digits, &port) && port <= UINT16_MAX;
 }
 
+static int store_text(struct config *config, const struct config_key *key, struct str text,
+                      struct error *err) {
+  const char *copy = arena_strdup(config->arena, text);
+  if (!copy)
+    return error_set(err, ERR_EXHAUSTED, "too much text in the settings");
+  memcpy((char *)config + key->offset, &copy, sizeof(copy));
+  return 0;
+}
+
 static int set_text(struct config *config, const struct config_key *key, struct str text,
                     struct error *err) {
   int64_t min = 0;
   int64_t max = 0;
   parse_int(str_z(key->min_text), &min);
   parse_int(str_z(key->max_text), &max);
+  if (key->may_be_off && str_equal(text, str_z("off")))
+    return store_text(config, key, str_z(""), err);
   if ((int64_t)text.len < min || (int64_t)text.len > max || !utf8_is_storable(text) ||
       (key->kind == CONFIG_ADDRESS && !is_address(text)))
     return refuse(key, text, err);
-  const char *copy = arena_strdup(config->arena, text);
-  if (!copy)
-    return error_set(err, ERR_EXHAUSTED, "too much text in the settings");
-  memcpy((char *)config + key->offset, &copy, sizeof(copy));
-  return 0;
+  return store_text(config, key, text, err);
 }
 
 static int set_choice(struct config *config, const struct config_key *key, struct str text,
@@ -207,7 +251,7 @@ static int set_choice(struct config *config, const struct config_key *key, struc
   for (const struct choice *c = choices_of(key->kind); c->name; c++) {
     if (!str_equal(str_z(c->name), text))
       continue;
-    if (key->kind == CONFIG_SSLMODE)
+    if (key->kind <= CONFIG_SESSION_ATTRS)
       memcpy(field, &c->name, sizeof(c->name));
     else
       memcpy(field, &c->value, sizeof(c->value));
@@ -234,17 +278,19 @@ static void format_units(int64_t value, const struct unit *units, char *ret_text
 static void format_number(const struct config_key *key, const char *field, char *ret_text,
                           size_t size) {
   int64_t value = 0;
-  if (key->kind == CONFIG_INT) {
+  if (is_int_field(key)) {
     int number = 0;
     memcpy(&number, field, sizeof(number));
     value = number;
   } else {
     memcpy(&value, field, sizeof(value));
   }
-  if (key->may_be_off && value == (key->kind == CONFIG_INT ? 0 : CLOCK_NEVER))
+  if (key->may_be_off && value == (is_int_field(key) ? 0 : CLOCK_NEVER))
     snprintf(ret_text, size, "off");
   else if (key->kind == CONFIG_INT)
     snprintf(ret_text, size, "%lld", (long long)value);
+  else if (key->kind == CONFIG_PERCENT)
+    snprintf(ret_text, size, "%lld%%", (long long)value);
   else
     format_units(value, key->kind == CONFIG_BYTES ? byte_units : duration_units, ret_text, size);
 }
@@ -257,8 +303,10 @@ void config_format_value(const struct config *config, const struct config_key *k
     return;
   }
   const char *text = NULL;
-  if (key->kind <= CONFIG_SSLMODE) {
+  if (key->kind <= CONFIG_SESSION_ATTRS) {
     memcpy(&text, field, sizeof(text));
+    if (key->may_be_off && text[0] == '\0')
+      text = "off";
   } else {
     int value = 0;
     memcpy(&value, field, sizeof(value));

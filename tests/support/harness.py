@@ -207,8 +207,10 @@ class Daemon:
     def __init__(self, folder, postgres, settings=None, wait_serving=True):
         Daemon.count += 1
         self.port_file = folder / f"daemon{Daemon.count}.port"
+        self.http_port_file = folder / f"daemon{Daemon.count}.http_port"
         self.log_file = folder / f"daemon{Daemon.count}.log"
         self.settings = {"server.listen": "127.0.0.1:0", "server.port_file": self.port_file,
+                         "http.listen": "127.0.0.1:0", "http.port_file": self.http_port_file,
                          **postgres.daemon_settings(), **(settings or {})}
         with open(self.log_file, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen([str(DAEMON), *options_of(self.settings)], stderr=log,
