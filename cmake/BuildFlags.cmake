@@ -18,6 +18,8 @@ option(COVERAGE "Instrument for gcov" OFF)
 add_library(build_base INTERFACE)
 # Assertions stay on in every build: they cost little and stop a bug from becoming a lie.
 target_compile_options(build_base INTERFACE -UNDEBUG -D_GNU_SOURCE -fno-omit-frame-pointer)
+# What costs more than an assertion may is checked in debug builds alone.
+target_compile_definitions(build_base INTERFACE $<$<CONFIG:Debug>:AUDITSTORE_DEBUG>)
 # A plain if: commas break generator expressions.
 if(SANITIZE)
   target_compile_options(build_base INTERFACE -fsanitize=${SANITIZE} -fno-sanitize-recover=all)

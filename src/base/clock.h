@@ -10,6 +10,9 @@
 
 #define CLOCK_NEVER INT64_MAX
 
+#define CLOCK_US_PER_MS 1000LL
+#define CLOCK_US_PER_S  1000000LL
+
 struct clock {
   int64_t (*monotonic_us)(const struct clock *clock);
   int64_t (*wall_us)(const struct clock *clock);

@@ -2,6 +2,7 @@
 #include "config/table.h"
 
 #include "base/clock.h"
+#include "config/hosts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -139,6 +140,8 @@ static const char *kind_noun(enum config_kind kind) {
     return "a text";
   case CONFIG_ADDRESS:
     return "an address";
+  case CONFIG_HOSTS:
+    return "a list";
   default:
     return "one";
   }
@@ -147,6 +150,11 @@ static const char *kind_noun(enum config_kind kind) {
 void config_format_range(const struct config_key *key, char *ret_text, size_t size) {
   if (key->kind == CONFIG_TEXT) {
     snprintf(ret_text, size, "%s to %s bytes", key->min_text, key->max_text);
+    return;
+  }
+  if (key->kind == CONFIG_HOSTS) {
+    snprintf(ret_text, size, "1 to %d hosts, such as db1,db2:5433,[::1]:5434,/run/postgresql",
+             CONFIG_HOSTS_MAX);
     return;
   }
   if (key->kind == CONFIG_ADDRESS) {
@@ -222,6 +230,11 @@ static bool is_address(struct str text) {
   return digits.len <= 5 && parse_int(digits, &port) && port <= UINT16_MAX;
 }
 
+static bool is_host_list(struct str text) {
+  struct config_host hosts[CONFIG_HOSTS_MAX];
+  return config_hosts_parse(text, hosts) > 0;
+}
+
 static int store_text(struct config *config, const struct config_key *key, struct str text,
                       struct error *err) {
   const char *copy = arena_strdup(config->arena, text);
@@ -240,7 +253,8 @@ static int set_text(struct config *config, const struct config_key *key, struct 
   if (key->may_be_off && str_equal(text, str_z("off")))
     return store_text(config, key, str_z(""), err);
   if ((int64_t)text.len < min || (int64_t)text.len > max || !utf8_is_storable(text) ||
-      (key->kind == CONFIG_ADDRESS && !is_address(text)))
+      (key->kind == CONFIG_ADDRESS && !is_address(text)) ||
+      (key->kind == CONFIG_HOSTS && !is_host_list(text)))
     return refuse(key, text, err);
   return store_text(config, key, text, err);
 }
@@ -262,9 +276,9 @@ static int set_choice(struct config *config, const struct config_key *key, struc
 
 int config_set_value(struct config *config, const struct config_key *key, struct str text,
                      struct error *err) {
-  if (key->kind == CONFIG_TEXT || key->kind == CONFIG_ADDRESS)
+  if (key->kind >= CONFIG_TEXT && key->kind <= CONFIG_HOSTS)
     return set_text(config, key, text, err);
-  if (key->kind > CONFIG_ADDRESS)
+  if (key->kind > CONFIG_HOSTS)
     return set_choice(config, key, text, err);
   return set_number(config, key, text, err);
 }

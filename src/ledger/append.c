@@ -269,13 +269,9 @@ void append_send_open(struct pg_lease *conn, int64_t ledger_id) {
 
 /* ---- results ---- */
 
-static struct str value_at(const PGresult *result, int row, int column) {
-  return str_of(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
-}
-
 int append_read_size(const PGresult *result, int64_t *ret_size, struct error *err) {
   if (PQntuples(result) != 1 || PQnfields(result) != 1 ||
-      !pg_get_int8(value_at(result, 0, 0), ret_size))
+      !pg_get_int8(pg_field(result, 0, 0), ret_size))
     return error_set(err, ERR_INTERNAL, "the size of a ledger can't be read");
   return 0;
 }
@@ -288,11 +284,11 @@ int append_read_match(const PGresult *result, int row, struct append_match *ret_
                       struct error *err) {
   struct append_match match = {0};
   int32_t index = 0;
-  if (PQnfields(result) != 5 || !pg_get_int4(value_at(result, row, 0), &index) ||
-      !pg_get_int8(value_at(result, row, 1), &match.ledger_id) ||
-      !pg_get_int8(value_at(result, row, 2), &match.sequence) ||
-      !pg_get_timestamptz(value_at(result, row, 3), &match.received_us) ||
-      !pg_get_bool(value_at(result, row, 4), &match.is_same))
+  if (PQnfields(result) != 5 || !pg_get_int4(pg_field(result, row, 0), &index) ||
+      !pg_get_int8(pg_field(result, row, 1), &match.ledger_id) ||
+      !pg_get_int8(pg_field(result, row, 2), &match.sequence) ||
+      !pg_get_timestamptz(pg_field(result, row, 3), &match.received_us) ||
+      !pg_get_bool(pg_field(result, row, 4), &match.is_same))
     return error_set(err, ERR_INTERNAL, "a stored event's place can't be read");
   match.index = index;
   *ret_match = match;

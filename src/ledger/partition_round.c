@@ -59,8 +59,7 @@ static int next_missing(const struct partition_round *round, int month) {
 /* ---- the catalog ---- */
 
 static bool read_bound(const PGresult *result, int row, int column, int64_t *ret_us) {
-  return pg_get_timestamptz(
-      str_of(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column)), ret_us);
+  return pg_get_timestamptz(pg_field(result, row, column), ret_us);
 }
 
 static void on_catalog(void *arg, int statement, const PGresult *result) {

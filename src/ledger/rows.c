@@ -185,7 +185,7 @@ const char *event_row_columns(void) {
 static struct str row_value(const PGresult *result, int row, int column) {
   if (PQgetisnull(result, row, column))
     return (struct str){.data = NULL};
-  return str_of(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+  return pg_field(result, row, column);
 }
 
 int event_row_read(const PGresult *result, int row, struct stored_event *ret_stored,

@@ -57,17 +57,13 @@ static void schema_finish(struct schema_run *run, const struct error *err) {
 
 /* ---- reading ---- */
 
-static struct str field(const PGresult *result, int row, int column) {
-  return str_of(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
-}
-
 static void read_probe(struct schema_run *run, const PGresult *result) {
-  if (PQntuples(result) != 1 || !pg_get_int4(field(result, 0, 0), &run->server_version) ||
-      !pg_get_bool(field(result, 0, 1), &run->has_table)) {
+  if (PQntuples(result) != 1 || !pg_get_int4(pg_field(result, 0, 0), &run->server_version) ||
+      !pg_get_bool(pg_field(result, 0, 1), &run->has_table)) {
     error_set(&run->err, ERR_INTERNAL, "unexpected answer to the question for the schema");
     return;
   }
-  struct str durability = field(result, 0, 2);
+  struct str durability = pg_field(result, 0, 2);
   if (!run->is_migrating && str_equal(durability, str_z("off")))
     error_set(&run->err, ERR_FAILED_PRECONDITION,
               "synchronous_commit is off here, so what is acknowledged could be lost in a crash; "
@@ -110,18 +106,18 @@ static void read_applied(struct schema_run *run, const PGresult *result) {
   int rows = PQntuples(result);
   /* The last row is looked at first: "too new" explains more than a checksum does. */
   int32_t last = 0;
-  if (rows > 0 && !pg_get_int4(field(result, rows - 1, 0), &last)) {
+  if (rows > 0 && !pg_get_int4(pg_field(result, rows - 1, 0), &last)) {
     error_set(&run->err, ERR_INTERNAL, "schema_migrations: unexpected type of version");
     return;
   }
   run->version = last;
   for (int row = last > migration_count ? rows - 1 : 0; row < rows; row++) {
     int32_t version = 0;
-    if (!pg_get_int4(field(result, row, 0), &version)) {
+    if (!pg_get_int4(pg_field(result, row, 0), &version)) {
       error_set(&run->err, ERR_INTERNAL, "schema_migrations: unexpected type of version");
       return;
     }
-    if (check_row(row, version, field(result, row, 1), &run->err) < 0)
+    if (check_row(row, version, pg_field(result, row, 1), &run->err) < 0)
       return;
   }
 }

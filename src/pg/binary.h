@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -55,6 +56,11 @@ bool pg_put_text(struct buf *out, struct str value); /* text and json */
 bool pg_put_uuid(struct buf *out, const struct uuid *value);
 bool pg_put_timestamptz(struct buf *out, int64_t unix_us);
 bool pg_put_inet(struct buf *out, const struct pg_inet *value);
+
+/* A field of a result, borrowed from it; empty when it is NULL. */
+static inline struct str pg_field(const PGresult *result, int row, int column) {
+  return str_of(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+}
 
 /* Values as they stand in a result field. */
 bool pg_get_bool(struct str value, bool *ret);

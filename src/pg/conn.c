@@ -1,43 +1,54 @@
 #include <assert.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/log.h"
 #include "pg/internal.h"
-
-/* How long a closed connection may hold its slot when the server doesn't close its side. */
-#define CLOSE_TIMEOUT_US 2000000
+#include "pg/socket.h"
 
 /*
+ *                                    CHECKING
+ *                                     ^   |
+ *                                     |   v
  *   EMPTY -> RESOLVING -> CONNECTING -> IDLE <-> LEASED
  *     ^          |            |          |         |
  *     |          |            v          v         v
  *     +----------+---------CLOSING <-----+---------+
  *
- * Those with a socket go to EMPTY directly when the server has closed it already.
+ * CHECKING closes as well. Those with a socket go to EMPTY directly when the server has closed it
+ * already.
  */
-static const struct {
-  const char *name;
-  unsigned next;
-} states[CONN_STATES] = {
-    [CONN_EMPTY] = {"empty", 1U << CONN_RESOLVING},
-    [CONN_RESOLVING] = {"resolving", 1U << CONN_CONNECTING | 1U << CONN_EMPTY},
-    [CONN_CONNECTING] = {"connecting", 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY},
-    [CONN_IDLE] = {"idle", 1U << CONN_LEASED | 1U << CONN_CLOSING | 1U << CONN_EMPTY},
-    [CONN_LEASED] = {"leased", 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY},
-    [CONN_CLOSING] = {"closing", 1U << CONN_EMPTY},
+enum { PERCENT_ALL = 100 };
+
+static const unsigned successors[CONN_STATES] = {
+    [CONN_EMPTY] = 1U << CONN_RESOLVING,
+    [CONN_RESOLVING] = 1U << CONN_CONNECTING | 1U << CONN_EMPTY,
+    [CONN_CONNECTING] = 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
+    [CONN_IDLE] = 1U << CONN_LEASED | 1U << CONN_CHECKING | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
+    [CONN_CHECKING] = 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
+    [CONN_LEASED] = 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
+    [CONN_CLOSING] = 1U << CONN_EMPTY,
 };
 
 static bool is_open_state(enum conn_state state) {
-  return state == CONN_IDLE || state == CONN_LEASED;
+  return state == CONN_IDLE || state == CONN_CHECKING || state == CONN_LEASED;
+}
+
+static void count_closed(const struct pg_lease *conn, enum conn_state before) {
+  struct pg_pool *pool = conn->pool;
+  int64_t now_us = pg_pool_now(pool);
+  pool->counters.closed[conn->farewell]++;
+  int64_t idle_us = before == CONN_LEASED ? 0 : now_us - conn->idle_since_us;
+  log_debug("pool connection closed", KV("reason", pg_close_reason_name(conn->farewell)),
+            KV("age_ms", (now_us - conn->born_us) / CLOCK_US_PER_MS),
+            KV("idle_ms", idle_us / CLOCK_US_PER_MS), KV("uses", conn->uses),
+            KV("sqlstate", conn->sqlstate));
 }
 
 void pg_conn_set_state(struct pg_lease *conn, enum conn_state next) {
   struct pg_pool *pool = conn->pool;
   enum conn_state before = conn->state;
-  assert(states[before].next & 1U << next);
+  assert(successors[before] & 1U << next);
   list_remove(&pool->states[before], &conn->link);
   conn->state = next;
   if (next == CONN_IDLE)
@@ -47,11 +58,9 @@ void pg_conn_set_state(struct pg_lease *conn, enum conn_state next) {
   if (is_open_state(next) && !is_open_state(before))
     pool->counters.opened++;
   if (is_open_state(before) && !is_open_state(next))
-    pool->counters.closed++;
+    count_closed(conn, before);
   if (before == CONN_IDLE || next == CONN_IDLE)
     pg_shrink_note(pool);
-  log_debug("pool connection", KV("slot", conn - pool->conns), KV("from", states[before].name),
-            KV("to", states[next].name));
   pg_pool_kick(pool);
 }
 
@@ -67,16 +76,13 @@ void pg_conn_arm(struct pg_lease *conn, int64_t deadline_us) {
 /* Reads until the server closes: closing with unread input would reset the connection, and the
  * server might not see our end of it in order. */
 static void drain_socket(struct pg_lease *conn, int status) {
-  char waste[4096];
-  ssize_t got = status < 0 ? 0 : recv(conn->closing_fd, waste, sizeof(waste), MSG_DONTWAIT);
-  if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
-    return;
-  pg_conn_finish_close(conn);
+  if (status < 0 || pg_socket_is_over(conn->closing_fd))
+    pg_conn_finish_close(conn);
 }
 
 static void on_idle_event(struct pg_lease *conn, int status) {
   if (!pg_conn_probe(conn) || status < 0)
-    pg_conn_close(conn);
+    pg_conn_close(conn, PG_CLOSE_BROKEN);
 }
 
 static void on_event(void *arg, int status, int events) {
@@ -88,6 +94,7 @@ static void on_event(void *arg, int status, int events) {
   case CONN_IDLE:
     on_idle_event(conn, status);
     break;
+  case CONN_CHECKING:
   case CONN_LEASED:
     pg_pipeline_event(conn, status, events);
     break;
@@ -107,10 +114,12 @@ static void on_timer(void *arg) {
   case CONN_CONNECTING:
     pg_dial_timeout(conn);
     break;
+  case CONN_CHECKING:
   case CONN_LEASED:
     pg_pipeline_timeout(conn);
     break;
   case CONN_CLOSING:
+    conn->pool->counters.close_timeouts++;
     pg_conn_finish_close(conn);
     break;
   default:
@@ -153,22 +162,79 @@ bool pg_conn_check(struct pg_lease *conn) {
   if (!conn->is_dead && PQstatus(conn->pq) == CONNECTION_OK && PQsocket(conn->pq) >= 0)
     return true;
   pg_conn_unwatch(conn);
-  conn->is_dead = true;
+  pg_conn_condemn(conn, PG_CLOSE_BROKEN);
   return false;
 }
 
 /* ---- judging an idle connection ---- */
 
-void pg_conn_note_sqlstate(struct pg_lease *conn, const char *sqlstate) {
-  if (!pg_sqlstate_is_shutdown(sqlstate) && strcmp(sqlstate, "25006") != 0)
-    return;
-  if (conn->generation == conn->pool->generation)
-    conn->pool->generation++;
-  pg_pool_kick(conn->pool);
+void pg_conn_condemn(struct pg_lease *conn, enum pg_close_reason reason) {
+  if (!conn->is_dead && conn->farewell == PG_CLOSE_BROKEN)
+    conn->farewell = reason;
+  conn->is_dead = true;
 }
 
-bool pg_conn_is_usable(const struct pg_lease *conn, int64_t now_us) {
-  return conn->generation == conn->pool->generation && now_us < conn->die_at_us;
+void pg_conn_note_sqlstate(struct pg_lease *conn, const char *sqlstate) {
+  struct pg_pool *pool = conn->pool;
+  enum pg_close_reason reason = pg_sqlstate_farewell(sqlstate);
+  if (reason == PG_CLOSE_BROKEN)
+    return;
+  conn->farewell = reason;
+  memcpy(conn->sqlstate, sqlstate, sizeof(conn->sqlstate));
+  if (reason == PG_CLOSE_SERVER_IDLE) {
+    pg_watchdog_server_idle(pool, sqlstate);
+    return;
+  }
+  if (conn->generation != pool->generation)
+    return;
+  pool->generation++;
+  pg_upkeep_soon(pool);
+}
+
+static enum pg_close_reason why_stale(const struct pg_lease *conn) {
+  return conn->farewell == PG_CLOSE_BROKEN ? PG_CLOSE_GENERATION : conn->farewell;
+}
+
+/* Those that are closing already make room soon. */
+static bool is_above_max_open(const struct pg_pool *pool) {
+  return pg_pool_open(pool) + pg_pool_dialing(pool) > pool->config->max_open_conns;
+}
+
+bool pg_conn_is_usable(const struct pg_lease *conn, int64_t now_us,
+                       enum pg_close_reason *ret_reason) {
+  const struct pg_pool *pool = conn->pool;
+  enum pg_close_reason reason;
+  if (conn->is_dead)
+    reason = conn->farewell;
+  else if (conn->generation != pool->generation)
+    reason = why_stale(conn);
+  else if (now_us >= conn->die_at_us)
+    reason = PG_CLOSE_LIFETIME;
+  else if (conn->is_address_gone)
+    reason = PG_CLOSE_ADDRESS;
+  else if (is_above_max_open(pool))
+    reason = PG_CLOSE_RESIZE;
+  else
+    return true;
+  if (ret_reason)
+    *ret_reason = reason;
+  return false;
+}
+
+bool pg_conn_needs_ping(const struct pg_lease *conn, int64_t now_us) {
+  return now_us >= pg_after(conn->idle_since_us, conn->pool->config->validate_after_idle_us);
+}
+
+/* Early by a random part, so that connections made together do not all end together. */
+void pg_conn_set_death(struct pg_lease *conn) {
+  const struct config_database *config = conn->pool->config;
+  conn->die_at_us = CLOCK_NEVER;
+  if (config->conn_max_lifetime_us == CLOCK_NEVER)
+    return;
+  double jitter = (double)config->conn_lifetime_jitter / PERCENT_ALL;
+  double share = (double)conn->jitter_share / PG_JITTER_SHARES;
+  double early_us = (double)config->conn_max_lifetime_us * jitter * share;
+  conn->die_at_us = pg_after(conn->born_us, config->conn_max_lifetime_us - (int64_t)early_us);
 }
 
 bool pg_conn_probe(struct pg_lease *conn) {
@@ -194,22 +260,23 @@ static void finish_pq(struct pg_lease *conn) {
   conn->pq = NULL;
 }
 
-void pg_conn_close(struct pg_lease *conn) {
+void pg_conn_close(struct pg_lease *conn, enum pg_close_reason reason) {
   int fd = conn->pq ? PQsocket(conn->pq) : -1;
-  int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  int copy = fd < 0 ? -1 : pg_socket_copy(fd);
+  pg_conn_condemn(conn, reason);
   finish_pq(conn);
   if (fd < 0) {
     become_empty(conn);
     return;
   }
   pg_conn_set_state(conn, CONN_CLOSING);
-  pg_conn_arm(conn, pg_after(pg_pool_now(conn->pool), CLOSE_TIMEOUT_US));
+  pg_conn_arm(conn, pg_after(pg_pool_now(conn->pool), conn->pool->config->close_timeout_us));
   conn->closing_fd = copy;
   /* Without a copy nothing tells when the server closed: the slot waits for its timer. */
   if (copy < 0)
     return;
   /* Our copy would keep the stream open for the server otherwise. */
-  shutdown(copy, SHUT_WR);
+  pg_socket_half_close(copy);
   conn->watch = pg_watch_open(conn->pool->loop, copy, on_event, conn);
   if (conn->watch)
     pg_watch_set(conn->watch, UV_READABLE);
@@ -218,7 +285,7 @@ void pg_conn_close(struct pg_lease *conn) {
 void pg_conn_finish_close(struct pg_lease *conn) {
   pg_conn_unwatch(conn);
   if (conn->closing_fd >= 0)
-    close(conn->closing_fd);
+    pg_socket_close(conn->closing_fd);
   conn->closing_fd = -1;
   become_empty(conn);
 }
@@ -226,16 +293,18 @@ void pg_conn_finish_close(struct pg_lease *conn) {
 void pg_conn_cut(struct pg_lease *conn) {
   pg_conn_unwatch(conn);
   pg_conn_arm(conn, CLOCK_NEVER);
-  conn->is_dead = true;
+  pg_conn_condemn(conn, PG_CLOSE_SHUTDOWN);
   PQfinish(conn->pq);
   conn->pq = NULL;
 }
 
-void pg_conn_init(struct pg_lease *conn, struct pg_pool *pool) {
+struct pg_lease *pg_conn_new(struct pg_pool *pool) {
+  struct pg_lease *conn = xcalloc(1, sizeof(*conn));
   conn->pool = pool;
   conn->deadline_us = CLOCK_NEVER;
   conn->closing_fd = -1;
   loop_timer_init(&conn->timer, pool->loop, on_timer, conn);
   pg_pipeline_init(conn);
   list_push_back(&pool->states[CONN_EMPTY], &conn->link);
+  return conn;
 }

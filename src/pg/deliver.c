@@ -1,53 +1,35 @@
-#include <stdio.h>
-
 #include "pg/internal.h"
 
-/* Who has kept a connection longest: the first suspect when none comes back. */
-static void describe_oldest_lease(const struct pg_pool *pool, char *ret_text, size_t size) {
-  const struct list_link *link = pool->states[CONN_LEASED].first;
-  ret_text[0] = '\0';
-  if (!link)
-    return;
-  const struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
-  snprintf(ret_text, size, " (the longest by %s, for %.1f s)", conn->holder,
-           (double)(pg_pool_now(pool) - conn->leased_us) / 1e6);
-}
-
 static void describe_timeout(struct pg_pool *pool, struct error *err) {
-  char oldest[80];
-  struct pg_pool_stats stats;
-  pg_pool_stats(pool, &stats);
-  describe_oldest_lease(pool, oldest, sizeof(oldest));
+  char snapshot[PG_SNAPSHOT_SIZE];
+  pg_pool_describe(pool, snapshot);
   const struct governor *governor = &pool->governor;
-  error_set(err, ERR_TIMEOUT,
-            "no database connection in time: open %d, in use %d%s, idle %d, connecting %d, "
-            "closing %d, waiting %d; last dial error: %s",
-            stats.open, stats.in_use, oldest, stats.idle, stats.connecting, stats.closing,
-            stats.waiting, governor->failures > 0 ? governor->error.text : "none");
+  error_set(err, ERR_TIMEOUT, "no database connection in time: %s; last dial error: %s", snapshot,
+            governor->is_failing ? governor->error.text : "none");
 }
 
 static void describe_outage(struct pg_pool *pool, struct error *err) {
   const struct governor *governor = &pool->governor;
   int64_t since_us = deadline_min(governor->down_since_us, governor->failed_at_us);
   error_set(err, ERR_UNAVAILABLE, "the database has been out of reach for %.1f s: %s",
-            (double)(pg_pool_now(pool) - since_us) / 1e6, governor->error.text);
+            (double)(pg_pool_now(pool) - since_us) / CLOCK_US_PER_S, governor->error.text);
 }
 
 static void describe_failure(struct pg_pool *pool, const struct pg_waiter *waiter,
                              struct error *err) {
-  switch (waiter->failure) {
-  case ERR_TIMEOUT:
+  switch (waiter->result) {
+  case PG_ACQUIRE_TIMEOUT:
     describe_timeout(pool, err);
     break;
-  case ERR_UNAVAILABLE:
+  case PG_ACQUIRE_DOWN:
     describe_outage(pool, err);
     break;
-  case ERR_EXHAUSTED:
+  case PG_ACQUIRE_QUEUE_FULL:
     error_set(err, ERR_EXHAUSTED, "%d requests wait for a database connection already",
-              pool->config->max_waiters);
+              (int)pool->waiters.queued.count);
     break;
   default:
-    error_set(err, waiter->failure, "the connection pool is closing");
+    error_set(err, ERR_CANCELED, "the connection pool is closing");
     break;
   }
 }

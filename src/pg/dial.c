@@ -5,10 +5,10 @@
 
 /* ---- how a dial ends ---- */
 
-static void give_up(struct pg_lease *conn, const char *sqlstate, const struct error *err) {
-  pg_governor_failed(conn->pool, sqlstate, err);
-  if (conn->state == CONN_CONNECTING && conn->pq) {
-    pg_conn_close(conn);
+static void give_up(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err) {
+  pg_governor_failed(conn->pool, why, err);
+  if (conn->state == CONN_CONNECTING) {
+    pg_conn_close(conn, PG_CLOSE_BROKEN);
     return;
   }
   pg_conn_arm(conn, CLOCK_NEVER);
@@ -23,15 +23,7 @@ static void give_up_as_libpq_says(struct pg_lease *conn) {
   pg_sqlstate_of_message(message, sqlstate);
   pg_one_line(message, text, sizeof(text));
   error_set(&err, ERR_UNAVAILABLE, "%s", text);
-  give_up(conn, sqlstate, &err);
-}
-
-/* Up to a tenth early, so that connections made together do not all end together. */
-static int64_t draw_death(const struct pg_pool *pool) {
-  int64_t lifetime_us = pool->config->conn_max_lifetime_us;
-  if (lifetime_us == CLOCK_NEVER)
-    return CLOCK_NEVER;
-  return pg_after(pg_pool_now(pool), lifetime_us - pg_random_below(lifetime_us / 10));
+  give_up(conn, pg_dial_failure_of(sqlstate, message), &err);
 }
 
 static void succeed(struct pg_lease *conn) {
@@ -42,8 +34,11 @@ static void succeed(struct pg_lease *conn) {
     give_up_as_libpq_says(conn);
     return;
   }
-  conn->die_at_us = draw_death(pool);
+  conn->born_us = pg_pool_now(pool);
+  conn->jitter_share = pg_random_below(PG_JITTER_SHARES);
+  pg_conn_set_death(conn);
   pg_conn_arm(conn, CLOCK_NEVER);
+  histogram_add(&pool->counters.connect_us, conn->born_us - conn->dialed_us);
   pg_governor_succeeded(pool);
   pg_pool_put_idle(pool, conn);
 }
@@ -57,9 +52,10 @@ static void on_notice(void *arg, const PGresult *result) {
     return;
   /* While nothing runs, libpq turns the server's farewell into a notice. */
   const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-  if (pg_sqlstate_is_shutdown(sqlstate) || (severity && strcmp(severity, "FATAL") == 0))
-    conn->is_dead = true;
   pg_conn_note_sqlstate(conn, sqlstate);
+  bool is_shutdown = pg_sqlstate_farewell(sqlstate) == PG_CLOSE_SERVER_SHUTDOWN;
+  if (is_shutdown || (severity && strcmp(severity, "FATAL") == 0))
+    pg_conn_condemn(conn, PG_CLOSE_BROKEN);
 }
 
 static void watch_or_give_up(struct pg_lease *conn, int events) {
@@ -67,7 +63,7 @@ static void watch_or_give_up(struct pg_lease *conn, int events) {
     return;
   struct error err;
   error_set(&err, ERR_UNAVAILABLE, "the dial's socket can't be watched");
-  give_up(conn, "", &err);
+  give_up(conn, PG_DIAL_OTHER, &err);
 }
 
 void pg_dial_event(struct pg_lease *conn) {
@@ -90,11 +86,12 @@ void pg_dial_event(struct pg_lease *conn) {
   }
 }
 
-static void connect_to(struct pg_lease *conn, const struct addrinfo *addresses) {
+static void connect_to(struct pg_lease *conn, const struct pg_endpoints *endpoints) {
+  struct pg_pool *pool = conn->pool;
   struct error err;
-  PGconn *pq = pg_params_connect(conn->pool->config, addresses, &err);
+  PGconn *pq = pg_params_connect(pool->config, endpoints, pool->governor.shift, &err);
   if (!pq) {
-    give_up(conn, "", &err);
+    give_up(conn, PG_DIAL_OTHER, &err);
     return;
   }
   conn->pq = pq;
@@ -110,45 +107,40 @@ static void connect_to(struct pg_lease *conn, const struct addrinfo *addresses) 
 
 /* ---- resolving ---- */
 
-static void on_resolved(void *arg, const struct addrinfo *addresses, const char *problem) {
+static void on_looked_up(void *arg, const struct pg_endpoints *endpoints, const char *problem) {
   struct pg_lease *conn = arg;
-  conn->resolve = NULL;
+  conn->lookup = NULL;
   if (conn->is_dial_failed) {
     pg_conn_set_state(conn, CONN_EMPTY);
     return;
   }
-  if (!problem) {
-    connect_to(conn, addresses);
+  if (endpoints) {
+    connect_to(conn, endpoints);
     return;
   }
   struct error err;
-  error_set(&err, ERR_UNAVAILABLE, "can't resolve database.host \"%s\": %s",
-            conn->pool->config->host, problem);
-  give_up(conn, "", &err);
+  error_set(&err, ERR_UNAVAILABLE, "database.host: %s", problem);
+  give_up(conn, PG_DIAL_DNS, &err);
 }
 
 static void begin(struct pg_lease *conn) {
   conn->generation = conn->pool->generation;
   conn->is_dead = false;
   conn->is_dial_failed = false;
+  conn->is_address_gone = false;
+  conn->farewell = PG_CLOSE_BROKEN;
+  conn->sqlstate[0] = '\0';
+  conn->uses = 0;
   conn->prepared = (struct prepared){0};
 }
 
 void pg_dial_start(struct pg_lease *conn) {
   struct pg_pool *pool = conn->pool;
   begin(conn);
+  conn->dialed_us = pg_pool_now(pool);
   pg_conn_set_state(conn, CONN_RESOLVING);
-  pg_conn_arm(conn, pg_after(pg_pool_now(pool), pool->config->connect_timeout_us));
-  if (pg_params_is_resolved(pool->config)) {
-    connect_to(conn, NULL);
-    return;
-  }
-  conn->resolve = pg_resolve_start(pool->loop, pool->config->host, on_resolved, conn);
-  if (conn->resolve)
-    return;
-  struct error err;
-  error_set(&err, ERR_UNAVAILABLE, "can't look database.host \"%s\" up", pool->config->host);
-  give_up(conn, "", &err);
+  pg_conn_arm(conn, pg_after(conn->dialed_us, pool->config->connect_timeout_us));
+  conn->lookup = pg_lookup_start(pool->loop, pool->config, on_looked_up, conn);
 }
 
 void pg_dial_timeout(struct pg_lease *conn) {
@@ -156,25 +148,27 @@ void pg_dial_timeout(struct pg_lease *conn) {
   struct error err;
   error_set(&err, ERR_UNAVAILABLE, "%s \"%s\": no answer within connect_timeout (%.3g s)",
             conn->state == CONN_RESOLVING ? "looking up" : "connecting to", pool->config->host,
-            (double)pool->config->connect_timeout_us / 1e6);
+            (double)pool->config->connect_timeout_us / CLOCK_US_PER_S);
+  /* One of several hosts that takes packets and never answers must not keep us from the others. */
+  pool->governor.shift++;
   if (conn->state == CONN_CONNECTING) {
-    give_up(conn, "", &err);
+    give_up(conn, PG_DIAL_TIMEOUT, &err);
     return;
   }
   /* A look-up can't be stopped. Its slot stays taken until it ends: so a resolver that hangs gets
    * max_connecting questions at most. */
   conn->is_dial_failed = true;
-  pg_governor_failed(pool, "", &err);
+  pg_governor_failed(pool, PG_DIAL_TIMEOUT, &err);
 }
 
 void pg_dial_abort(struct pg_lease *conn) {
   if (conn->state == CONN_CONNECTING) {
-    pg_conn_close(conn);
+    pg_conn_close(conn, PG_CLOSE_SHUTDOWN);
     return;
   }
-  if (conn->resolve)
-    pg_resolve_abandon(conn->resolve);
-  conn->resolve = NULL;
+  if (conn->lookup)
+    pg_lookup_abandon(conn->lookup);
+  conn->lookup = NULL;
   pg_conn_arm(conn, CLOCK_NEVER);
   pg_conn_set_state(conn, CONN_EMPTY);
 }

@@ -1,56 +1,90 @@
-#include <string.h>
-#include <sys/random.h>
 
+#include "base/log.h"
 #include "pg/internal.h"
 
-/* A server that says it is starting will soon be there. */
-#define STARTING_BACKOFF_MAX_US 250000
+/* ---- pauses ---- */
 
-int64_t pg_random_below(int64_t below_us) {
-  if (below_us <= 0)
-    return 0;
-  uint64_t bits = 0;
-  if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != sizeof(bits))
-    bits = uv_hrtime();
-  return (int64_t)(bits % (uint64_t)below_us);
+/* From `min_us` to twice that. */
+static int64_t draw_long_pause(int64_t min_us) {
+  return pg_after(min_us, pg_random_below(min_us));
 }
 
-/* Neither time nor repetition mends these; too many attempts may lock the account. */
-static bool is_refused_login(const char *sqlstate) {
-  return strncmp(sqlstate, "28", 2) == 0 || strncmp(sqlstate, "3D", 2) == 0;
-}
-
-static int64_t draw_backoff(const struct pg_pool *pool, const char *sqlstate) {
-  int64_t max_us = pool->config->connect_backoff_max_us;
-  if (is_refused_login(sqlstate))
-    return max_us / 2 + pg_random_below(max_us / 2);
-  if (strcmp(sqlstate, "57P03") == 0)
-    max_us = deadline_min(max_us, STARTING_BACKOFF_MAX_US);
-  int64_t span_us = pool->config->connect_backoff_min_us;
+/* Any length up to a bound that doubles with each failure, so that daemons don't come in step. */
+static int64_t draw_backoff(const struct pg_pool *pool, enum pg_dial_failure why) {
+  const struct config_database *config = pool->config;
+  if (why == PG_DIAL_AUTH)
+    return draw_long_pause(config->refused_backoff_min_us);
+  int64_t max_us = config->connect_backoff_max_us;
+  if (why == PG_DIAL_STARTING)
+    max_us = deadline_min(max_us, config->starting_backoff_max_us);
+  int64_t span_us = config->connect_backoff_min_us;
   for (int i = 1; i < pool->governor.failures && span_us < max_us; i++)
     span_us *= 2;
   return pg_random_below(deadline_min(span_us, max_us));
 }
 
+/* ---- how dials end ---- */
+
 void pg_governor_succeeded(struct pg_pool *pool) {
-  pool->governor.failures = 0;
-  pool->governor.next_dial_at_us = 0;
-  pool->governor.down_since_us = CLOCK_NEVER;
+  struct governor *governor = &pool->governor;
+  int max = pool->config->max_connecting;
+  if (governor->is_failing)
+    governor->recovered_at_us = pg_pool_now(pool);
+  governor->has_dialed = true;
+  governor->is_failing = false;
+  governor->next_dial_at_us = 0;
+  governor->down_since_us = CLOCK_NEVER;
+  governor->allowed = 2 * governor->allowed < max ? 2 * governor->allowed : max;
+  /* The one more that was asked for: there may be others. */
+  governor->probe_at_us = CLOCK_NEVER;
 }
 
-void pg_governor_failed(struct pg_pool *pool, const char *sqlstate, const struct error *err) {
+/* The server has no connection left for us: those that are open go on serving. */
+static void lower_ceiling(struct pg_pool *pool, int64_t now_us) {
+  struct governor *governor = &pool->governor;
+  governor->ceiling = pg_pool_open(pool);
+  governor->probe_at_us = pg_after(now_us, draw_long_pause(pool->config->full_backoff_min_us));
+  governor->allowed = 1;
+}
+
+static void note_failure(struct pg_pool *pool, enum pg_dial_failure why, int64_t now_us) {
+  struct governor *governor = &pool->governor;
+  int64_t stable_us = pool->config->connect_backoff_reset_us;
+  if (!governor->is_failing && now_us >= pg_after(governor->recovered_at_us, stable_us))
+    governor->failures = 0;
+  governor->failures++;
+  governor->is_failing = true;
+  governor->allowed = 1;
+  governor->next_dial_at_us = pg_after(now_us, draw_backoff(pool, why));
+}
+
+void pg_governor_failed(struct pg_pool *pool, enum pg_dial_failure why, const struct error *err) {
   struct governor *governor = &pool->governor;
   int64_t now_us = pg_pool_now(pool);
-  pool->counters.open_failures++;
-  governor->failures++;
+  pool->counters.open_failures[why]++;
+  governor->has_dialed = true;
   governor->failed_at_us = now_us;
   governor->error = *err;
-  governor->next_dial_at_us = pg_after(now_us, draw_backoff(pool, sqlstate));
+  if (why == PG_DIAL_TOO_MANY && pg_pool_open(pool) > 0)
+    lower_ceiling(pool, now_us);
+  else
+    note_failure(pool, why, now_us);
   pg_pool_kick(pool);
 }
 
+void pg_governor_reset(struct pg_pool *pool) {
+  struct governor *governor = &pool->governor;
+  governor->failures = 0;
+  governor->allowed = 1;
+  governor->next_dial_at_us = 0;
+  governor->probe_at_us = CLOCK_NEVER;
+  pg_pool_kick(pool);
+}
+
+/* ---- out of reach ---- */
+
 static bool is_down(const struct pg_pool *pool) {
-  return pool->governor.failures > 0 && pg_pool_open(pool) == 0;
+  return pool->governor.is_failing && pg_pool_open(pool) == 0;
 }
 
 static void note_down(struct pg_pool *pool, int64_t now_us) {
@@ -71,34 +105,97 @@ bool pg_governor_fails_fast(const struct pg_pool *pool, int64_t now_us) {
   return now_us >= fails_fast_at(pool);
 }
 
-/* How many dials should be under way. One after a failure: the prober. It goes on without waiters
- * when the pool is down, because those are then refused and nothing else would find the server. */
-static int wanted_dials(const struct pg_pool *pool) {
-  int waiting = (int)pool->waiters.queued.count;
-  if (pool->governor.failures > 0)
-    return waiting > 0 || is_down(pool) ? 1 : 0;
-  return waiting < pool->config->max_connecting ? waiting : pool->config->max_connecting;
+/* ---- demand ---- */
+
+/* Without the last open connection a ceiling is an outage like any other. */
+static bool has_ceiling(const struct pg_pool *pool) {
+  return pool->governor.probe_at_us != CLOCK_NEVER && pg_pool_open(pool) > 0;
 }
 
-static bool wants_dial(const struct pg_pool *pool) {
-  return pg_pool_count(pool, CONN_EMPTY) > 0 && pg_pool_dialing(pool) < wanted_dials(pool);
+int pg_governor_max_open(const struct pg_pool *pool) {
+  int max = pool->config->max_open_conns;
+  if (!has_ceiling(pool) || pool->governor.ceiling > max)
+    return max;
+  return pool->governor.ceiling;
+}
+
+/* Above the ceiling one at a time may be tried, when its time has come. */
+static int room(const struct pg_pool *pool, int64_t now_us) {
+  int max = pg_governor_max_open(pool);
+  bool may_probe = max < pool->config->max_open_conns && now_us >= pool->governor.probe_at_us;
+  return max + (may_probe ? 1 : 0) - pg_pool_occupied(pool);
+}
+
+static int at_once(const struct pg_pool *pool) {
+  const struct governor *governor = &pool->governor;
+  int max = pool->config->max_connecting;
+  return governor->allowed < max ? governor->allowed : max;
+}
+
+/* How many dials should be under way. One after a failure: the prober. It goes on without waiters
+ * when the pool is down, because those are then refused and nothing else would find the server. */
+static int wanted_dials(const struct pg_pool *pool, int64_t now_us) {
+  int waiting = (int)pool->waiters.queued.count - pg_pool_count(pool, CONN_CHECKING);
+  int lacking = pool->config->min_idle_conns > 0
+                    ? pool->config->min_idle_conns - pg_upkeep_lasting(pool, now_us)
+                    : 0;
+  int demand = (waiting > 0 ? waiting : 0) + (lacking > 0 ? lacking : 0);
+  if (pool->governor.is_failing)
+    return demand > 0 || is_down(pool) ? 1 : 0;
+  return demand < at_once(pool) ? demand : at_once(pool);
+}
+
+static bool wants_dial(const struct pg_pool *pool, int64_t now_us) {
+  return pg_pool_dialing(pool) < wanted_dials(pool, now_us);
 }
 
 void pg_governor_run(struct pg_pool *pool, int64_t now_us) {
   note_down(pool, now_us);
   if (pg_governor_fails_fast(pool, now_us))
-    pg_waiters_fail_all(pool, ERR_UNAVAILABLE);
-  while (wants_dial(pool) && pool->governor.next_dial_at_us <= now_us)
-    pg_dial_start(LIST_ENTRY(pool->states[CONN_EMPTY].first, struct pg_lease, link));
+    pg_waiters_fail_all(pool, PG_ACQUIRE_DOWN);
+  while (pool->governor.next_dial_at_us <= now_us && room(pool, now_us) > 0 &&
+         wants_dial(pool, now_us))
+    pg_dial_start(pg_pool_empty_slot(pool));
 }
 
-int64_t pg_governor_next(const struct pg_pool *pool) {
+int64_t pg_governor_next(const struct pg_pool *pool, int64_t now_us) {
   int64_t next = CLOCK_NEVER;
-  if (wants_dial(pool))
-    next = pool->governor.next_dial_at_us;
+  if (wants_dial(pool, now_us)) {
+    if (room(pool, now_us) > 0)
+      next = pool->governor.next_dial_at_us;
+    else if (has_ceiling(pool) && now_us < pool->governor.probe_at_us)
+      next = pool->governor.probe_at_us;
+  }
   if (pool->waiters.queued.count > 0)
     next = deadline_min(next, fails_fast_at(pool));
   return next;
+}
+
+/* ---- what it says ---- */
+
+enum pg_pool_state pg_governor_state(const struct pg_pool *pool) {
+  if (pool->is_draining)
+    return pool->drained ? PG_POOL_DRAINING : PG_POOL_CLOSED;
+  if (is_down(pool))
+    return PG_POOL_DOWN;
+  if (pool->governor.is_failing)
+    return PG_POOL_DEGRADED;
+  return pool->governor.has_dialed ? PG_POOL_UP : PG_POOL_STARTING;
+}
+
+void pg_governor_log_state(struct pg_pool *pool) {
+  enum pg_pool_state state = pg_governor_state(pool);
+  enum pg_pool_state before = pool->governor.logged;
+  if (state == before)
+    return;
+  pool->governor.logged = state;
+  const char *from = pg_pool_state_name(before);
+  const char *to = pg_pool_state_name(state);
+  if (state == PG_POOL_DOWN || state == PG_POOL_DEGRADED)
+    log_warn("db pool state", KV("from", from), KV("to", to),
+             KV("error", pool->governor.error.text));
+  else
+    log_info("db pool state", KV("from", from), KV("to", to));
 }
 
 bool pg_pool_is_down(const struct pg_pool *pool, struct error *ret_err) {

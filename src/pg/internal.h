@@ -11,15 +11,19 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/loop.h"
+#include "pg/hosts.h"
 #include "pg/pool.h"
 #include "pg/watch.h"
 
 enum {
-  PG_PREPARED_MAX = 64,   /* statements prepared on one connection; more are sent unprepared */
-  PG_NAME_SIZE = 64,      /* of a prepared statement's name: the server's limit */
-  PG_DIAL_TEXT_SIZE = 512 /* of an error text made from libpq's */
+  PG_PREPARED_MAX = 64,    /* statements prepared on one connection; more are sent unprepared */
+  PG_NAME_SIZE = 64,       /* of a prepared statement's name: the server's limit */
+  PG_DIAL_TEXT_SIZE = 512, /* of an error text made from libpq's */
+  PG_JITTER_SHARES = 1000000,
+  PG_PARAMS_TEXT_MAX = 65536 /* all texts of the settings together are shorter */
 };
 
 /* ---- slots ---- */
@@ -29,6 +33,7 @@ enum conn_state {
   CONN_RESOLVING,  /* a dial: the host's name is looked up */
   CONN_CONNECTING, /* a dial: libpq connects and logs in */
   CONN_IDLE,
+  CONN_CHECKING, /* idle for long: asked for a sign of life before it is handed out */
   CONN_LEASED,
   CONN_CLOSING, /* closed here; the server hasn't closed its side yet */
   CONN_STATES,
@@ -81,15 +86,23 @@ struct pg_lease {
   PGconn *pq;             /* owned; NULL when EMPTY, RESOLVING or CLOSING */
   struct pg_watch *watch; /* owned; NULL when there is nothing to watch */
   struct loop_timer timer;
-  int64_t deadline_us;        /* the timer's; CLOCK_NEVER when it isn't armed */
-  struct pg_resolve *resolve; /* RESOLVING only */
-  int closing_fd;             /* CLOSING: our copy of the socket, or -1 */
-  int64_t die_at_us;          /* written once, at birth */
+  int64_t deadline_us;      /* the timer's; CLOCK_NEVER when it isn't armed */
+  struct pg_lookup *lookup; /* RESOLVING only */
+  int closing_fd;           /* CLOSING: our copy of the socket, or -1 */
+  int64_t dialed_us;
+  int64_t born_us;
+  int64_t jitter_share; /* of a million, drawn at birth: how much of the jitter it gets */
+  int64_t die_at_us;    /* follows from the two above and the settings; a reload alone changes it */
   int64_t idle_since_us;
+  int64_t uses;
   int generation;
-  bool is_dial_failed; /* RESOLVING: counted as failed already; the look-up is still under way */
-  bool is_dead;        /* never to be used again */
-  const char *holder;  /* LEASED: who has it, since when */
+  bool is_dial_failed;  /* RESOLVING: counted as failed already; the look-up is still under way */
+  bool is_dead;         /* never to be used again */
+  bool is_address_gone; /* its host has other addresses now */
+  bool is_leak_logged;
+  enum pg_close_reason farewell; /* why it is dead, or will be closed; BROKEN until that is known */
+  char sqlstate[6];              /* what the server ended it with, or "" */
+  const char *holder;            /* LEASED: who has it, since when */
   int64_t leased_us;
   struct prepared prepared;
   struct pipeline pipeline;
@@ -113,18 +126,30 @@ bool pg_conn_consume(struct pg_lease *conn);
  * Returns whether the connection lives. */
 bool pg_conn_check(struct pg_lease *conn);
 
-/* When the server goes down or turned read-only, every connection that exists is suspect. */
+/* Never to be used again. What the server said of the reason before counts for more. */
+void pg_conn_condemn(struct pg_lease *conn, enum pg_close_reason reason);
+
+/* What the server's farewell means for this connection; and when the server goes down or turned
+ * read-only, for every one that exists. */
 void pg_conn_note_sqlstate(struct pg_lease *conn, const char *sqlstate);
 
-/* Whether an idle connection may be handed out at now_us, without looking at its socket. */
-bool pg_conn_is_usable(const struct pg_lease *conn, int64_t now_us);
+/* Whether a clean connection may be used or kept at now_us, without looking at its socket; if not,
+ * *ret_reason (may be NULL) says why. */
+bool pg_conn_is_usable(const struct pg_lease *conn, int64_t now_us,
+                       enum pg_close_reason *ret_reason);
+
+/* Unused for so long that it must show life first. */
+bool pg_conn_needs_ping(const struct pg_lease *conn, int64_t now_us);
 
 /* Reads an idle connection's socket; false when it is dead or the server says it will be. */
 bool pg_conn_probe(struct pg_lease *conn);
 
-/* CONNECTING, IDLE or LEASED: closes it here and waits for the server to close before the slot is
- * free, so that the server never sees more than the limit. */
-void pg_conn_close(struct pg_lease *conn);
+/* Writes die_at_us. */
+void pg_conn_set_death(struct pg_lease *conn);
+
+/* Any state with a socket: closes it here and waits for the server to close before the slot is
+ * free, so that the server never sees more than the limit. A condemned one keeps its reason. */
+void pg_conn_close(struct pg_lease *conn, enum pg_close_reason reason);
 
 /* Closes a LEASED connection at once, uncounted; the slot stays LEASED and dead until released. */
 void pg_conn_cut(struct pg_lease *conn);
@@ -132,7 +157,8 @@ void pg_conn_cut(struct pg_lease *conn);
 /* CLOSING: the slot becomes EMPTY now. */
 void pg_conn_finish_close(struct pg_lease *conn);
 
-void pg_conn_init(struct pg_lease *conn, struct pg_pool *pool);
+/* A new, empty slot of the pool. */
+struct pg_lease *pg_conn_new(struct pg_pool *pool);
 
 /* ---- waiters ---- */
 
@@ -145,14 +171,12 @@ struct pg_waiter {
   const char *holder;
   pg_acquire_cb *cb;
   void *arg;
-  struct pg_lease *conn;   /* served; its callback is still to run */
-  enum error_code failure; /* failed; its callback is still to run */
-  bool is_extra;           /* one refused beyond the fixed number: allocated for itself */
+  struct pg_lease *conn;         /* served; its callback is still to run */
+  enum pg_acquire_result result; /* settled: how; its callback is still to run */
 };
 
 struct waiters {
-  struct pg_waiter *all; /* owned */
-  struct list free;
+  struct list free;    /* owned, as all others are: made when needed, kept */
   struct list queued;  /* in order of arrival */
   struct list settled; /* served or failed */
   /* No queued waiter's deadline is earlier. It may lie before the earliest when that one has been
@@ -160,7 +184,7 @@ struct waiters {
   int64_t deadline_us;
 };
 
-void pg_waiters_init(struct waiters *waiters, const struct config_database *config);
+void pg_waiters_init(struct waiters *waiters);
 void pg_waiters_deinit(struct waiters *waiters);
 
 /* Never fails: waiters that are refused at once need one as well. Not in a list yet. */
@@ -170,11 +194,14 @@ void pg_waiter_queue(struct waiters *waiters, struct pg_waiter *waiter);
 
 /* Queued, or in no list yet: it has a connection, or failed. Its callback runs with this turn. */
 void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_lease *conn);
-void pg_waiter_fail(struct pg_pool *pool, struct pg_waiter *waiter, enum error_code why);
+void pg_waiter_fail(struct pg_pool *pool, struct pg_waiter *waiter, enum pg_acquire_result why);
+
+/* Its callback won't run. */
+void pg_waiter_cancel(struct pg_pool *pool, struct pg_waiter *waiter);
 
 /* Fails the queued waiters whose deadline passed. */
 void pg_waiters_expire(struct pg_pool *pool, int64_t now_us);
-void pg_waiters_fail_all(struct pg_pool *pool, enum error_code why);
+void pg_waiters_fail_all(struct pg_pool *pool, enum pg_acquire_result why);
 
 /* Runs the callbacks of the settled. */
 void pg_waiters_deliver(struct pg_pool *pool);
@@ -182,11 +209,19 @@ void pg_waiters_deliver(struct pg_pool *pool);
 /* ---- governor ---- */
 
 struct governor {
-  int failures; /* in a row; 0: the last dial succeeded, or there was none */
+  bool has_dialed; /* at least once, to the end */
+  bool is_failing; /* the last dial failed */
+  int failures;    /* sets the pause; forgotten after connect_backoff_reset without one */
+  int allowed;     /* dials at once: one after a failure, then twice as many with each success */
+  int shift;       /* which of several hosts is tried first: the next one after a time-out */
   int64_t next_dial_at_us;
   int64_t failed_at_us;
+  int64_t recovered_at_us;
   int64_t down_since_us; /* CLOCK_NEVER: not down */
+  int ceiling;           /* connections the server had to give when it said it had no more */
+  int64_t probe_at_us;   /* when it may be asked for one more; CLOCK_NEVER: there is no ceiling */
   struct error error;    /* the last dial's */
+  enum pg_pool_state logged;
 };
 
 /* Starts as many dials as the waiters call for and the limits allow; fails the waiters when the
@@ -194,11 +229,22 @@ struct governor {
 void pg_governor_run(struct pg_pool *pool, int64_t now_us);
 
 /* When it wants to be run again; CLOCK_NEVER: not before something changes. */
-int64_t pg_governor_next(const struct pg_pool *pool);
+int64_t pg_governor_next(const struct pg_pool *pool, int64_t now_us);
 
 bool pg_governor_fails_fast(const struct pg_pool *pool, int64_t now_us);
 void pg_governor_succeeded(struct pg_pool *pool);
-void pg_governor_failed(struct pg_pool *pool, const char *sqlstate, const struct error *err);
+void pg_governor_failed(struct pg_pool *pool, enum pg_dial_failure why, const struct error *err);
+
+/* Forgets pauses and the ceiling: the settings changed. */
+void pg_governor_reset(struct pg_pool *pool);
+
+/* How many connections there may be: max_open_conns, or fewer while the server has no more. */
+int pg_governor_max_open(const struct pg_pool *pool);
+
+enum pg_pool_state pg_governor_state(const struct pg_pool *pool);
+
+/* Once for each change. */
+void pg_governor_log_state(struct pg_pool *pool);
 
 /* ---- one dial ---- */
 
@@ -216,14 +262,17 @@ typedef void pg_resolve_cb(void *arg, const struct addrinfo *addresses, const ch
 /* Looks `host` up on libuv's threads; cb runs once, from the loop. NULL: out of memory. */
 struct pg_resolve *pg_resolve_start(struct loop *loop, const char *host, pg_resolve_cb *cb,
                                     void *arg);
-/* cb won't run; the memory frees itself when the look-up ends. */
-void pg_resolve_abandon(struct pg_resolve *resolve);
 
-/* Starts libpq on its way; `addresses` NULL: the host needs no look-up. NULL: `err` says why. */
-PGconn *pg_params_connect(const struct config_database *config, const struct addrinfo *addresses,
-                          struct error *err);
-/* Whether the host is a socket's folder or a numeric address. */
-bool pg_params_is_resolved(const struct config_database *config);
+/* Asks for an early end; cb runs all the same. */
+void pg_resolve_cancel(struct pg_resolve *resolve);
+
+/* Begins to connect to the endpoints, `first` (modulo their number) before the others. NULL: err
+ * says why. Reads the password file. */
+PGconn *pg_params_connect(const struct config_database *config,
+                          const struct pg_endpoints *endpoints, int first, struct error *err);
+
+/* All that a connection is made with, to see whether it changed. */
+void pg_params_text(const struct config_database *config, struct buf *ret_text);
 
 /* Reads the password file and throws the password away. */
 int pg_params_check(const struct config_database *config, struct error *err);
@@ -263,8 +312,11 @@ void pg_prepared_forget(struct prepared *prepared);
 
 /* ---- errors ---- */
 
-/* 57P01, 57P02: the server ends its sessions. */
-bool pg_sqlstate_is_shutdown(const char *sqlstate);
+/* What a SQLSTATE means for the connection it came on; BROKEN: nothing. */
+enum pg_close_reason pg_sqlstate_farewell(const char *sqlstate);
+
+/* Why a dial failed, from the SQLSTATE ("": none came) and libpq's message. */
+enum pg_dial_failure pg_dial_failure_of(const char *sqlstate, const char *message);
 
 /* The SQLSTATE in a message of PQERRORS_VERBOSE; "" when there is none. */
 void pg_sqlstate_of_message(const char *message, char ret_sqlstate[6]);
@@ -275,22 +327,34 @@ void pg_one_line(const char *message, char *ret_text, size_t size);
 /* ---- the pool ---- */
 
 struct shrink {
-  size_t least_idle;  /* since the window began */
+  int least_idle;     /* since the window began */
   int64_t ends_at_us; /* CLOCK_NEVER: no window is open */
+};
+
+/* Looks host names up now and then, to see whether they have moved. */
+struct refresh {
+  struct pg_lookup *lookup; /* under way */
+  int64_t at_us;            /* the next one; CLOCK_NEVER: none is due */
 };
 
 struct pg_pool {
   struct loop *loop;                    /* borrowed */
   const struct config_database *config; /* borrowed */
-  struct pg_lease *conns;               /* owned; max_open_conns slots */
-  struct list states[CONN_STATES];      /* idle: the last used first */
+  struct pg_lease **conns;              /* owned, each for itself: they stay where they are */
+  int conn_count;                       /* made when needed, at most the largest max_open_conns */
+  struct list states[CONN_STATES];      /* idle: the last used first; leased: the oldest first */
   struct waiters waiters;
   struct governor governor;
   struct shrink shrink;
-  int generation; /* connections of an earlier one are closed when they come back */
+  struct refresh refresh;
+  struct buf params; /* what connections of this generation are made with */
+  int generation;    /* connections of an earlier one are closed when they come back */
   struct loop_task turn_task;
   struct loop_timer wake;
   int64_t wake_at_us;
+  int64_t upkeep_at_us;   /* no idle connection is due earlier */
+  int64_t slow_logged_us; /* 0: never */
+  bool is_server_idle_logged;
   struct pg_pool_stats counters;       /* its counters; the gauges come from `states` */
   int (*ssl_pending)(const void *ssl); /* NULL when libpq came without OpenSSL */
   bool is_draining;
@@ -317,8 +381,17 @@ static inline int pg_pool_count(const struct pg_pool *pool, enum conn_state stat
 
 /* Connections the server knows, dials and closing ones not included. */
 static inline int pg_pool_open(const struct pg_pool *pool) {
-  return pg_pool_count(pool, CONN_IDLE) + pg_pool_count(pool, CONN_LEASED);
+  return pg_pool_count(pool, CONN_IDLE) + pg_pool_count(pool, CONN_CHECKING) +
+         pg_pool_count(pool, CONN_LEASED);
 }
+
+/* Slots that count against max_open_conns. */
+static inline int pg_pool_occupied(const struct pg_pool *pool) {
+  return pool->conn_count - pg_pool_count(pool, CONN_EMPTY);
+}
+
+/* A slot to dial in: there is always one below max_open_conns. */
+struct pg_lease *pg_pool_empty_slot(struct pg_pool *pool);
 
 static inline int pg_pool_dialing(const struct pg_pool *pool) {
   return pg_pool_count(pool, CONN_RESOLVING) + pg_pool_count(pool, CONN_CONNECTING);
@@ -329,12 +402,56 @@ static inline int pg_pool_dialing(const struct pg_pool *pool) {
 /* Called when the number of idle connections changed. */
 void pg_shrink_note(struct pg_pool *pool);
 
+/* Called when a connection became idle, or what ends it has changed. */
+void pg_upkeep_note(struct pg_pool *pool, const struct pg_lease *conn);
+
+/* Looks at all of them with the next turn. */
+void pg_upkeep_soon(struct pg_pool *pool);
+
 /* Closes what is stale, too old, idle for too long or too many. */
 void pg_upkeep_run(struct pg_pool *pool, int64_t now_us);
 int64_t pg_upkeep_next(const struct pg_pool *pool);
 
-/* Asserts what must hold at the end of each turn. */
+/* Idle connections that will still be there when a dial begun now has ended. */
+int pg_upkeep_lasting(const struct pg_pool *pool, int64_t now_us);
+
+/* ---- signs of life ---- */
+
+/* Asks as many of the longest unused as there are waiters for. */
+void pg_ping_run(struct pg_pool *pool, int64_t now_us);
+
+/* ---- looking names up again ---- */
+
+void pg_refresh_run(struct pg_pool *pool, int64_t now_us);
+int64_t pg_refresh_next(const struct pg_pool *pool);
+
+/* Starts the interval anew: the settings changed. */
+void pg_refresh_reset(struct pg_pool *pool);
+void pg_refresh_stop(struct pg_pool *pool);
+
+/* ---- what an operator should hear of ---- */
+
+/* Connections in use for too long, each once. */
+void pg_watchdog_run(struct pg_pool *pool, int64_t now_us);
+int64_t pg_watchdog_next(const struct pg_pool *pool);
+
+/* A waiter was served after so long. */
+void pg_watchdog_waited(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t waited_us);
+
+void pg_watchdog_server_idle(struct pg_pool *pool, const char *sqlstate);
+
+/* "open 5, in use 5 (the longest by lane, for 0.4 s), idle 0, ...": for errors and logs. */
+#define PG_SNAPSHOT_SIZE 320
+void pg_pool_describe(const struct pg_pool *pool, char ret_text[PG_SNAPSHOT_SIZE]);
+
+/* Asserts what must hold at the end of each turn. Debug builds call it. */
 void pg_pool_check(const struct pg_pool *pool, int64_t now_us);
+
+/* ---- what runs a pipeline ---- */
+
+static inline bool pg_conn_is_busy(const struct pg_lease *conn) {
+  return conn->state == CONN_LEASED || conn->state == CONN_CHECKING;
+}
 
 /* ---- time ---- */
 

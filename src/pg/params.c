@@ -7,30 +7,26 @@
 
 #include "pg/internal.h"
 
-/* How soon a backend notices that its client is gone, and when the network gives a peer up. */
-#define CLIENT_CHECK_MS     "1000"
-#define KEEPALIVE_IDLE_S    "30"
-#define KEEPALIVE_PERIOD_S  "10"
-#define KEEPALIVE_COUNT     "3"
-#define TCP_USER_TIMEOUT_MS "20000"
-
 enum {
-  PARAMS_MAX = 24,
+  PARAMS_MAX = 28,
   PASSWORD_SIZE = 1024,
-  ADDRESSES_MAX = 8, /* of one host, tried in turn within one dial */
-  HOST_SIZE = 256,
-  ADDRESS_SIZE = 64,
+  NUMBER_SIZE = 24,
+  OPTIONS_SIZE = 512,
 };
 
 struct params {
   const char *keys[PARAMS_MAX + 1];
   const char *values[PARAMS_MAX + 1];
   int count;
-  char port[12];
-  char options[256];
+  char options[OPTIONS_SIZE];
+  char keepalives_idle[NUMBER_SIZE];
+  char keepalives_interval[NUMBER_SIZE];
+  char keepalives_count[NUMBER_SIZE];
+  char tcp_user_timeout[NUMBER_SIZE];
   char password[PASSWORD_SIZE];
-  char hosts[ADDRESSES_MAX * HOST_SIZE];
-  char addresses[ADDRESSES_MAX * ADDRESS_SIZE];
+  char hosts[PG_ENDPOINTS_MAX * CONFIG_HOST_SIZE];
+  char addresses[PG_ENDPOINTS_MAX * PG_ADDRESS_SIZE];
+  char ports[PG_ENDPOINTS_MAX * NUMBER_SIZE];
 };
 
 static int read_secret(int fd, const char *path, char ret_secret[PASSWORD_SIZE],
@@ -74,20 +70,7 @@ int pg_params_check(const struct config_database *config, struct error *err) {
   char password[PASSWORD_SIZE];
   int rc = read_password(config->password_file, password, err);
   explicit_bzero(password, sizeof(password));
-  if (rc < 0)
-    return rc;
-  if (config->host[0] == '\0' || strlen(config->host) >= HOST_SIZE || strchr(config->host, ','))
-    return error_set(err, ERR_INVALID_ARGUMENT,
-                     "database.host \"%.64s\": must be one host name, address or socket folder",
-                     config->host);
-  return 0;
-}
-
-bool pg_params_is_resolved(const struct config_database *config) {
-  struct sockaddr_in v4;
-  struct sockaddr_in6 v6;
-  return config->host[0] == '/' || uv_ip4_addr(config->host, 0, &v4) == 0 ||
-         uv_ip6_addr(config->host, 0, &v6) == 0;
+  return rc;
 }
 
 /* ---- libpq's keyword list ---- */
@@ -102,85 +85,111 @@ static void add(struct params *params, const char *key, const char *value) {
   params->count++;
 }
 
-/* The host's name goes along, once for each address: certificates are checked against it. */
-static int add_addresses(struct params *params, const char *host, const struct addrinfo *addresses,
-                         struct error *err) {
-  size_t hosts = 0, numbers = 0;
-  int count = 0;
-  for (const struct addrinfo *at = addresses; at && count < ADDRESSES_MAX; at = at->ai_next) {
-    char number[ADDRESS_SIZE - 1];
-    if (uv_ip_name(at->ai_addr, number, sizeof(number)) < 0)
-      continue;
-    const char *comma = count > 0 ? "," : "";
-    hosts +=
-        (size_t)snprintf(params->hosts + hosts, sizeof(params->hosts) - hosts, "%s%s", comma, host);
-    numbers += (size_t)snprintf(params->addresses + numbers, sizeof(params->addresses) - numbers,
-                                "%s%s", comma, number);
-    count++;
+/* One list per keyword, with an entry for each endpoint: the name is what certificates are checked
+ * against, the address is what is dialled. */
+static void add_endpoints(struct params *params, const struct pg_endpoints *endpoints, int first) {
+  size_t host = 0;
+  size_t address = 0;
+  size_t port = 0;
+  for (int i = 0; i < endpoints->count; i++) {
+    const struct pg_endpoint *at = &endpoints->items[(first + i) % endpoints->count];
+    const char *comma = i > 0 ? "," : "";
+    host += (size_t)snprintf(params->hosts + host, sizeof(params->hosts) - host, "%s%s", comma,
+                             at->host);
+    address += (size_t)snprintf(params->addresses + address, sizeof(params->addresses) - address,
+                                "%s%s", comma, at->address);
+    port += (size_t)snprintf(params->ports + port, sizeof(params->ports) - port, "%s%d", comma,
+                             at->port);
   }
-  if (count == 0)
-    return error_set(err, ERR_UNAVAILABLE, "the host \"%s\" has no address", host);
   add(params, "host", params->hosts);
   add(params, "hostaddr", params->addresses);
-  return 0;
+  add(params, "port", params->ports);
+}
+
+static int64_t to_ms(int64_t us) {
+  return us / CLOCK_US_PER_MS;
 }
 
 static void add_server_settings(struct params *params, const struct config_database *config) {
   /* In the startup packet: no round trip, and nothing resets them. */
   snprintf(params->options, sizeof(params->options),
            "-c statement_timeout=%" PRId64 " -c lock_timeout=%" PRId64
-           " -c idle_session_timeout=0 -c client_connection_check_interval=" CLIENT_CHECK_MS
-           " -c TimeZone=UTC",
-           config->statement_timeout_us / 1000, config->lock_timeout_us / 1000);
+           " -c idle_in_transaction_session_timeout=%" PRId64
+           " -c client_connection_check_interval=%" PRId64
+           " -c idle_session_timeout=0 -c TimeZone=UTC",
+           to_ms(config->statement_timeout_us), to_ms(config->lock_timeout_us),
+           to_ms(config->idle_in_transaction_timeout_us), to_ms(config->client_check_interval_us));
   add(params, "options", params->options);
   add(params, "application_name", config->application_name);
   add(params, "client_encoding", "UTF8");
+  add(params, "target_session_attrs", config->target_session_attrs);
+}
+
+static void add_number(struct params *params, const char *key, char text[NUMBER_SIZE],
+                       int64_t number) {
+  snprintf(text, NUMBER_SIZE, "%" PRId64, number);
+  add(params, key, text);
 }
 
 static void add_network(struct params *params, const struct config_database *config) {
-  snprintf(params->port, sizeof(params->port), "%d", config->port);
-  add(params, "port", params->port);
   add(params, "sslmode", config->sslmode);
   add(params, "sslrootcert", config->sslrootcert);
+  add(params, "sslcert", config->sslcert);
+  add(params, "sslkey", config->sslkey);
   add(params, "gssencmode", "disable");
   add(params, "keepalives", "1");
-  add(params, "keepalives_idle", KEEPALIVE_IDLE_S);
-  add(params, "keepalives_interval", KEEPALIVE_PERIOD_S);
-  add(params, "keepalives_count", KEEPALIVE_COUNT);
-  add(params, "tcp_user_timeout", TCP_USER_TIMEOUT_MS);
-  /* A demoted primary or a standby can't take events. */
-  add(params, "target_session_attrs", "read-write");
+  add_number(params, "keepalives_idle", params->keepalives_idle,
+             config->tcp_keepalive_idle_us / CLOCK_US_PER_S);
+  add_number(params, "keepalives_interval", params->keepalives_interval,
+             config->tcp_keepalive_interval_us / CLOCK_US_PER_S);
+  add_number(params, "keepalives_count", params->keepalives_count, config->tcp_keepalive_count);
+  add_number(params, "tcp_user_timeout", params->tcp_user_timeout,
+             to_ms(config->tcp_user_timeout_us));
 }
 
-static int fill(struct params *params, const struct config_database *config,
-                const struct addrinfo *addresses, struct error *err) {
-  int rc = read_password(config->password_file, params->password, err);
-  if (rc < 0)
-    return rc;
-  if (addresses) {
-    rc = add_addresses(params, config->host, addresses, err);
-    if (rc < 0)
-      return rc;
-  } else {
-    add(params, "host", config->host);
-  }
-  add_network(params, config);
-  add(params, "dbname", config->name);
-  add(params, "user", config->user);
-  add(params, "password", params->password);
-  add_server_settings(params, config);
-  return 0;
-}
-
-PGconn *pg_params_connect(const struct config_database *config, const struct addrinfo *addresses,
-                          struct error *err) {
+PGconn *pg_params_connect(const struct config_database *config,
+                          const struct pg_endpoints *endpoints, int first, struct error *err) {
   struct params params = {0};
-  PGconn *pq = NULL;
-  if (fill(&params, config, addresses, err) == 0) {
-    pq = PQconnectStartParams(params.keys, params.values, 0);
-    if (!pq)
-      error_set(err, ERR_UNAVAILABLE, "out of memory");
-  }
+  if (read_password(config->password_file, params.password, err) < 0)
+    return NULL;
+  add_endpoints(&params, endpoints, first);
+  add_network(&params, config);
+  add(&params, "dbname", config->name);
+  add(&params, "user", config->user);
+  add(&params, "password", params.password);
+  add_server_settings(&params, config);
+  PGconn *pq = PQconnectStartParams(params.keys, params.values, 0);
+  if (!pq)
+    error_set(err, ERR_UNAVAILABLE, "out of memory");
   explicit_bzero(params.password, sizeof(params.password));
   return pq;
+}
+
+void pg_params_text(const struct config_database *config, struct buf *ret_text) {
+  const char *const texts[] = {
+      config->host,
+      config->password_file,
+      config->sslmode,
+      config->sslrootcert,
+      config->sslcert,
+      config->sslkey,
+      config->target_session_attrs,
+      config->application_name,
+  };
+  const int64_t numbers[] = {
+      config->port,
+      config->prepared_statements,
+      config->statement_timeout_us,
+      config->lock_timeout_us,
+      config->idle_in_transaction_timeout_us,
+      config->client_check_interval_us,
+      config->tcp_keepalive_idle_us,
+      config->tcp_keepalive_interval_us,
+      config->tcp_keepalive_count,
+      config->tcp_user_timeout_us,
+  };
+  buf_clear(ret_text);
+  for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+    buf_append(ret_text, texts[i], strlen(texts[i]) + 1);
+  buf_append(ret_text, numbers, sizeof(numbers));
 }

@@ -38,7 +38,7 @@ void pg_pipeline_deinit(struct pg_lease *conn) {
 
 void pg_pipeline_begin(struct pg_lease *conn) {
   struct pipeline *pipeline = &conn->pipeline;
-  assert(conn->state == CONN_LEASED);
+  assert(pg_conn_is_busy(conn));
   assert(pipeline->phase == PIPELINE_NONE);
   pipeline->phase = PIPELINE_QUEUING;
   pipeline->entry_count = 0;
@@ -71,9 +71,22 @@ static bool is_under_way(const struct pipeline *pipeline) {
          pipeline->phase == PIPELINE_ROLLBACK;
 }
 
+static enum pg_close_reason farewell_for(enum error_code code) {
+  switch (code) {
+  case ERR_TIMEOUT:
+    return PG_CLOSE_DEADLINE;
+  case ERR_INTERNAL:
+    return PG_CLOSE_PROTOCOL;
+  case ERR_CANCELED:
+    return PG_CLOSE_SHUTDOWN;
+  default:
+    return PG_CLOSE_BROKEN;
+  }
+}
+
 void pg_pipeline_lose(struct pg_lease *conn, enum error_code code, const char *text) {
   struct pipeline *pipeline = &conn->pipeline;
-  conn->is_dead = true;
+  pg_conn_condemn(conn, farewell_for(code));
   pg_conn_unwatch(conn);
   if (!is_under_way(pipeline))
     return;
@@ -130,7 +143,8 @@ static bool send_named(struct pg_lease *conn, const struct pg_statement *sql,
 static bool send_statement(struct pg_lease *conn, const struct pg_statement *sql,
                            const struct pg_params *params, int index) {
   struct pipeline_entry entry = {.statement = index, .sql = sql};
-  bool is_named = sql->name && (conn->prepared.count < PG_PREPARED_MAX);
+  bool is_named = sql->name && conn->pool->config->prepared_statements &&
+                  conn->prepared.count < PG_PREPARED_MAX;
   bool is_sent = is_named
                      ? send_named(conn, sql, params, index, &entry.was_prepared)
                      : PQsendQueryParams(conn->pq, sql->sql, sql->param_count, sql->param_types,
@@ -202,7 +216,7 @@ void pg_pipeline_event(struct pg_lease *conn, int status, int events) {
   else
     (void)PQisBusy(conn->pq);
   /* A callback for a result may have given the lease back. */
-  if (conn->state != CONN_LEASED || pipeline->phase == PIPELINE_DONE)
+  if (!pg_conn_is_busy(conn) || pipeline->phase == PIPELINE_DONE)
     return;
   if (!is_alive || !pg_conn_check(conn))
     pg_pipeline_lose_connection(conn);

@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "pg/internal.h"
@@ -15,14 +16,20 @@ void pg_pool_kick(struct pg_pool *pool) {
 
 /* ---- leases ---- */
 
-/* The one used last that is still good; those above it that aren't are closed. */
+/* The one used last that is still good; those above it that aren't are closed. None when it has
+ * been unused for so long that it must show life first: those below it even more so. */
 static struct pg_lease *find_idle(struct pg_pool *pool, int64_t now_us) {
   struct list_link *link;
   while ((link = pool->states[CONN_IDLE].first)) {
     struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
-    if (pg_conn_is_usable(conn, now_us) && pg_conn_probe(conn))
-      return conn;
-    pg_conn_close(conn);
+    enum pg_close_reason reason = PG_CLOSE_BROKEN;
+    if (pg_conn_is_usable(conn, now_us, &reason)) {
+      if (pg_conn_needs_ping(conn, now_us))
+        return NULL;
+      if (pg_conn_probe(conn))
+        return conn;
+    }
+    pg_conn_close(conn, reason);
   }
   return NULL;
 }
@@ -38,17 +45,18 @@ void pg_pool_serve(struct pg_pool *pool) {
 void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn) {
   conn->idle_since_us = pg_pool_now(pool);
   pg_conn_set_state(conn, CONN_IDLE);
+  pg_upkeep_note(pool, conn);
   pg_pool_serve(pool);
 }
 
 static void settle_or_queue(struct pg_pool *pool, struct pg_waiter *waiter, int64_t now_us) {
   struct waiters *waiters = &pool->waiters;
   if (pool->is_draining) {
-    pg_waiter_fail(pool, waiter, ERR_CANCELED);
+    pg_waiter_fail(pool, waiter, PG_ACQUIRE_CLOSED);
     return;
   }
   if (pg_governor_fails_fast(pool, now_us)) {
-    pg_waiter_fail(pool, waiter, ERR_UNAVAILABLE);
+    pg_waiter_fail(pool, waiter, PG_ACQUIRE_DOWN);
     return;
   }
   /* Nobody overtakes the queue. */
@@ -56,7 +64,7 @@ static void settle_or_queue(struct pg_pool *pool, struct pg_waiter *waiter, int6
   if (conn) {
     pg_waiter_serve(pool, waiter, conn);
   } else if (waiters->queued.count >= (size_t)pool->config->max_waiters) {
-    pg_waiter_fail(pool, waiter, ERR_EXHAUSTED);
+    pg_waiter_fail(pool, waiter, PG_ACQUIRE_QUEUE_FULL);
   } else {
     pool->counters.waits++;
     pg_waiter_queue(waiters, waiter);
@@ -82,25 +90,40 @@ struct pg_waiter *pg_acquire(struct pg_pool *pool, int64_t deadline_us, const ch
 void pg_acquire_cancel(struct pg_waiter *waiter) {
   struct pg_pool *pool = waiter->pool;
   struct pg_lease *conn = waiter->conn;
-  pg_waiter_give_back(&pool->waiters, waiter);
+  pg_waiter_cancel(pool, waiter);
   if (conn)
     pg_release(conn);
 }
 
 static bool is_clean(const struct pg_lease *conn) {
-  return !conn->is_dead && conn->pipeline.phase == PIPELINE_NONE &&
-         PQstatus(conn->pq) == CONNECTION_OK && PQtransactionStatus(conn->pq) == PQTRANS_IDLE &&
+  return PQstatus(conn->pq) == CONNECTION_OK && PQtransactionStatus(conn->pq) == PQTRANS_IDLE &&
          PQpipelineStatus(conn->pq) == PQ_PIPELINE_ON;
+}
+
+/* Whether a lease that comes back is kept; if not, *ret_reason says why. */
+static bool may_keep(const struct pg_lease *conn, enum pg_close_reason *ret_reason) {
+  const struct pg_pool *pool = conn->pool;
+  if (pool->is_draining)
+    *ret_reason = PG_CLOSE_SHUTDOWN;
+  else if (!conn->is_dead && conn->pipeline.phase != PIPELINE_NONE)
+    *ret_reason = PG_CLOSE_CANCEL;
+  else if (!conn->is_dead && !is_clean(conn))
+    *ret_reason = PG_CLOSE_PROTOCOL;
+  else
+    return pg_conn_is_usable(conn, pg_pool_now(pool), ret_reason);
+  return false;
 }
 
 void pg_release(struct pg_lease *conn) {
   struct pg_pool *pool = conn->pool;
+  enum pg_close_reason reason = PG_CLOSE_BROKEN;
   assert(conn->state == CONN_LEASED);
   conn->holder = NULL;
-  if (!pool->is_draining && is_clean(conn) && pg_conn_is_usable(conn, pg_pool_now(pool)))
+  histogram_add(&pool->counters.hold_us, pg_pool_now(pool) - conn->leased_us);
+  if (may_keep(conn, &reason))
     pg_pool_put_idle(pool, conn);
   else
-    pg_conn_close(conn);
+    pg_conn_close(conn, reason);
 }
 
 /* ---- draining ---- */
@@ -122,11 +145,11 @@ static void cut_leases(struct pg_pool *pool) {
 
 static void drain_step(struct pg_pool *pool, int64_t now_us) {
   struct pg_lease *conn;
-  pg_waiters_fail_all(pool, ERR_CANCELED);
+  pg_waiters_fail_all(pool, PG_ACQUIRE_CLOSED);
   while ((conn = first_in(pool, CONN_RESOLVING)) || (conn = first_in(pool, CONN_CONNECTING)))
     pg_dial_abort(conn);
-  while ((conn = first_in(pool, CONN_IDLE)))
-    pg_conn_close(conn);
+  while ((conn = first_in(pool, CONN_IDLE)) || (conn = first_in(pool, CONN_CHECKING)))
+    pg_conn_close(conn, PG_CLOSE_SHUTDOWN);
   if (now_us < pool->drain_deadline_us)
     return;
   while ((conn = first_in(pool, CONN_CLOSING)))
@@ -138,7 +161,7 @@ static void drain_step(struct pg_pool *pool, int64_t now_us) {
 static bool is_drained(const struct pg_pool *pool) {
   if (pool->waiters.settled.count > 0)
     return false;
-  int left = pool->config->max_open_conns - pg_pool_count(pool, CONN_EMPTY);
+  int left = pg_pool_occupied(pool);
   for (struct list_link *link = pool->states[CONN_LEASED].first; link; link = link->next) {
     const struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
     if (!conn->pq && conn->pipeline.phase != PIPELINE_DONE)
@@ -153,16 +176,24 @@ void pg_pool_drain(struct pg_pool *pool, int64_t deadline_us, loop_task_cb *done
   pool->drain_deadline_us = deadline_us;
   pool->drained = done;
   pool->drained_arg = arg;
+  pg_refresh_stop(pool);
   pg_pool_kick(pool);
 }
 
 /* ---- the turn ---- */
 
-static void set_wake(struct pg_pool *pool) {
+static int64_t wake_at(const struct pg_pool *pool, int64_t now_us) {
   int64_t at_us = pg_upkeep_next(pool);
   if (pool->waiters.queued.count > 0)
     at_us = deadline_min(at_us, pool->waiters.deadline_us);
-  at_us = deadline_min(at_us, pool->is_draining ? pool->drain_deadline_us : pg_governor_next(pool));
+  if (pool->is_draining)
+    return deadline_min(at_us, pool->drain_deadline_us);
+  at_us = deadline_min(at_us, pg_governor_next(pool, now_us));
+  return deadline_min(at_us, deadline_min(pg_refresh_next(pool), pg_watchdog_next(pool)));
+}
+
+static void set_wake(struct pg_pool *pool, int64_t now_us) {
+  int64_t at_us = wake_at(pool, now_us);
   if (at_us == pool->wake_at_us)
     return;
   pool->wake_at_us = at_us;
@@ -182,21 +213,35 @@ static void on_turn(void *arg) {
   pg_waiters_expire(pool, now_us);
   pg_upkeep_run(pool, now_us);
   pg_pool_serve(pool);
-  if (pool->is_draining)
+  if (pool->is_draining) {
     drain_step(pool, now_us);
-  else
+  } else {
+    pg_ping_run(pool, now_us);
     pg_governor_run(pool, now_us);
-  set_wake(pool);
+    pg_refresh_run(pool, now_us);
+    pg_watchdog_run(pool, now_us);
+  }
+  set_wake(pool, now_us);
+  pg_governor_log_state(pool);
+#ifdef AUDITSTORE_DEBUG
   pg_pool_check(pool, now_us);
+#endif
   pg_waiters_deliver(pool);
   if (!pool->drained || !is_drained(pool))
     return;
   loop_task_cb *drained = pool->drained;
   pool->drained = NULL;
+  pg_governor_log_state(pool);
   drained(pool->drained_arg);
 }
 
 /* ---- life cycle ---- */
+
+static void init_counters(struct pg_pool_stats *counters) {
+  histogram_init_time(&counters->acquire_us);
+  histogram_init_time(&counters->connect_us);
+  histogram_init_time(&counters->hold_us);
+}
 
 int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop, const struct config_database *config,
                 struct error *err) {
@@ -208,23 +253,63 @@ int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop, const struct confi
   pool->config = config;
   pool->turn_task = (struct loop_task){.cb = on_turn, .arg = pool};
   pool->wake_at_us = CLOCK_NEVER;
+  pool->upkeep_at_us = CLOCK_NEVER;
   pool->shrink.ends_at_us = CLOCK_NEVER;
+  pool->refresh.at_us = CLOCK_NEVER;
   pool->governor.down_since_us = CLOCK_NEVER;
+  pool->governor.probe_at_us = CLOCK_NEVER;
+  pool->governor.allowed = config->max_connecting;
+  init_counters(&pool->counters);
+  buf_init(&pool->params, PG_PARAMS_TEXT_MAX);
+  pg_params_text(config, &pool->params);
   /* libpq's own OpenSSL: we link none. */
   pool->ssl_pending = (int (*)(const void *))dlsym(RTLD_DEFAULT, "SSL_pending");
-  pg_waiters_init(&pool->waiters, config);
+  pg_waiters_init(&pool->waiters);
   loop_timer_init(&pool->wake, loop, on_wake, pool);
-  pool->conns = xcalloc((size_t)config->max_open_conns, sizeof(*pool->conns));
-  for (int i = 0; i < config->max_open_conns; i++)
-    pg_conn_init(&pool->conns[i], pool);
+  if (config->min_idle_conns > 0)
+    pg_pool_kick(pool);
   *ret_pool = pool;
   return 0;
+}
+
+struct pg_lease *pg_pool_empty_slot(struct pg_pool *pool) {
+  struct pg_lease *conn = first_in(pool, CONN_EMPTY);
+  if (conn)
+    return conn;
+  size_t count = (size_t)pool->conn_count + 1;
+  pool->conns = xrealloc(pool->conns, count * sizeof(struct pg_lease *));
+  return pool->conns[pool->conn_count++] = pg_conn_new(pool);
+}
+
+/* A connection made with other settings is as good as one to another server. */
+static void note_params(struct pg_pool *pool) {
+  struct buf before = pool->params;
+  buf_init(&pool->params, PG_PARAMS_TEXT_MAX);
+  pg_params_text(pool->config, &pool->params);
+  if (buf_len(&before) != buf_len(&pool->params) ||
+      memcmp(buf_bytes(&before), buf_bytes(&pool->params), buf_len(&before)) != 0)
+    pool->generation++;
+  buf_deinit(&before);
+}
+
+void pg_pool_reload(struct pg_pool *pool) {
+  note_params(pool);
+  for (int i = 0; i < pool->conn_count; i++)
+    pg_conn_set_death(pool->conns[i]);
+  pool->is_server_idle_logged = false;
+  pool->shrink.ends_at_us = CLOCK_NEVER;
+  pg_shrink_note(pool);
+  pg_governor_reset(pool);
+  pg_refresh_reset(pool);
+  pg_upkeep_soon(pool);
 }
 
 static void on_timer_closed(void *arg) {
   struct pg_pool *pool = arg;
   if (--pool->timers_open > 0)
     return;
+  for (int i = 0; i < pool->conn_count; i++)
+    free(pool->conns[i]);
   free(pool->conns);
   free(pool);
 }
@@ -233,26 +318,15 @@ void pg_pool_free(struct pg_pool *pool) {
   if (!pool)
     return;
   loop_cancel(pool->loop, &pool->turn_task);
+  pg_refresh_stop(pool);
   pg_waiters_deinit(&pool->waiters);
-  int slots = pool->config->max_open_conns;
-  pool->timers_open = slots + 1;
-  for (int i = 0; i < slots; i++) {
-    struct pg_lease *conn = &pool->conns[i];
+  buf_deinit(&pool->params);
+  pool->timers_open = pool->conn_count + 1;
+  for (int i = 0; i < pool->conn_count; i++) {
+    struct pg_lease *conn = pool->conns[i];
     assert(!conn->pq && (conn->state == CONN_EMPTY || conn->state == CONN_LEASED));
     pg_pipeline_deinit(conn);
     loop_timer_close(&conn->timer, on_timer_closed, pool);
   }
   loop_timer_close(&pool->wake, on_timer_closed, pool);
-}
-
-/* ---- observation ---- */
-
-void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *ret_stats) {
-  *ret_stats = pool->counters;
-  ret_stats->open = pg_pool_open(pool);
-  ret_stats->in_use = pg_pool_count(pool, CONN_LEASED);
-  ret_stats->idle = pg_pool_count(pool, CONN_IDLE);
-  ret_stats->connecting = pg_pool_dialing(pool);
-  ret_stats->closing = pg_pool_count(pool, CONN_CLOSING);
-  ret_stats->waiting = (int)pool->waiters.queued.count;
 }

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "config/config.h"
+#include "pg/stats.h"
 
 struct pg_pool;
 struct pg_lease;
@@ -29,6 +30,11 @@ struct pg_waiter;
 /* Dials nothing yet. `config` and `loop` must outlive the pool. Reads the password file. */
 int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop, const struct config_database *config,
                 struct error *err);
+
+/* The content of the pool's config has changed in place: takes it over. Nothing in use is cut off:
+ * above a lowered max_open_conns connections go when they come back, and so do all when what they
+ * were made with has changed (hosts, files, session settings). Ends a pause between dials. */
+void pg_pool_reload(struct pg_pool *pool);
 
 /* Fails waiters with ERR_CANCELED, dials no more, closes idle connections, waits for leases until
  * deadline_us, then cuts theirs off (PG_LOST for what is under way); then runs `done` once, from
@@ -119,23 +125,18 @@ void pg_run_script(struct pg_lease *conn, const char *script, int64_t deadline_u
 /* Our error code for an SQLSTATE: the one place where classes are mapped. */
 enum error_code pg_error_code(const char *sqlstate);
 
+/* ---- the server's own limits ---- */
+
+/* `limits` is NULL on failure; `err` says why. */
+typedef void pg_limits_cb(void *arg, const struct pg_server_limits *limits,
+                          const struct error *err);
+
+/* Asks the server; stats and metrics show the answer from then on. `cb` runs exactly once, never
+ * inside this call. */
+void pg_limits_read(struct pg_pool *pool, int64_t deadline_us, pg_limits_cb *cb, void *arg);
+
 /* ---- observation ---- */
 
-struct pg_pool_stats {
-  int open; /* connections the server knows, dials not included */
-  int in_use;
-  int idle;
-  int connecting;
-  int closing; /* closed here, not yet by the server; they count against max_open_conns */
-  int waiting;
-  int64_t acquires; /* requests served */
-  int64_t waits;    /* requests that had to queue */
-  int64_t wait_us;  /* time spent in the queue, by the served and the failed alike */
-  int64_t timeouts; /* requests that failed with ERR_TIMEOUT */
-  int64_t opened;   /* dials that succeeded */
-  int64_t open_failures;
-  int64_t closed; /* of the opened */
-};
 void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *ret_stats);
 
 /* The last dial failed and no connection is left; ret_err (may be NULL) gets that error. */

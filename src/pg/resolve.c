@@ -5,14 +5,13 @@
 
 struct pg_resolve {
   uv_getaddrinfo_t request;
-  pg_resolve_cb *cb; /* NULL: abandoned */
+  pg_resolve_cb *cb;
   void *arg;
 };
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses) {
   struct pg_resolve *resolve = request->data;
-  if (resolve->cb)
-    resolve->cb(resolve->arg, addresses, status < 0 ? uv_strerror(status) : NULL);
+  resolve->cb(resolve->arg, addresses, status < 0 ? uv_strerror(status) : NULL);
   uv_freeaddrinfo(addresses);
   free(resolve);
 }
@@ -30,7 +29,6 @@ struct pg_resolve *pg_resolve_start(struct loop *loop, const char *host, pg_reso
   return NULL;
 }
 
-void pg_resolve_abandon(struct pg_resolve *resolve) {
-  resolve->cb = NULL;
+void pg_resolve_cancel(struct pg_resolve *resolve) {
   uv_cancel((uv_req_t *)&resolve->request);
 }

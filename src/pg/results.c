@@ -127,7 +127,7 @@ static bool next_entry(struct pg_lease *conn) {
 }
 
 static bool expects_results(const struct pg_lease *conn) {
-  if (conn->state != CONN_LEASED)
+  if (!pg_conn_is_busy(conn))
     return false;
   enum pipeline_phase phase = conn->pipeline.phase;
   return phase == PIPELINE_RUNNING || phase == PIPELINE_SCRIPT || phase == PIPELINE_ROLLBACK;
@@ -144,7 +144,7 @@ void pg_results_read(struct pg_lease *conn) {
     }
     take_result(conn, result);
     PQclear(result);
-    if (conn->state == CONN_LEASED && conn->pipeline.phase == PIPELINE_SCRIPT)
+    if (pg_conn_is_busy(conn) && conn->pipeline.phase == PIPELINE_SCRIPT)
       conn->pipeline.statement_count++;
   }
 }

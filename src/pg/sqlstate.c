@@ -41,8 +41,55 @@ enum error_code pg_error_code(const char *sqlstate) {
   return codes[i].code;
 }
 
-bool pg_sqlstate_is_shutdown(const char *sqlstate) {
-  return strcmp(sqlstate, "57P01") == 0 || strcmp(sqlstate, "57P02") == 0;
+enum pg_close_reason pg_sqlstate_farewell(const char *sqlstate) {
+  static const struct {
+    const char sqlstate[6];
+    enum pg_close_reason reason;
+  } farewells[] = {
+      {"57P01", PG_CLOSE_SERVER_SHUTDOWN}, {"57P02", PG_CLOSE_SERVER_SHUTDOWN},
+      {"57P05", PG_CLOSE_SERVER_IDLE},     {"25P03", PG_CLOSE_SERVER_IDLE},
+      {"25006", PG_CLOSE_READ_ONLY},
+  };
+  for (size_t i = 0; i < sizeof(farewells) / sizeof(farewells[0]); i++) {
+    if (strcmp(farewells[i].sqlstate, sqlstate) == 0)
+      return farewells[i].reason;
+  }
+  return PG_CLOSE_BROKEN;
+}
+
+/* The first row that fits decides. Where no SQLSTATE came, libpq's own words are all there is. */
+static const struct {
+  const char *sqlstate; /* a prefix; NULL: none came */
+  const char *words;    /* NULL: any */
+  enum pg_dial_failure failure;
+} dial_failures[] = {
+    {"53300", NULL, PG_DIAL_TOO_MANY},
+    {"57P03", NULL, PG_DIAL_STARTING},
+    {"28", NULL, PG_DIAL_AUTH},
+    {"3D", NULL, PG_DIAL_AUTH},
+    {"42501", NULL, PG_DIAL_AUTH},
+    {NULL, "password", PG_DIAL_AUTH},
+    {NULL, "SSL", PG_DIAL_TLS},
+    {NULL, "certificate", PG_DIAL_TLS},
+    {NULL, "refused", PG_DIAL_REFUSED},
+    {NULL, "unreachable", PG_DIAL_REFUSED},
+    {NULL, "No such file", PG_DIAL_REFUSED},
+    {NULL, "No route", PG_DIAL_REFUSED},
+    {NULL, "reset by peer", PG_DIAL_REFUSED},
+    {NULL, "closed the connection", PG_DIAL_REFUSED},
+    {NULL, "timed out", PG_DIAL_TIMEOUT},
+};
+
+enum pg_dial_failure pg_dial_failure_of(const char *sqlstate, const char *message) {
+  for (size_t i = 0; i < sizeof(dial_failures) / sizeof(dial_failures[0]); i++) {
+    const char *prefix = dial_failures[i].sqlstate;
+    const char *words = dial_failures[i].words;
+    bool fits = prefix ? strncmp(sqlstate, prefix, strlen(prefix)) == 0
+                       : sqlstate[0] == '\0' && strstr(message, words) != NULL;
+    if (fits)
+      return dial_failures[i].failure;
+  }
+  return PG_DIAL_OTHER;
 }
 
 static bool is_sqlstate(const char *text) {

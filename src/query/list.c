@@ -167,9 +167,7 @@ static bool may_be_cut(const PGresult *result) {
   int rows = PQntuples(result);
   int column = PQnfields(result) - 1;
   int64_t bytes = 0;
-  return rows > 0 && (!pg_get_int8(str_of(PQgetvalue(result, rows - 1, column),
-                                          (size_t)PQgetlength(result, rows - 1, column)),
-                                   &bytes) ||
+  return rows > 0 && (!pg_get_int8(pg_field(result, rows - 1, column), &bytes) ||
                       bytes + ROW_MAX_BYTES >= ROWS_MAX_BYTES);
 }
 

@@ -106,6 +106,9 @@ void pg_server_start(struct pg_server *server, const char *const *settings) {
   copy_value(output, "USER=", server->user, sizeof(server->user));
   copy_value(output, "DATABASE=", server->database, sizeof(server->database));
   server->port = (int)strtol(port, NULL, 10);
+  const struct config_input nothing = {0};
+  if (config_load(&server->defaults, &nothing, stderr) < 0)
+    fail("the defaults are refused%s", "");
 }
 
 int pg_server_begin(const struct pg_server *server, const char *verb, const char *mode) {
@@ -125,9 +128,10 @@ void pg_server_restart(const struct pg_server *server, const char *mode) {
   pg_server_end(pg_server_begin(server, "restart", mode));
 }
 
-void pg_server_remove(const struct pg_server *server) {
+void pg_server_remove(struct pg_server *server) {
   const char *args[] = {"remove", server->dir, NULL};
   wait_for_script(spawn_script(args, -1));
+  config_deinit(&server->defaults);
 }
 
 int pg_server_group_setup(void **state) {
@@ -145,30 +149,14 @@ int pg_server_group_teardown(void **state) {
 
 struct config_database pg_server_config(const struct pg_server *server,
                                         const char *application_name) {
-  return (struct config_database){
-      .host = server->host,
-      .port = server->port,
-      .name = server->database,
-      .user = server->user,
-      .password_file = "",
-      .sslmode = "disable",
-      .sslrootcert = "",
-      .application_name = application_name,
-      .max_open_conns = 25,
-      .max_idle_conns = 5,
-      .conn_max_lifetime_us = 1800 * 1000000LL,
-      .conn_max_idle_time_us = 600 * 1000000LL,
-      .max_waiters = 1000,
-      .max_connecting = 2,
-      .acquire_timeout_us = 5 * 1000000LL,
-      .connect_timeout_us = 5 * 1000000LL,
-      .connect_backoff_min_us = 100000,
-      .connect_backoff_max_us = 10 * 1000000LL,
-      .fail_fast_after_us = 1000000,
-      .statement_timeout_us = 30 * 1000000LL,
-      .lock_timeout_us = 10 * 1000000LL,
-      .query_grace_us = 2 * 1000000LL,
-  };
+  struct config_database config = server->defaults.database;
+  config.host = server->host;
+  config.port = server->port;
+  config.name = server->database;
+  config.user = server->user;
+  config.sslmode = "disable";
+  config.application_name = application_name;
+  return config;
 }
 
 /* ---- the observer ---- */

@@ -17,6 +17,7 @@ struct pg_server {
   char user[64];
   char database[64];
   int port;
+  struct config defaults; /* the daemon's */
 };
 
 /* Makes and starts one in a new folder under /tmp. `settings` is a list such as
@@ -33,7 +34,7 @@ int pg_server_begin(const struct pg_server *server, const char *verb, const char
 void pg_server_end(int pid);
 
 /* Stops it and deletes its folder. */
-void pg_server_remove(const struct pg_server *server);
+void pg_server_remove(struct pg_server *server);
 
 /* For cmocka: *state is a struct pg_server for 40 connections. */
 int pg_server_group_setup(void **state);

@@ -99,6 +99,16 @@ struct pg_pool_stats pg_world_stats(const struct pg_world *world) {
   return stats;
 }
 
+int64_t pg_world_failures(const struct pg_world *world) {
+  struct pg_pool_stats stats = pg_world_stats(world);
+  return pg_stats_open_failures(&stats);
+}
+
+int64_t pg_world_closed(const struct pg_world *world) {
+  struct pg_pool_stats stats = pg_world_stats(world);
+  return pg_stats_closed(&stats);
+}
+
 struct expected {
   const struct pg_world *world;
   int open;

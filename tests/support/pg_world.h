@@ -45,6 +45,10 @@ void pg_world_release_all(struct pg_lease **conns, int count);
 
 struct pg_pool_stats pg_world_stats(const struct pg_world *world);
 
+/* Of all reasons. */
+int64_t pg_world_failures(const struct pg_world *world);
+int64_t pg_world_closed(const struct pg_world *world);
+
 /* Waits until the pool has so many connections open. */
 void pg_world_wait_open(struct pg_world *world, int count);
 

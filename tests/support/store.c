@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -13,73 +12,29 @@
 
 #define PATIENCE_US (30LL * 1000 * 1000)
 
-/* The folder of the sources: ctest says it; a test run by hand finds it from its own name. */
-static void write_source_dir(char *text, size_t size) {
-  const char *dir = getenv("AUDITSTORE_SOURCE_DIR");
-  size_t tail = strlen("/tests/support/store.c");
-  if (dir)
-    snprintf(text, size, "%s", dir);
-  else
-    snprintf(text, size, "%.*s", (int)(strlen(__FILE__) - tail), __FILE__);
-}
-
-/* Runs tests/support/private_postgres; the value of a line "NAME=value" of its output goes to
- * *ret_number. */
-static void run_postgres(struct store *s, const char *verb, const char *more, int *ret_port) {
-  char dir[256];
-  char command[512];
-  char line[256];
-  write_source_dir(dir, sizeof(dir));
-  snprintf(command, sizeof(command), "%s/tests/support/private_postgres %s %s %s", dir, verb,
-           s->dir, more);
-  FILE *output = popen(command, "r");
-  assert_non_null(output);
-  while (fgets(line, sizeof(line), output)) {
-    if (ret_port && strncmp(line, "PORT=", 5) == 0)
-      *ret_port = (int)strtol(line + 5, NULL, 10);
-  }
-  assert_int_equal(pclose(output), 0);
-}
-
 /* ---- the server ---- */
 
 static void store_connect_admin(struct store *s) {
-  char conninfo[256];
   PQfinish(s->admin);
-  snprintf(conninfo, sizeof(conninfo), "host=127.0.0.1 port=%d user=auditstore dbname=auditstore",
-           s->database.port);
-  s->admin = PQconnectdb(conninfo);
-  if (PQstatus(s->admin) != CONNECTION_OK)
-    fail_msg("%s", PQerrorMessage(s->admin));
+  s->admin = pg_observer_open(&s->server);
 }
 
+/* Small limits and short pauses, so that tests reach them. */
 static void fill_config(struct store *s) {
-  s->database = (struct config_database){
-      .host = "127.0.0.1",
-      .port = s->database.port,
-      .name = "auditstore",
-      .user = "auditstore",
-      .password_file = "",
-      .sslmode = "disable",
-      .sslrootcert = "",
-      .application_name = "auditstore_test",
-      .max_open_conns = 6,
-      .max_idle_conns = 4,
-      .conn_max_lifetime_us = CLOCK_NEVER,
-      .conn_max_idle_time_us = CLOCK_NEVER,
-      .max_waiters = 100,
-      .max_connecting = 2,
-      .acquire_timeout_us = 5000LL * 1000,
-      .connect_timeout_us = 3000LL * 1000,
-      .connect_backoff_min_us = 10LL * 1000,
-      .connect_backoff_max_us = 200LL * 1000,
-      .fail_fast_after_us = 200LL * 1000,
-      .statement_timeout_us = 10LL * 1000 * 1000,
-      .lock_timeout_us = 5LL * 1000 * 1000,
-      .query_grace_us = 2LL * 1000 * 1000,
-  };
+  s->database = pg_server_config(&s->server, "auditstore_test");
+  s->database.max_open_conns = 6;
+  s->database.max_idle_conns = 4;
+  s->database.conn_max_lifetime_us = CLOCK_NEVER;
+  s->database.conn_max_idle_time_us = CLOCK_NEVER;
+  s->database.max_waiters = 100;
+  s->database.connect_timeout_us = 3 * CLOCK_US_PER_S;
+  s->database.connect_backoff_min_us = 10 * CLOCK_US_PER_MS;
+  s->database.connect_backoff_max_us = 200 * CLOCK_US_PER_MS;
+  s->database.fail_fast_after_us = 200 * CLOCK_US_PER_MS;
+  s->database.statement_timeout_us = 10 * CLOCK_US_PER_S;
+  s->database.lock_timeout_us = 5 * CLOCK_US_PER_S;
   s->storage = (struct config_storage){.partitions_ahead = 1,
-                                       .partition_check_every_us = 3600LL * 1000 * 1000};
+                                       .partition_check_every_us = 3600 * CLOCK_US_PER_S};
 }
 
 static void set_flag(void *arg) {
@@ -120,8 +75,8 @@ static void close_loop(struct store *s) {
 
 void store_start(struct store *s) {
   *s = (struct store){0};
-  snprintf(s->dir, sizeof(s->dir), "/tmp/auditstore_test_%d", (int)getpid());
-  run_postgres(s, "start", "shared_buffers=32MB max_connections=30", &s->database.port);
+  const char *settings[] = {"shared_buffers=32MB", "max_connections=30", NULL};
+  pg_server_start(&s->server, settings);
   fill_config(s);
   store_connect_admin(s);
   open_loop(s);
@@ -135,16 +90,16 @@ void store_start(struct store *s) {
 
 void store_remove(struct store *s) {
   PQfinish(s->admin);
-  run_postgres(s, "remove", "", NULL);
+  pg_server_remove(&s->server);
 }
 
 void store_stop_server(struct store *s, const char *mode) {
-  run_postgres(s, "stop", mode, NULL);
+  pg_server_stop(&s->server, mode);
 }
 
 /* "restart" stops a server only when one runs. */
 void store_start_server(struct store *s) {
-  run_postgres(s, "restart", "immediate", NULL);
+  pg_server_restart(&s->server, "immediate");
   store_connect_admin(s);
 }
 

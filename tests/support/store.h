@@ -3,16 +3,15 @@
  */
 #pragma once
 
-#include <libpq-fe.h>
-
 #include "base/loop.h"
 #include "config/config.h"
 #include "ledger/event.h"
 #include "ledger/partitions.h"
 #include "pg/pool.h"
+#include "support/pg_server.h"
 
 struct store {
-  char dir[64];
+  struct pg_server server;
   struct config_database database;
   struct config_storage storage;
   uv_loop_t uv;

@@ -81,7 +81,8 @@ static void each_kind_of_bad_input_has_its_message(void **state) {
       "2: database.sslmode: got \"maybe\": must be one of disable, allow, prefer, require, "
       "verify-ca, verify-full");
   expect_problem("database:\n  host: \"\"\n",
-                 "2: database.host: got \"\": must be a text of 1 to 1023 bytes");
+                 "2: database.host: got \"\": must be a list of 1 to 8 hosts, such as "
+                 "db1,db2:5433,[::1]:5434,/run/postgresql");
   expect_problem("server:\n  listen: \"\"\n",
                  "2: server.listen: got \"\": must be an address of host:port or [IPv6]:port, with "
                  "a port from 0 to 65535");

@@ -283,7 +283,7 @@ static void requests_for_one_month_are_served_together(void **state) {
   }
   struct pg_pool_stats stats;
   pg_pool_stats(f->pool, &stats);
-  assert_int_equal(stats.acquires, 1);
+  assert_int_equal(stats.acquires[PG_ACQUIRE_OK], 1);
   close_partitions(f, p);
 }
 

@@ -27,7 +27,7 @@ static bool has_connecting(void *arg) {
 
 static bool has_failures(void *arg) {
   struct expected *expected = arg;
-  return pg_world_stats(expected->world).open_failures >= expected->count;
+  return pg_world_failures(expected->world) >= expected->count;
 }
 
 /* ---- dialling ---- */
@@ -66,7 +66,7 @@ static void a_refused_login_is_told_with_its_code(void **state) {
   fail_to_dial(&world, "3D000: database \"nowhere\" does not exist");
   /* More attempts would only trouble the server. */
   pg_world_run_for(&world, SECOND_US);
-  assert_int_equal(pg_world_stats(&world).open_failures, 1);
+  assert_int_equal(pg_world_failures(&world), 1);
   pg_world_deinit(&world);
 }
 
@@ -74,7 +74,7 @@ static void an_unknown_host_is_told(void **state) {
   struct pg_world world;
   pg_world_init(&world, *state, __func__);
   world.config.host = "no-such-host.invalid";
-  fail_to_dial(&world, "can't resolve database.host \"no-such-host.invalid\"");
+  fail_to_dial(&world, "database.host: can't resolve \"no-such-host.invalid\"");
   pg_world_deinit(&world);
 }
 
@@ -215,7 +215,7 @@ static void the_password_file_is_read_for_each_dial(void **state) {
   write_file(path, "wrong\n");
   world.config.user = "guarded";
   world.config.password_file = path;
-  world.config.connect_backoff_max_us = 50000;
+  world.config.refused_backoff_min_us = 50000;
   fail_to_dial(&world, "28P01");
   write_file(path, "open sesame\n");
   pg_world_wait_open(&world, 1);
@@ -252,7 +252,7 @@ static void restart_is_survived(void **state, const char *mode) {
   assert_int_equal(pg_world_int(&world, conn, "SELECT 7::int8"), 7);
   pg_release(conn);
   pg_server_end(pid);
-  assert_in_range(pg_world_stats(&world).open_failures, 0, 60);
+  assert_in_range(pg_world_failures(&world), 0, 60);
   PQfinish(world.observer);
   world.observer = pg_observer_open(*state);
   pg_world_deinit(&world);
@@ -299,10 +299,10 @@ static void an_outage_fails_fast_and_ends_by_itself(void **state) {
   assert_non_null(strstr(err.text, "Connection refused"));
   check_refused_at_once(&world);
   /* Jitter of 200 ms on average from now on; nobody waits, and still one dial after another. */
-  int failures = (int)pg_world_stats(&world).open_failures;
-  pg_world_wait(&world, has_failures, &(struct expected){&world, failures + 3});
+  int64_t failures = pg_world_failures(&world);
+  pg_world_wait(&world, has_failures, &(struct expected){&world, (int)failures + 3});
   pg_world_run_for(&world, SECOND_US);
-  assert_in_range(pg_world_stats(&world).open_failures, failures + 3, failures + 40);
+  assert_in_range(pg_world_failures(&world), failures + 3, failures + 40);
   check_refused_at_once(&world);
   pg_server_restart(*state, "fast");
   pg_world_wait(&world, is_up, &world);

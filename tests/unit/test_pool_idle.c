@@ -26,7 +26,7 @@ static void idle_ones_above_max_idle_go_after_a_look_back(void **state) {
     pg_world_run_for(&world, 50000);
   }
   assert_int_equal(pg_world_stats(&world).opened, 6);
-  assert_int_equal(pg_world_stats(&world).closed, 0);
+  assert_int_equal(pg_world_closed(&world), 0);
   pg_world_wait_open(&world, 2);
   assert_in_range(pg_world_now(&world) - start_us, 2 * SECOND_US, 5 * SECOND_US);
   pg_world_run_for(&world, SECOND_US + SECOND_US / 2);

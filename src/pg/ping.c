@@ -1,0 +1,29 @@
+#include "pg/internal.h"
+
+/* ---- signs of life ---- */
+
+static void on_answer(void *arg, const struct pg_outcome *outcome) {
+  struct pg_lease *conn = arg;
+  struct pg_pool *pool = conn->pool;
+  if (outcome->kind == PG_OK) {
+    pool->counters.pings_ok++;
+    pg_pool_put_idle(pool, conn);
+    return;
+  }
+  pool->counters.pings_failed++;
+  pg_conn_close(conn, PG_CLOSE_PING_FAILED);
+}
+
+/* A pipeline without statements: the server answers its sync, and does nothing else. */
+static void ping(struct pg_lease *conn, int64_t now_us) {
+  static const struct pg_pipeline_cb cb = {.on_done = on_answer};
+  pg_conn_set_state(conn, CONN_CHECKING);
+  pg_run(conn, pg_after(now_us, conn->pool->config->ping_timeout_us), &cb, conn);
+}
+
+void pg_ping_run(struct pg_pool *pool, int64_t now_us) {
+  struct list_link *link;
+  while ((int)pool->waiters.queued.count > pg_pool_count(pool, CONN_CHECKING) &&
+         (link = pool->states[CONN_IDLE].first))
+    ping(LIST_ENTRY(link, struct pg_lease, link), now_us);
+}
