@@ -114,6 +114,11 @@ struct expected {
   int open;
 };
 
+bool pg_world_is_settled(void *arg) {
+  struct pg_pool_stats stats = pg_world_stats(arg);
+  return stats.connecting + stats.closing == 0;
+}
+
 static bool has_open(void *arg) {
   const struct expected *expected = arg;
   return pg_world_stats(expected->world).open == expected->open;

@@ -52,6 +52,9 @@ int64_t pg_world_closed(const struct pg_world *world);
 /* Waits until the pool has so many connections open. */
 void pg_world_wait_open(struct pg_world *world, int count);
 
+/* A condition for pg_world_wait(), `arg` being the world: nothing is dialled or closed. */
+bool pg_world_is_settled(void *arg);
+
 /* Adds a statement without parameters to the lease's pipeline. */
 void pg_world_send(struct pg_lease *conn, const char *sql);
 
