@@ -107,6 +107,9 @@ static void retire(struct pg_lease *conn, int64_t now_us) {
   enum pg_close_reason reason;
   if (pg_conn_is_usable(conn, now_us, &reason))
     return;
+  /* Suspect because of what another was told: it may have been told itself. */
+  if (reason == PG_CLOSE_GENERATION && !pg_conn_probe(conn))
+    reason = conn->farewell;
   if (reason != PG_CLOSE_LIFETIME || may_retire(conn->pool))
     pg_conn_close(conn, reason);
 }

@@ -16,7 +16,9 @@ static int64_t closed_for(const struct pg_world *world, enum pg_close_reason rea
 }
 
 static bool has_lost_three(void *arg) {
-  return closed_for(arg, PG_CLOSE_SERVER_SHUTDOWN) == 3;
+  /* The first farewell makes the others suspect, whose own may not have come yet. */
+  int64_t told = closed_for(arg, PG_CLOSE_SERVER_SHUTDOWN);
+  return told > 0 && told + closed_for(arg, PG_CLOSE_GENERATION) == 3;
 }
 
 /* ---- kept ready ---- */
