@@ -6,6 +6,8 @@
 #include "pg/internal.h"
 #include "pg/socket.h"
 
+enum { PERCENT_ALL = 100 };
+
 /*
  *                                    CHECKING
  *                                     ^   |
@@ -18,8 +20,6 @@
  * CHECKING closes as well. Those with a socket go to EMPTY directly when the server has closed it
  * already.
  */
-enum { PERCENT_ALL = 100 };
-
 static const unsigned successors[CONN_STATES] = {
     [CONN_EMPTY] = 1U << CONN_RESOLVING,
     [CONN_RESOLVING] = 1U << CONN_CONNECTING | 1U << CONN_EMPTY,
@@ -29,6 +29,10 @@ static const unsigned successors[CONN_STATES] = {
     [CONN_LEASED] = 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
     [CONN_CLOSING] = 1U << CONN_EMPTY,
 };
+
+static bool is_dial_state(enum conn_state state) {
+  return state == CONN_RESOLVING || state == CONN_CONNECTING;
+}
 
 static bool is_open_state(enum conn_state state) {
   return state == CONN_IDLE || state == CONN_CHECKING || state == CONN_LEASED;
@@ -61,6 +65,9 @@ void pg_conn_set_state(struct pg_lease *conn, enum conn_state next) {
     count_closed(conn, before);
   if (before == CONN_IDLE || next == CONN_IDLE)
     pg_shrink_note(pool);
+  /* What had to wait because others were out of service may go on. */
+  if (before == CONN_CLOSING || is_dial_state(before))
+    pg_upkeep_soon(pool);
   pg_pool_kick(pool);
 }
 

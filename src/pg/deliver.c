@@ -5,7 +5,8 @@ static void describe_timeout(struct pg_pool *pool, struct error *err) {
   pg_pool_describe(pool, snapshot);
   const struct governor *governor = &pool->governor;
   error_set(err, ERR_TIMEOUT, "no database connection in time: %s; last dial error: %s", snapshot,
-            governor->is_failing ? governor->error.text : "none");
+            governor->is_failing || governor->probe_at_us != CLOCK_NEVER ? governor->error.text
+                                                                         : "none");
 }
 
 static void describe_outage(struct pg_pool *pool, struct error *err) {

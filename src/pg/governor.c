@@ -75,7 +75,7 @@ void pg_governor_failed(struct pg_pool *pool, enum pg_dial_failure why, const st
 void pg_governor_reset(struct pg_pool *pool) {
   struct governor *governor = &pool->governor;
   governor->failures = 0;
-  governor->allowed = 1;
+  governor->allowed = pool->config->max_connecting;
   governor->next_dial_at_us = 0;
   governor->probe_at_us = CLOCK_NEVER;
   pg_pool_kick(pool);
@@ -114,9 +114,12 @@ static bool has_ceiling(const struct pg_pool *pool) {
 
 int pg_governor_max_open(const struct pg_pool *pool) {
   int max = pool->config->max_open_conns;
-  if (!has_ceiling(pool) || pool->governor.ceiling > max)
+  if (!has_ceiling(pool))
     return max;
-  return pool->governor.ceiling;
+  /* Dials that were under way may have succeeded since. */
+  int open = pg_pool_open(pool);
+  int ceiling = open > pool->governor.ceiling ? open : pool->governor.ceiling;
+  return ceiling < max ? ceiling : max;
 }
 
 /* Above the ceiling one at a time may be tried, when its time has come. */
