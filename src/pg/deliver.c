@@ -36,12 +36,14 @@ static void describe_failure(struct pg_pool *pool, const struct pg_waiter *waite
 }
 
 static void deliver(struct pg_pool *pool, struct pg_waiter *waiter) {
-  struct error err = {0};
-  if (!waiter->conn)
+  pg_acquire_cb *cb = waiter->cb;
+  void *arg = waiter->arg;
+  struct pg_lease *conn = waiter->conn;
+  struct error err; /* half a KiB: filled when there is one */
+  if (!conn)
     describe_failure(pool, waiter, &err);
-  const struct pg_waiter taken = *waiter;
   pg_waiter_give_back(&pool->waiters, waiter);
-  taken.cb(taken.arg, taken.conn, taken.conn ? NULL : &err);
+  cb(arg, conn, conn ? NULL : &err);
 }
 
 void pg_waiters_deliver(struct pg_pool *pool) {

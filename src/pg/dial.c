@@ -40,7 +40,7 @@ static void succeed(struct pg_lease *conn) {
   pg_conn_arm(conn, CLOCK_NEVER);
   histogram_add(&pool->counters.connect_us, conn->born_us - conn->dialed_us);
   pg_governor_succeeded(pool);
-  pg_pool_put_idle(pool, conn);
+  pg_pool_put_idle(pool, conn, conn->born_us);
 }
 
 /* ---- connecting ---- */

@@ -94,6 +94,7 @@ struct pg_lease {
   int64_t jitter_share; /* of a million, drawn at birth: how much of the jitter it gets */
   int64_t die_at_us;    /* follows from the two above and the settings; a reload alone changes it */
   int64_t idle_since_us;
+  unsigned idle_turn; /* of the loop, in which it became idle */
   int64_t uses;
   int generation;
   bool is_dial_failed;  /* RESOLVING: counted as failed already; the look-up is still under way */
@@ -193,7 +194,8 @@ void pg_waiter_give_back(struct waiters *waiters, struct pg_waiter *waiter);
 void pg_waiter_queue(struct waiters *waiters, struct pg_waiter *waiter);
 
 /* Queued, or in no list yet: it has a connection, or failed. Its callback runs with this turn. */
-void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_lease *conn);
+void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_lease *conn,
+                     int64_t now_us);
 void pg_waiter_fail(struct pg_pool *pool, struct pg_waiter *waiter, enum pg_acquire_result why);
 
 /* Its callback won't run. */
@@ -370,10 +372,10 @@ int64_t pg_pool_now(const struct pg_pool *pool);
 void pg_pool_kick(struct pg_pool *pool);
 
 /* Hands idle connections to the queue's head. */
-void pg_pool_serve(struct pg_pool *pool);
+void pg_pool_serve(struct pg_pool *pool, int64_t now_us);
 
 /* A new connection, or one that came back, is idle. */
-void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn);
+void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn, int64_t now_us);
 
 static inline int pg_pool_count(const struct pg_pool *pool, enum conn_state state) {
   return (int)pool->states[state].count;
@@ -435,8 +437,8 @@ void pg_refresh_stop(struct pg_pool *pool);
 void pg_watchdog_run(struct pg_pool *pool, int64_t now_us);
 int64_t pg_watchdog_next(const struct pg_pool *pool);
 
-/* A waiter was served after so long. */
-void pg_watchdog_waited(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t waited_us);
+/* A waiter is being served: too late? */
+void pg_watchdog_waited(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t now_us);
 
 void pg_watchdog_server_idle(struct pg_pool *pool, const char *sqlstate);
 

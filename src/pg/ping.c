@@ -7,7 +7,7 @@ static void on_answer(void *arg, const struct pg_outcome *outcome) {
   struct pg_pool *pool = conn->pool;
   if (outcome->kind == PG_OK) {
     pool->counters.pings_ok++;
-    pg_pool_put_idle(pool, conn);
+    pg_pool_put_idle(pool, conn, pg_pool_now(pool));
     return;
   }
   pool->counters.pings_failed++;

@@ -26,7 +26,8 @@ static struct pg_lease *find_idle(struct pg_pool *pool, int64_t now_us) {
     if (pg_conn_is_usable(conn, now_us, &reason)) {
       if (pg_conn_needs_ping(conn, now_us))
         return NULL;
-      if (pg_conn_probe(conn))
+      /* It came back in this very turn, whose poll told what there was to tell. */
+      if (conn->idle_turn == pool->loop->turn || pg_conn_probe(conn))
         return conn;
     }
     pg_conn_close(conn, reason);
@@ -34,19 +35,19 @@ static struct pg_lease *find_idle(struct pg_pool *pool, int64_t now_us) {
   return NULL;
 }
 
-void pg_pool_serve(struct pg_pool *pool) {
+void pg_pool_serve(struct pg_pool *pool, int64_t now_us) {
   struct list *queued = &pool->waiters.queued;
-  int64_t now_us = pg_pool_now(pool);
   struct pg_lease *conn;
   while (queued->first && (conn = find_idle(pool, now_us)))
-    pg_waiter_serve(pool, LIST_ENTRY(queued->first, struct pg_waiter, link), conn);
+    pg_waiter_serve(pool, LIST_ENTRY(queued->first, struct pg_waiter, link), conn, now_us);
 }
 
-void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn) {
-  conn->idle_since_us = pg_pool_now(pool);
+void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn, int64_t now_us) {
+  conn->idle_since_us = now_us;
+  conn->idle_turn = pool->loop->turn;
   pg_conn_set_state(conn, CONN_IDLE);
   pg_upkeep_note(pool, conn);
-  pg_pool_serve(pool);
+  pg_pool_serve(pool, now_us);
 }
 
 static void settle_or_queue(struct pg_pool *pool, struct pg_waiter *waiter, int64_t now_us) {
@@ -62,7 +63,7 @@ static void settle_or_queue(struct pg_pool *pool, struct pg_waiter *waiter, int6
   /* Nobody overtakes the queue. */
   struct pg_lease *conn = waiters->queued.count == 0 ? find_idle(pool, now_us) : NULL;
   if (conn) {
-    pg_waiter_serve(pool, waiter, conn);
+    pg_waiter_serve(pool, waiter, conn, now_us);
   } else if (waiters->queued.count >= (size_t)pool->config->max_waiters) {
     pg_waiter_fail(pool, waiter, PG_ACQUIRE_QUEUE_FULL);
   } else {
@@ -101,7 +102,8 @@ static bool is_clean(const struct pg_lease *conn) {
 }
 
 /* Whether a lease that comes back is kept; if not, *ret_reason says why. */
-static bool may_keep(const struct pg_lease *conn, enum pg_close_reason *ret_reason) {
+static bool may_keep(const struct pg_lease *conn, int64_t now_us,
+                     enum pg_close_reason *ret_reason) {
   const struct pg_pool *pool = conn->pool;
   if (pool->is_draining)
     *ret_reason = PG_CLOSE_SHUTDOWN;
@@ -110,18 +112,19 @@ static bool may_keep(const struct pg_lease *conn, enum pg_close_reason *ret_reas
   else if (!conn->is_dead && !is_clean(conn))
     *ret_reason = PG_CLOSE_PROTOCOL;
   else
-    return pg_conn_is_usable(conn, pg_pool_now(pool), ret_reason);
+    return pg_conn_is_usable(conn, now_us, ret_reason);
   return false;
 }
 
 void pg_release(struct pg_lease *conn) {
   struct pg_pool *pool = conn->pool;
+  int64_t now_us = pg_pool_now(pool);
   enum pg_close_reason reason = PG_CLOSE_BROKEN;
   assert(conn->state == CONN_LEASED);
   conn->holder = NULL;
-  histogram_add(&pool->counters.hold_us, pg_pool_now(pool) - conn->leased_us);
-  if (may_keep(conn, &reason))
-    pg_pool_put_idle(pool, conn);
+  histogram_add(&pool->counters.hold_us, now_us - conn->leased_us);
+  if (may_keep(conn, now_us, &reason))
+    pg_pool_put_idle(pool, conn, now_us);
   else
     pg_conn_close(conn, reason);
 }
@@ -212,7 +215,7 @@ static void on_turn(void *arg) {
   int64_t now_us = pg_pool_now(pool);
   pg_waiters_expire(pool, now_us);
   pg_upkeep_run(pool, now_us);
-  pg_pool_serve(pool);
+  pg_pool_serve(pool, now_us);
   if (pool->is_draining) {
     drain_step(pool, now_us);
   } else {

@@ -50,8 +50,8 @@ static void settle(struct pg_pool *pool, struct pg_waiter *waiter, enum pg_acqui
   pg_pool_kick(pool);
 }
 
-void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_lease *conn) {
-  int64_t now_us = pg_pool_now(pool);
+void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_lease *conn,
+                     int64_t now_us) {
   int64_t waited_us = now_us - waiter->since_us;
   waiter->conn = conn;
   conn->holder = waiter->holder;
@@ -60,7 +60,7 @@ void pg_waiter_serve(struct pg_pool *pool, struct pg_waiter *waiter, struct pg_l
   conn->uses++;
   pg_conn_set_state(conn, CONN_LEASED);
   histogram_add(&pool->counters.acquire_us, waited_us);
-  pg_watchdog_waited(pool, waiter, waited_us);
+  pg_watchdog_waited(pool, waiter, now_us);
   settle(pool, waiter, PG_ACQUIRE_OK);
 }
 

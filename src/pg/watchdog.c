@@ -34,9 +34,9 @@ int64_t pg_watchdog_next(const struct pg_pool *pool) {
 
 /* ---- waits ---- */
 
-void pg_watchdog_waited(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t waited_us) {
+void pg_watchdog_waited(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t now_us) {
+  int64_t waited_us = now_us - waiter->since_us;
   int64_t slow_us = pool->config->slow_acquire_after_us;
-  int64_t now_us = pg_pool_now(pool);
   bool is_fresh = pool->slow_logged_us != 0 && now_us < pg_after(pool->slow_logged_us, slow_us);
   if (waited_us <= slow_us || is_fresh)
     return;
