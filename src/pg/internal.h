@@ -94,7 +94,6 @@ struct pg_lease {
   int64_t jitter_share; /* of a million, drawn at birth: how much of the jitter it gets */
   int64_t die_at_us;    /* follows from the two above and the settings; a reload alone changes it */
   int64_t idle_since_us;
-  unsigned idle_turn; /* of the loop, in which it became idle */
   int64_t uses;
   int generation;
   bool is_dial_failed;  /* RESOLVING: counted as failed already; the look-up is still under way */

@@ -26,8 +26,7 @@ static struct pg_lease *find_idle(struct pg_pool *pool, int64_t now_us) {
     if (pg_conn_is_usable(conn, now_us, &reason)) {
       if (pg_conn_needs_ping(conn, now_us))
         return NULL;
-      /* It came back in this very turn, whose poll told what there was to tell. */
-      if (conn->idle_turn == pool->loop->turn || pg_conn_probe(conn))
+      if (pg_conn_probe(conn))
         return conn;
     }
     pg_conn_close(conn, reason);
@@ -44,7 +43,6 @@ void pg_pool_serve(struct pg_pool *pool, int64_t now_us) {
 
 void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn, int64_t now_us) {
   conn->idle_since_us = now_us;
-  conn->idle_turn = pool->loop->turn;
   pg_conn_set_state(conn, CONN_IDLE);
   pg_upkeep_note(pool, conn);
   pg_pool_serve(pool, now_us);
