@@ -1,12 +1,15 @@
 #include "app.h"
 
+#include "announce.h"
 #include "base/alloc.h"
 #include "base/loop.h"
+#include "base/port_file.h"
 #include "grpc/server.h"
 #include "ingest/ingest.h"
 #include "ingest/service.h"
 #include "ledger/partitions.h"
 #include "ledger/schema.h"
+#include "pages.h"
 #include "pg/pool.h"
 #include "query/service.h"
 
@@ -25,10 +28,11 @@
 enum app_phase { APP_STARTING, APP_SERVING, APP_DRAINING };
 
 struct app {
-  const struct config *config; /* borrowed */
+  struct config *config;            /* borrowed; a reload changes it */
+  const struct config_input *input; /* borrowed */
   uv_loop_t uv;
   struct loop loop;
-  uv_signal_t sigterm, sigint;
+  uv_signal_t sigterm, sigint, sighup;
   struct loop_timer probe_timer; /* start attempts, then readiness */
   struct loop_timer stop_timer;  /* the shutdown deadline */
   struct pg_pool *pool;          /* owned, as all below */
@@ -38,9 +42,12 @@ struct app {
   struct query_service *query_service;
   struct auditstore_v1_audit_store_handlers handlers;
   struct grpc_server *server;
+  struct pages *pages;
   enum app_phase phase;
   bool is_serving;
   bool is_probing;
+  int64_t lost_seen; /* connections lost up to the last probe */
+  int schema_version;
   int64_t stop_at_us;
   int exit_code;
 };
@@ -54,16 +61,32 @@ static void app_open_loop(struct app *app) {
   loop_init(&app->loop, &app->uv, &clock_system);
 }
 
+static int64_t app_now_us(const struct app *app) {
+  return clock_monotonic_us(app->loop.clock);
+}
+
+/* All is flushed and closed; a name that is still being looked up can't be hurried. */
+static void on_close_deadline(uv_timer_t *timer) {
+  const struct app *app = timer->data;
+  log_warn("stopped while a name was being looked up");
+  _exit(app->exit_code);
+}
+
 static void app_close_loop(struct app *app) {
+  uv_timer_t deadline;
+  int64_t left_us = app->stop_at_us ? app->stop_at_us - app_now_us(app) : 0;
+  uv_timer_init(&app->uv, &deadline);
+  deadline.data = app;
+  uv_timer_start(&deadline, on_close_deadline,
+                 left_us > 0 ? (uint64_t)(left_us / CLOCK_US_PER_MS) : 0, 0);
+  uv_unref((uv_handle_t *)&deadline);
   loop_deinit(&app->loop);
+  uv_run(&app->uv, UV_RUN_DEFAULT);
+  uv_close((uv_handle_t *)&deadline, NULL);
   uv_run(&app->uv, UV_RUN_DEFAULT);
   int rc = uv_loop_close(&app->uv);
   assert(rc == 0);
   (void)rc;
-}
-
-static int64_t app_now_us(const struct app *app) {
-  return clock_monotonic_us(app->loop.clock);
 }
 
 /* ---- readiness ---- */
@@ -73,32 +96,47 @@ static void app_set_serving(struct app *app, bool is_serving, const char *why) {
     return;
   app->is_serving = is_serving;
   grpc_server_set_serving(app->server, is_serving);
+  pages_set_ready(app->pages, is_serving, why);
   if (is_serving)
     log_info("serving");
   else
     log_warn("not serving", KV("reason", why));
 }
 
+static bool app_update_readiness(struct app *app) {
+  struct error err = {0};
+  bool is_down = pg_pool_is_down(app->pool, &err);
+  app_set_serving(app, !is_down, err.text);
+  return !is_down;
+}
+
+/* That no connection was free says nothing about the server: the pool knows. */
 static void on_probe_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   struct app *app = arg;
+  (void)err;
   app->is_probing = false;
   if (conn)
     pg_release(conn);
   if (app->phase == APP_SERVING)
-    app_set_serving(app, conn != NULL, err ? err->text : "");
+    app_update_readiness(app);
+}
+
+/* Connections that ended unasked: the server may be gone, and without calls nobody would notice. */
+static int64_t app_lost_connections(const struct app *app) {
+  struct pg_pool_stats stats;
+  pg_pool_stats(app->pool, &stats);
+  return stats.closed[PG_CLOSE_BROKEN] + stats.closed[PG_CLOSE_SERVER_SHUTDOWN] +
+         stats.closed[PG_CLOSE_READ_ONLY];
 }
 
 /* A pool that is down learns of the server's return only by trying: nobody else tries while health
  * keeps callers away. */
 static void app_look_after_readiness(struct app *app) {
-  struct error err = {0};
-  if (!pg_pool_is_down(app->pool, &err)) {
-    app_set_serving(app, true, "");
+  int64_t lost = app_lost_connections(app);
+  bool is_up = app_update_readiness(app);
+  if (app->is_probing || (is_up && lost == app->lost_seen))
     return;
-  }
-  app_set_serving(app, false, err.text);
-  if (app->is_probing)
-    return;
+  app->lost_seen = lost;
   app->is_probing = true;
   pg_acquire(app->pool, app_now_us(app) + CHECK_TIMEOUT_US, "readiness", on_probe_acquired, app);
 }
@@ -129,29 +167,28 @@ static void on_partitions_ready(void *arg, const struct error *err) {
   app_probe_later(app);
 }
 
-/* What holds, from the struct that the pool itself reads. */
-static void app_log_pool(const struct config *config, int version) {
-  const struct config_database *database = &config->database;
-  char max_open[CONFIG_TEXT_SIZE];
-  char max_idle[CONFIG_TEXT_SIZE];
-  char lifetime[CONFIG_TEXT_SIZE];
-  char idle_time[CONFIG_TEXT_SIZE];
-  config_text(config, "database", "max_open_conns", max_open);
-  config_text(config, "database", "max_idle_conns", max_idle);
-  config_text(config, "database", "conn_max_lifetime", lifetime);
-  config_text(config, "database", "conn_max_idle_time", idle_time);
-  log_info("db pool ready", KV("host", database->host), KV("port", database->port),
-           KV("database", database->name), KV("schema_version", version),
-           KV("max_open_conns", max_open), KV("max_idle_conns", max_idle),
-           KV("conn_max_lifetime", lifetime), KV("conn_max_idle_time", idle_time));
+/* What holds, and what the server allows. */
+static void on_limits(void *arg, const struct pg_server_limits *limits, const struct error *err) {
+  struct app *app = arg;
+  struct pg_pool_stats stats;
+  if (app->phase == APP_DRAINING)
+    return;
+  if (!limits)
+    log_warn("the server's connection limits are unknown", KV("error", err->text));
+  pg_pool_stats(app->pool, &stats);
+  announce_pool(app->config, &stats, app->schema_version);
+  if (app->phase == APP_STARTING)
+    partitions_start(app->partitions, on_partitions_ready, app);
 }
 
 static void on_schema_checked(void *arg, int version, const struct error *err) {
   struct app *app = arg;
   if (app->phase != APP_STARTING)
     return;
-  if (err && error_is_retryable(err->code)) {
+  bool may_wait = app->config->database.startup == CONFIG_STARTUP_WAIT;
+  if (err && error_is_retryable(err->code) && may_wait) {
     log_warn("waiting for PostgreSQL", KV("error", err->text));
+    pages_set_ready(app->pages, false, err->text);
     app_probe_later(app);
     return;
   }
@@ -159,8 +196,8 @@ static void on_schema_checked(void *arg, int version, const struct error *err) {
     app_fail_start(app, "can't use this database", err);
     return;
   }
-  app_log_pool(app->config, version);
-  partitions_start(app->partitions, on_partitions_ready, app);
+  app->schema_version = version;
+  pg_limits_read(app->pool, app_now_us(app) + CHECK_TIMEOUT_US, on_limits, app);
 }
 
 static void on_probe_timer(void *arg) {
@@ -175,30 +212,22 @@ static void on_probe_timer(void *arg) {
   app_probe_later(app);
 }
 
-/* Atomically, so that a reader never sees half a number. */
-static int app_write_port_file(const char *path, int port, struct error *err) {
-  char temporary[4096];
-  int len = snprintf(temporary, sizeof(temporary), "%s.tmp", path);
-  if (len < 0 || (size_t)len >= sizeof(temporary))
-    return error_set(err, ERR_INVALID_ARGUMENT, "server.port_file: path too long");
-  FILE *file = fopen(temporary, "we");
-  if (!file)
-    return error_set(err, ERR_UNAVAILABLE, "server.port_file: %s: %s", temporary, strerror(errno));
-  bool ok = fprintf(file, "%d\n", port) > 0;
-  ok = fclose(file) == 0 && ok;
-  if (!ok || rename(temporary, path) != 0)
-    return error_set(err, ERR_UNAVAILABLE, "server.port_file: %s: %s", path, strerror(errno));
-  return 0;
+static int app_open_pages(struct app *app, struct error *err) {
+  const struct pages_parts parts = {
+      .config = app->config, .pool = app->pool, .ingest = app->ingest};
+  return pages_new(&app->pages, &app->loop, &parts, err);
 }
 
 static int app_listen(struct app *app, struct error *err) {
   const struct config_server *server = &app->config->server;
   int port = 0;
-  int rc = grpc_server_listen(app->server, &port, err);
-  if (rc < 0)
+  int rc = app_open_pages(app, err);
+  if (rc < 0 || (rc = grpc_server_listen(app->server, &port, err)) < 0)
     return rc;
-  if (server->port_file[0] && (rc = app_write_port_file(server->port_file, port, err)) < 0)
+  if ((rc = port_file_write(server->port_file, port, err)) < 0) {
+    error_prefix(err, "server.port_file");
     return rc;
+  }
   log_info("listening", KV("address", server->listen), KV("port", port));
   return 0;
 }
@@ -237,11 +266,20 @@ static void app_close_frame(struct app *app) {
   loop_timer_close(&app->probe_timer, NULL, NULL);
   uv_close((uv_handle_t *)&app->sigterm, NULL);
   uv_close((uv_handle_t *)&app->sigint, NULL);
+  uv_close((uv_handle_t *)&app->sighup, NULL);
   uv_stop(&app->uv);
 }
 
-static void on_pool_drained(void *arg) {
+static void on_pages_closed(void *arg) {
   app_close_frame(arg);
+}
+
+static void on_pool_drained(void *arg) {
+  struct app *app = arg;
+  if (app->pages)
+    pages_close(app->pages, on_pages_closed, app);
+  else
+    app_close_frame(app);
 }
 
 static void on_partitions_closed(void *arg) {
@@ -266,6 +304,8 @@ static void app_stop(struct app *app, int exit_code) {
   app->phase = APP_DRAINING;
   app->exit_code = exit_code;
   app->stop_at_us = app_now_us(app) + app->config->shutdown.timeout_us;
+  if (app->pages)
+    pages_set_ready(app->pages, false, "stopping");
   loop_timer_set(&app->probe_timer, CLOCK_NEVER);
   loop_timer_set(&app->stop_timer, app->stop_at_us);
   grpc_server_drain(app->server, app->stop_at_us, on_server_drained, app);
@@ -279,10 +319,42 @@ static void on_signal(uv_signal_t *handle, int signum) {
   app_stop(app, EXIT_SUCCESS);
 }
 
-static void app_watch_signal(struct app *app, uv_signal_t *handle, int signum) {
+static void app_watch_signal(struct app *app, uv_signal_t *handle, int signum, uv_signal_cb cb) {
   uv_signal_init(&app->uv, handle);
   handle->data = app;
-  uv_signal_start(handle, on_signal, signum);
+  uv_signal_start(handle, cb, signum);
+}
+
+/* ---- reload ---- */
+
+static void app_take_over(struct app *app, const struct config_changes *changes) {
+  log_configure(app->config->log.level, app->config->log.format, STDERR_FILENO);
+  log_info("settings reloaded", KV("changed", changes->changed),
+           KV("need_restart", changes->pending));
+  if (!changes->is_database_changed)
+    return;
+  pg_pool_reload(app->pool);
+  if (app->phase == APP_SERVING)
+    pg_limits_read(app->pool, app_now_us(app) + CHECK_TIMEOUT_US, on_limits, app);
+}
+
+static void on_reload(uv_signal_t *handle, int signum) {
+  struct app *app = handle->data;
+  struct config_changes changes;
+  char *problems = NULL;
+  size_t size = 0;
+  (void)signum;
+  if (app->phase == APP_DRAINING)
+    return;
+  FILE *out = open_memstream(&problems, &size);
+  assert(out);
+  int rc = config_reload(app->config, app->input, out, &changes);
+  fclose(out);
+  announce_problems(rc < 0 ? LOG_ERROR : LOG_WARN, rc < 0 ? "settings not reloaded" : "settings",
+                    problems);
+  free(problems);
+  if (rc == 0)
+    app_take_over(app, &changes);
 }
 
 static void app_free_parts(struct app *app) {
@@ -293,17 +365,19 @@ static void app_free_parts(struct app *app) {
   pg_pool_free(app->pool);
 }
 
-int app_run(const struct config *config) {
+int app_run(struct config *config, const struct config_input *input) {
   struct app *app = xcalloc(1, sizeof(*app));
   app->config = config;
+  app->input = input;
   app_open_loop(app);
   struct error err = {0};
   int rc = app_new_parts(app, &err);
   if (rc == 0) {
     loop_timer_init(&app->probe_timer, &app->loop, on_probe_timer, app);
     loop_timer_init(&app->stop_timer, &app->loop, on_stop_deadline, app);
-    app_watch_signal(app, &app->sigterm, SIGTERM);
-    app_watch_signal(app, &app->sigint, SIGINT);
+    app_watch_signal(app, &app->sigterm, SIGTERM, on_signal);
+    app_watch_signal(app, &app->sigint, SIGINT, on_signal);
+    app_watch_signal(app, &app->sighup, SIGHUP, on_reload);
     rc = app_listen(app, &err);
     if (rc < 0)
       app_fail_start(app, "can't listen", &err);
@@ -340,7 +414,7 @@ static void on_migrated(void *arg, int version, const struct error *err) {
   pg_pool_drain(app->pool, app->stop_at_us, on_migrate_drained, app);
 }
 
-int app_migrate(const struct config *config) {
+int app_migrate(struct config *config) {
   struct app *app = xcalloc(1, sizeof(*app));
   app->config = config;
   app_open_loop(app);

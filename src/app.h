@@ -6,8 +6,9 @@
 #include "config/config.h"
 
 /* Runs the daemon until SIGTERM or SIGINT. Returns the process's exit code: 0 a clean stop; 1 it
- * couldn't start, or a second signal or the shutdown deadline cut it short. */
-int app_run(const struct config *config);
+ * couldn't start, or a second signal or the shutdown deadline cut it short. SIGHUP reads `input`
+ * again and changes *config in place. */
+int app_run(struct config *config, const struct config_input *input);
 
 /* Applies the missing migrations and returns the exit code: 0 done, 1 not. */
-int app_migrate(const struct config *config);
+int app_migrate(struct config *config);

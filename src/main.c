@@ -1,9 +1,11 @@
 /*
  * auditstored: the command line. Options, then app_run() or app_migrate().
  */
+#include "announce.h"
 #include "app.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "pages.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -38,6 +40,7 @@ static void print_help(FILE *out) {
       "  --print-config           print every effective setting and where it comes from\n"
       "  --print-config-example   print a commented file of all defaults\n"
       "  --print-config-reference print the reference of all settings (Markdown)\n"
+      "  --print-metrics-reference print the reference of all metrics (Markdown)\n"
       "  --version, --help\n"
       "\n"
       "Exit codes: 0 stopped cleanly, 1 failed, 2 bad usage or settings.\n",
@@ -56,6 +59,7 @@ enum option_id {
   OPTION_PRINT,
   OPTION_EXAMPLE,
   OPTION_REFERENCE,
+  OPTION_METRICS,
   OPTION_VERSION,
   OPTION_HELP,
 };
@@ -67,6 +71,7 @@ static const struct option options[] = {
     {"print-config", no_argument, NULL, OPTION_PRINT},
     {"print-config-example", no_argument, NULL, OPTION_EXAMPLE},
     {"print-config-reference", no_argument, NULL, OPTION_REFERENCE},
+    {"print-metrics-reference", no_argument, NULL, OPTION_METRICS},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -80,6 +85,8 @@ static void print_and_exit(int option) {
     puts("auditstored " AUDITSTORE_VERSION);
   else if (option == OPTION_EXAMPLE)
     config_print_example(stdout);
+  else if (option == OPTION_METRICS)
+    pages_print_metrics_reference(stdout);
   else
     config_print_reference(stdout);
   exit(EXIT_SUCCESS);
@@ -132,14 +139,39 @@ static void ignore_broken_pipes(void) {
   sigaction(SIGPIPE, &action, NULL);
 }
 
-static int run(const struct command_line *line, const struct config *config) {
+static int run(const struct command_line *line, const struct config_input *input,
+               struct config *config, const char *warnings) {
+  bool only_looks = line->print_config || line->check_config;
+  if (only_looks)
+    fputs(warnings, stderr);
   if (line->print_config)
     config_print(config, stdout);
-  if (line->print_config || line->check_config)
+  if (only_looks)
     return EXIT_SUCCESS;
   log_configure(config->log.level, config->log.format, STDERR_FILENO);
+  announce_problems(LOG_WARN, "settings", warnings);
   ignore_broken_pipes();
-  return line->migrate ? app_migrate(config) : app_run(config);
+  return line->migrate ? app_migrate(config) : app_run(config, input);
+}
+
+static int load_and_run(const struct command_line *line, const struct config_input *input) {
+  struct config config;
+  char *problems = NULL;
+  size_t size = 0;
+  FILE *out = open_memstream(&problems, &size);
+  if (!out)
+    return EXIT_FAILURE;
+  int rc = config_load(&config, input, out);
+  fclose(out);
+  int code = EXIT_USAGE;
+  if (rc < 0) {
+    fputs(problems, stderr);
+  } else {
+    code = run(line, input, &config, problems);
+    config_deinit(&config);
+  }
+  free(problems);
+  return code;
 }
 
 int main(int argc, char **argv) {
@@ -152,10 +184,5 @@ int main(int argc, char **argv) {
       .overrides = line.overrides,
       .override_count = line.override_count,
   };
-  struct config config;
-  if (config_load(&config, &input, stderr) < 0)
-    return EXIT_USAGE;
-  int code = run(&line, &config);
-  config_deinit(&config);
-  return code;
+  return load_and_run(&line, &input);
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_LINE_BYTES 8192
+#define LOG_LINE_BYTES 16384
 /* Kept for the end of a line that was cut. */
 #define LOG_END_BYTES 16
 /* What a field takes at most besides its key and the content of a text: so much room means that

@@ -4,7 +4,8 @@
  *   log_info("listening", KV("address", text), KV("port", port));
  *
  * The event text is constant; what varies goes into fields. Never secrets, never event content.
- * Only app, grpc, ingest and query log above debug; lower parts return errors. Loop thread only.
+ * Only app, grpc, ingest, query and pg log above debug; lower parts return errors. Loop thread
+ * only.
  */
 #pragma once
 
@@ -33,7 +34,7 @@ void log_configure(enum log_level level, enum log_format format, int fd);
 
 bool log_enabled(enum log_level level);
 
-/* Writes one line with one write(2): time, level, event, fields. Longer than 8 KiB is
+/* Writes one line with one write(2): time, level, event, fields. Longer than 16 KiB is
  * cut: the line stays well-formed and ends with the field cut=true. */
 void log_write(enum log_level level, const char *event, const struct log_kv *fields, int count);
 

@@ -2,79 +2,175 @@
 #include "config/table.h"
 
 #include "base/clock.h"
+#include "config/hosts.h"
+
+#include <assert.h>
+#include <string.h>
 
 struct checker {
-  const struct config *config;
+  struct config *config;
   FILE *problems;
   int errors;
 };
 
-/* "file:line: section.key" of the value that the message is about. Returns the key's index. */
-static int put_place(const struct checker *c, const char *section, const char *name) {
-  int index = config_find_key(str_z(section), str_z(name));
-  const struct config_origin *origin = &c->config->origins[index];
+/* "section.key" in two parts. */
+struct key_name {
+  const char *section;
+  const char *name;
+};
+
+static int find(struct key_name key) {
+  int index = config_find_key(str_z(key.section), str_z(key.name));
+  assert(index >= 0);
+  return index;
+}
+
+/* "file:line: section.key: " of the value that the message is about. */
+static void put_place(const struct checker *c, struct key_name key) {
+  const struct config_origin *origin = &c->config->origins[find(key)];
   if (origin->source == CONFIG_FILE)
     fprintf(c->problems, "%s:%d: ", origin->path, origin->line);
   else
     fprintf(c->problems, "%s: ", origin->source == CONFIG_COMMAND_LINE ? "--set" : "default");
-  fprintf(c->problems, "%s.%s: ", section, name);
-  return index;
+  fprintf(c->problems, "%s.%s: ", key.section, key.name);
 }
 
-static void fail_unless(struct checker *c, bool holds, const char *section, const char *name,
+static bool is_bad(const struct checker *c, struct key_name key) {
+  return c->config->origins[find(key)].is_bad;
+}
+
+static bool is_set(const struct checker *c, struct key_name key) {
+  return c->config->origins[find(key)].source != CONFIG_DEFAULT;
+}
+
+/* The message is about `key`; the rule is about `other` as well. */
+static void fail_unless(struct checker *c, bool holds, struct key_name key, struct key_name other,
                         const char *rule) {
-  if (holds)
+  if (holds || is_bad(c, key) || is_bad(c, other))
     return;
-  char value[CONFIG_VALUE_TEXT_SIZE];
-  int index = put_place(c, section, name);
-  config_format_value(c->config, &config_keys[index], value);
+  char value[CONFIG_VALUE_SIZE];
+  config_format_value(c->config, &config_keys[find(key)], value);
+  put_place(c, key);
   fprintf(c->problems, "got \"%s\": %s\n", value, rule);
   c->errors++;
 }
 
-static void warn(const struct checker *c, const char *section, const char *name, const char *what) {
-  put_place(c, section, name);
+static void warn(const struct checker *c, struct key_name key, const char *what) {
+  if (is_bad(c, key))
+    return;
+  put_place(c, key);
   fprintf(c->problems, "warning: %s\n", what);
 }
 
-void config_set_clamped(struct config *config, const char *section, const char *name) {
-  config->origins[config_find_key(str_z(section), str_z(name))].source = CONFIG_CLAMPED;
+/* Notes what was asked for; the caller changes the value. */
+static void note_clamped(struct checker *c, struct key_name key) {
+  char value[CONFIG_VALUE_SIZE];
+  int index = find(key);
+  config_format_value(c->config, &config_keys[index], value);
+  c->config->origins[index].clamped_from = arena_strdup(c->config->arena, str_z(value));
 }
 
-static void check_pool(struct checker *c, struct config *config) {
-  struct config_database *db = &config->database;
-  fail_unless(c, db->connect_backoff_min_us <= db->connect_backoff_max_us, "database",
-              "connect_backoff_min", "must not be above database.connect_backoff_max");
-  if (db->max_idle_conns > db->max_open_conns) {
-    warn(c, "database", "max_idle_conns", "above max_open_conns: clamped to it");
-    db->max_idle_conns = db->max_open_conns;
-    config_set_clamped(config, "database", "max_idle_conns");
-  }
+/* ---- database ---- */
+
+static const struct key_name max_open = {"database", "max_open_conns"};
+static const struct key_name max_idle = {"database", "max_idle_conns"};
+static const struct key_name min_idle = {"database", "min_idle_conns"};
+static const struct key_name lifetime = {"database", "conn_max_lifetime"};
+static const struct key_name idle_time = {"database", "conn_max_idle_time"};
+static const struct key_name backoff_min = {"database", "connect_backoff_min"};
+static const struct key_name backoff_max = {"database", "connect_backoff_max"};
+static const struct key_name sslmode = {"database", "sslmode"};
+static const struct key_name sslcert = {"database", "sslcert"};
+static const struct key_name sslkey = {"database", "sslkey"};
+
+static void clamp_max_idle(struct checker *c) {
+  struct config_database *db = &c->config->database;
+  if (db->max_idle_conns <= db->max_open_conns || is_bad(c, max_idle) || is_bad(c, max_open))
+    return;
+  /* The default is nobody's mistake. */
+  if (is_set(c, max_idle))
+    warn(c, max_idle, "above max_open_conns: clamped to it");
+  note_clamped(c, max_idle);
+  db->max_idle_conns = db->max_open_conns;
+}
+
+static void check_pool(struct checker *c) {
+  const struct config_database *db = &c->config->database;
+  clamp_max_idle(c);
+  fail_unless(c, db->min_idle_conns <= db->max_idle_conns, min_idle, max_idle,
+              "must not be above database.max_idle_conns");
+  fail_unless(c, db->connect_backoff_min_us <= db->connect_backoff_max_us, backoff_min, backoff_max,
+              "must not be above database.connect_backoff_max");
   if (db->conn_max_lifetime_us != CLOCK_NEVER && db->conn_max_idle_time_us != CLOCK_NEVER &&
-      db->conn_max_idle_time_us >= db->conn_max_lifetime_us)
-    warn(c, "database", "conn_max_idle_time",
+      db->conn_max_idle_time_us >= db->conn_max_lifetime_us && !is_bad(c, lifetime))
+    warn(c, idle_time,
          "can never fire: a connection idle for so long is older than conn_max_lifetime");
 }
 
-static void check_ingest(struct checker *c, const struct config *config) {
+static bool is_local(const char *host) {
+  return host[0] == '/' || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+         strncmp(host, "127.", strlen("127.")) == 0;
+}
+
+static bool has_remote_host(const struct config_database *db) {
+  struct config_host hosts[CONFIG_HOSTS_MAX];
+  int count = config_hosts_parse(str_z(db->host), hosts);
+  for (int i = 0; i < count; i++) {
+    if (!is_local(hosts[i].name))
+      return true;
+  }
+  return false;
+}
+
+static void check_tls(struct checker *c) {
+  const struct config_database *db = &c->config->database;
+  bool has_cert = db->sslcert[0] != '\0';
+  bool has_key = db->sslkey[0] != '\0';
+  fail_unless(c, has_key || !has_cert, sslcert, sslkey, "needs database.sslkey as well");
+  fail_unless(c, has_cert || !has_key, sslkey, sslcert, "needs database.sslcert as well");
+  bool is_lax = strcmp(db->sslmode, "prefer") == 0 || strcmp(db->sslmode, "allow") == 0;
+  if (is_lax && has_remote_host(db))
+    warn(c, sslmode,
+         "doesn't prove who answers, and dials twice when the server refuses: use verify-full");
+}
+
+/* ---- the others ---- */
+
+static void check_ingest(struct checker *c) {
+  static const struct key_name lanes = {"ingest", "lanes"};
+  static const struct key_name request = {"ingest", "max_request_events"};
+  static const struct key_name events = {"ingest", "max_queue_events"};
+  static const struct key_name bytes = {"ingest", "max_queue_bytes"};
+  static const struct key_name message = {"server", "max_message_bytes"};
+  const struct config *config = c->config;
   const struct config_ingest *in = &config->ingest;
   /* With one connection, lanes and readers take turns on it. */
   fail_unless(c,
               in->lanes < config->database.max_open_conns || config->database.max_open_conns == 1,
-              "ingest", "lanes", "must be below database.max_open_conns, so that readers get one");
-  fail_unless(c, in->max_request_events <= in->max_queue_events, "ingest", "max_request_events",
+              lanes, max_open, "must be below database.max_open_conns, so that readers get one");
+  fail_unless(c, in->max_request_events <= in->max_queue_events, request, events,
               "must not be above ingest.max_queue_events");
-  fail_unless(c, in->max_queue_bytes >= config->server.max_message_bytes, "ingest",
-              "max_queue_bytes", "must not be below server.max_message_bytes");
+  fail_unless(c, in->max_queue_bytes >= config->server.max_message_bytes, bytes, message,
+              "must not be below server.max_message_bytes");
+}
+
+static void check_server(struct checker *c) {
+  static const struct key_name stream = {"server", "stream_window_bytes"};
+  static const struct key_name connection = {"server", "connection_window_bytes"};
+  static const struct key_name page = {"query", "default_page_size"};
+  static const struct key_name max_page = {"query", "max_page_size"};
+  const struct config *config = c->config;
+  fail_unless(c, config->server.stream_window_bytes <= config->server.connection_window_bytes,
+              stream, connection, "must not be above server.connection_window_bytes");
+  fail_unless(c, config->query.default_page_size <= config->query.max_page_size, page, max_page,
+              "must not be above query.max_page_size");
 }
 
 int config_check(struct config *config, FILE *problems) {
   struct checker c = {.config = config, .problems = problems};
-  check_pool(&c, config);
-  check_ingest(&c, config);
-  fail_unless(&c, config->server.stream_window_bytes <= config->server.connection_window_bytes,
-              "server", "stream_window_bytes", "must not be above server.connection_window_bytes");
-  fail_unless(&c, config->query.default_page_size <= config->query.max_page_size, "query",
-              "default_page_size", "must not be above query.max_page_size");
+  check_pool(&c);
+  check_tls(&c);
+  check_ingest(&c);
+  check_server(&c);
   return c.errors;
 }

@@ -151,13 +151,40 @@ struct config_input {
 int config_load(struct config *ret_config, const struct config_input *input, FILE *problems);
 void config_deinit(struct config *config);
 
-/* "section.key = value  # source" for every key, in table order. No secrets are among them. */
-void config_print(const struct config *config, FILE *out);
+struct config_changes {
+  int changed; /* settings that have another value now */
+  int pending; /* settings that will have one after a restart */
+  bool is_database_changed;
+};
 
-/* One effective value as a file would say it ("30m", "off"), for the log. Longer texts are cut. */
-#define CONFIG_TEXT_SIZE 64
-void config_text(const struct config *config, const char *section, const char *name,
-                 char ret_text[CONFIG_TEXT_SIZE]);
+/* Loads the input anew. What a reload may change takes its new value in place: pointers to the
+ * config and its sections stay good, texts got from it before don't. What needs a restart keeps its
+ * value, and a warning names it. On failure nothing changes; problems as for config_load(). */
+int config_reload(struct config *config, const struct config_input *input, FILE *problems,
+                  struct config_changes *ret_changes);
+
+/* All that is known of one setting. No setting is a secret: those are in files. */
+#define CONFIG_VALUE_SIZE  4200
+#define CONFIG_SOURCE_SIZE 4400
+#define CONFIG_RANGE_SIZE  128
+struct config_setting {
+  const char *section;
+  const char *name;
+  const char *default_text; /* as a file would say it ("30m", "off"), as all values here */
+  const char *help;
+  bool is_live;                    /* a reload changes it */
+  char value[CONFIG_VALUE_SIZE];   /* in effect */
+  char source[CONFIG_SOURCE_SIZE]; /* ["clamped from V, "]["reload "]("default" | FILE:LINE |
+                                      "command line") */
+  char range[CONFIG_RANGE_SIZE];
+};
+
+/* How many there are, and each of them, in table order: 0 <= index < config_setting_count(). */
+int config_setting_count(void);
+void config_setting(const struct config *config, int index, struct config_setting *ret_setting);
+
+/* "section.key = value  # source" for every key, in table order. */
+void config_print(const struct config *config, FILE *out);
 
 /* The commented YAML file of all defaults, and the Markdown reference: both from the table. */
 void config_print_example(FILE *out);

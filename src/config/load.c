@@ -94,12 +94,14 @@ static void apply(struct loader *l, const struct setting *s) {
   if (set_twice(l, index, s))
     return;
   struct error err = {0};
-  if (config_set_value(l->config, &config_keys[index], s->value, &err) < 0)
+  int rc = config_set_value(l->config, &config_keys[index], s->value, &err);
+  if (rc < 0)
     problem(l, s->line, "%s.%s: %s", config_keys[index].section, config_keys[index].name, err.text);
   l->config->origins[index] = (struct config_origin){
       .source = s->line ? CONFIG_FILE : CONFIG_COMMAND_LINE,
       .path = arena_strdup(l->config->arena, str_z(l->path)),
       .line = s->line,
+      .is_bad = rc < 0,
   };
 }
 
@@ -271,7 +273,8 @@ static void load_defaults(struct config *config) {
       abort(); /* the table contradicts itself */
 }
 
-int config_load(struct config *ret_config, const struct config_input *input, FILE *problems) {
+int config_load_values(struct config *ret_config, const struct config_input *input,
+                       FILE *problems) {
   struct config config = {.arena = xcalloc(1, sizeof(struct arena))};
   arena_init(config.arena, CONFIG_ARENA_BYTES);
   config.origins = xcalloc((size_t)config_key_count, sizeof(*config.origins));
@@ -282,10 +285,15 @@ int config_load(struct config *ret_config, const struct config_input *input, FIL
   l.path = "--set";
   for (int i = 0; i < input->override_count; i++)
     apply_override(&l, input->overrides[i]);
-  /* Rules between keys would only repeat what is already said of a bad value. */
-  if (l.errors == 0)
-    l.errors += config_check(&config, problems);
-  if (l.errors) {
+  *ret_config = config;
+  return l.errors;
+}
+
+int config_load(struct config *ret_config, const struct config_input *input, FILE *problems) {
+  struct config config;
+  int errors = config_load_values(&config, input, problems);
+  errors += config_check(&config, problems);
+  if (errors) {
     config_deinit(&config);
     return ERR_INVALID_ARGUMENT;
   }

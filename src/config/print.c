@@ -1,45 +1,55 @@
 /* What the table says of itself: effective values, the example file, the reference. */
 #include "config/table.h"
 
-#include <assert.h>
+#include <stdarg.h>
 #include <string.h>
 
-static void put_source(const struct config_origin *origin, FILE *out) {
-  switch (origin->source) {
-  case CONFIG_DEFAULT:
-    fputs("default", out);
-    break;
-  case CONFIG_FILE:
-    fprintf(out, "%s:%d", origin->path, origin->line);
-    break;
-  case CONFIG_COMMAND_LINE:
-    fputs("command line", out);
-    break;
-  case CONFIG_CLAMPED:
-    fputs("clamped", out);
-    break;
-  }
+/* Appends; what doesn't fit is cut. */
+__attribute__((format(printf, 3, 4))) static void append(char *text, size_t size,
+                                                         const char *format, ...) {
+  size_t len = strlen(text);
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text + len, size - len, format, args);
+  va_end(args);
+}
+
+static void format_source(const struct config_origin *origin, char ret_text[CONFIG_SOURCE_SIZE]) {
+  ret_text[0] = '\0';
+  if (origin->clamped_from)
+    append(ret_text, CONFIG_SOURCE_SIZE, "clamped from %s, ", origin->clamped_from);
+  if (origin->is_reloaded)
+    append(ret_text, CONFIG_SOURCE_SIZE, "reload ");
+  if (origin->source == CONFIG_FILE)
+    append(ret_text, CONFIG_SOURCE_SIZE, "%s:%d", origin->path, origin->line);
+  else
+    append(ret_text, CONFIG_SOURCE_SIZE, "%s",
+           origin->source == CONFIG_COMMAND_LINE ? "command line" : "default");
+}
+
+int config_setting_count(void) {
+  return config_key_count;
+}
+
+void config_setting(const struct config *config, int index, struct config_setting *ret_setting) {
+  const struct config_key *key = &config_keys[index];
+  ret_setting->section = key->section;
+  ret_setting->name = key->name;
+  ret_setting->default_text = key->default_text;
+  ret_setting->help = key->help;
+  ret_setting->is_live = key->is_live;
+  config_format_value(config, key, ret_setting->value);
+  format_source(&config->origins[index], ret_setting->source);
+  config_format_range(key, ret_setting->range);
 }
 
 void config_print(const struct config *config, FILE *out) {
-  char value[CONFIG_VALUE_TEXT_SIZE];
+  struct config_setting setting;
   for (int i = 0; i < config_key_count; i++) {
-    config_format_value(config, &config_keys[i], value);
-    fprintf(out, "%s.%s = %s  # ", config_keys[i].section, config_keys[i].name, value);
-    put_source(&config->origins[i], out);
-    fputc('\n', out);
+    config_setting(config, i, &setting);
+    fprintf(out, "%s.%s = %s  # %s\n", setting.section, setting.name, setting.value,
+            setting.source);
   }
-}
-
-void config_text(const struct config *config, const char *section, const char *name,
-                 char ret_text[CONFIG_TEXT_SIZE]) {
-  char value[CONFIG_VALUE_TEXT_SIZE];
-  int index = config_find_key(str_z(section), str_z(name));
-  assert(index >= 0);
-  config_format_value(config, &config_keys[index], value);
-  size_t len = strnlen(value, CONFIG_TEXT_SIZE - 1);
-  memcpy(ret_text, value, len);
-  ret_text[len] = '\0';
 }
 
 static bool starts_section(int index) {
@@ -51,26 +61,59 @@ static const char *yaml_quote(const struct config_key *key) {
   return key->default_text[0] ? "" : "\"\"";
 }
 
+/* Calls `put_section` at the first key of each section, `put_key` at each key. */
+struct printer {
+  void (*put_section)(const char *section, FILE *out);
+  void (*put_key)(const struct config_key *key, const char *range, FILE *out);
+};
+
+static void print_all(const struct printer *printer, FILE *out) {
+  char range[CONFIG_RANGE_SIZE];
+  for (int i = 0; i < config_key_count; i++) {
+    config_format_range(&config_keys[i], range);
+    if (starts_section(i))
+      printer->put_section(config_keys[i].section, out);
+    printer->put_key(&config_keys[i], range, out);
+  }
+}
+
+/* ---- the example ---- */
+
+static void put_example_section(const char *section, FILE *out) {
+  fprintf(out, "\n%s:\n", section);
+}
+
+static void put_example_key(const struct config_key *key, const char *range, FILE *out) {
+  fprintf(out, "  # %s\n", key->help);
+  if (key->kind < CONFIG_TEXT)
+    fprintf(out, "  # %s.\n", range);
+  fprintf(out, "  %s: %s%s\n", key->name, key->default_text, yaml_quote(key));
+}
+
 void config_print_example(FILE *out) {
+  static const struct printer example = {put_example_section, put_example_key};
   fputs(
       "# Every setting of auditstored with its default. `auditstored --check-config --config "
       "FILE`\n"
       "# checks a file, `--print-config` shows what is in effect and why.\n",
       out);
-  for (int i = 0; i < config_key_count; i++) {
-    const struct config_key *key = &config_keys[i];
-    char range[128];
-    config_format_range(key, range, sizeof(range));
-    if (starts_section(i))
-      fprintf(out, "\n%s:\n", key->section);
-    fprintf(out, "  # %s\n", key->help);
-    if (key->kind < CONFIG_TEXT)
-      fprintf(out, "  # %s.\n", range);
-    fprintf(out, "  %s: %s%s\n", key->name, key->default_text, yaml_quote(key));
-  }
+  print_all(&example, out);
+}
+
+/* ---- the reference ---- */
+
+static void put_reference_section(const char *section, FILE *out) {
+  fprintf(out, "\n## %s\n\n| key | default | allowed | reload | meaning |\n|---|---|---|---|---|\n",
+          section);
+}
+
+static void put_reference_key(const struct config_key *key, const char *range, FILE *out) {
+  fprintf(out, "| `%s` | `%s%s` | %s | %s | %s |\n", key->name, key->default_text, yaml_quote(key),
+          range, key->is_live ? "yes" : "restart", key->help);
 }
 
 void config_print_reference(FILE *out) {
+  static const struct printer reference = {put_reference_section, put_reference_key};
   fputs(
       "# Settings\n\n"
       "Made by `auditstored --print-config-reference`; a test keeps it current.\n\n"
@@ -78,16 +121,9 @@ void config_print_reference(FILE *out) {
       "or `GiB`. Absent and `0` mean the default; `off` disables where it is allowed. Each key "
       "may\n"
       "also be written in camelCase. Unknown or repeated keys are errors. On the command line,\n"
-      "`--set section.key=value` overrides the file.\n",
+      "`--set section.key=value` overrides the file.\n\n"
+      "The column \"reload\" says what SIGHUP changes while the daemon runs; the rest needs a "
+      "restart.\n",
       out);
-  for (int i = 0; i < config_key_count; i++) {
-    const struct config_key *key = &config_keys[i];
-    char range[128];
-    config_format_range(key, range, sizeof(range));
-    if (starts_section(i))
-      fprintf(out, "\n## %s\n\n| key | default | allowed | meaning |\n|---|---|---|---|\n",
-              key->section);
-    fprintf(out, "| `%s` | `%s%s` | %s | %s |\n", key->name, key->default_text, yaml_quote(key),
-            range, key->help);
-  }
+  print_all(&reference, out);
 }

@@ -14,6 +14,7 @@ enum config_kind {
   CONFIG_INT,
   CONFIG_PERCENT,
   CONFIG_DURATION,
+  CONFIG_SECONDS, /* a duration without a fraction of a second */
   CONFIG_BYTES,
   CONFIG_TEXT,
   CONFIG_ADDRESS,
@@ -45,12 +46,15 @@ struct config_key {
 extern const struct config_key config_keys[];
 extern const int config_key_count;
 
-enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_COMMAND_LINE, CONFIG_CLAMPED };
+enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_COMMAND_LINE };
 
 struct config_origin {
   enum config_source source;
-  const char *path; /* in the config's arena */
+  const char *path; /* in the config's arena, as is clamped_from */
   int line;
+  const char *clamped_from; /* what was asked for, when a rule changed it; else NULL */
+  bool is_reloaded;         /* the last change came with a reload */
+  bool is_bad;              /* refused: rules about it would only repeat that */
 };
 
 /* Index of the key, or -1. Takes snake_case and camelCase. */
@@ -66,15 +70,15 @@ int config_set_value(struct config *config, const struct config_key *key, struct
                      struct error *err);
 
 /* The effective value in the form that the parser reads. */
-#define CONFIG_VALUE_TEXT_SIZE 4200
 void config_format_value(const struct config *config, const struct config_key *key,
-                         char ret_text[CONFIG_VALUE_TEXT_SIZE]);
+                         char ret_text[CONFIG_VALUE_SIZE]);
 
 /* "1 to 1000", "100ms to 2m, or off": for messages and documentation. */
-void config_format_range(const struct config_key *key, char *ret_text, size_t size);
+void config_format_range(const struct config_key *key, char ret_text[CONFIG_RANGE_SIZE]);
+
+/* Values and their sources, without the rules between them. Returns how many are wrong; the config
+ * is the caller's in any case. */
+int config_load_values(struct config *ret_config, const struct config_input *input, FILE *problems);
 
 /* Rules between keys. Writes problems; returns how many are errors. */
 int config_check(struct config *config, FILE *problems);
-
-/* Sets an origin of the key with the given field, for values that a rule changed. */
-void config_set_clamped(struct config *config, const char *section, const char *name);

@@ -119,6 +119,8 @@ static bool parse_percent(struct str text, int64_t *ret_value) {
 static bool parse_number(enum config_kind kind, struct str text, int64_t *ret_value) {
   if (kind == CONFIG_DURATION)
     return parse_units(text, duration_units, ret_value);
+  if (kind == CONFIG_SECONDS)
+    return parse_units(text, duration_units, ret_value) && *ret_value % CLOCK_US_PER_S == 0;
   if (kind == CONFIG_BYTES)
     return parse_int(text, ret_value) || parse_units(text, byte_units, ret_value);
   if (kind == CONFIG_PERCENT)
@@ -134,6 +136,8 @@ static const char *kind_noun(enum config_kind kind) {
     return "a percentage, such as 10%,";
   case CONFIG_DURATION:
     return "a duration with units, such as 250ms, 10s, 5m or 1h30m,";
+  case CONFIG_SECONDS:
+    return "a duration in whole seconds, such as 10s, 5m or 1h30m,";
   case CONFIG_BYTES:
     return "a size, such as 64KiB or 4MiB,";
   case CONFIG_TEXT:
@@ -147,7 +151,8 @@ static const char *kind_noun(enum config_kind kind) {
   }
 }
 
-void config_format_range(const struct config_key *key, char *ret_text, size_t size) {
+void config_format_range(const struct config_key *key, char ret_text[CONFIG_RANGE_SIZE]) {
+  const size_t size = CONFIG_RANGE_SIZE;
   if (key->kind == CONFIG_TEXT) {
     snprintf(ret_text, size, "%s to %s bytes", key->min_text, key->max_text);
     return;
@@ -173,8 +178,8 @@ void config_format_range(const struct config_key *key, char *ret_text, size_t si
 }
 
 static int refuse(const struct config_key *key, struct str text, struct error *err) {
-  char range[128];
-  config_format_range(key, range, sizeof(range));
+  char range[CONFIG_RANGE_SIZE];
+  config_format_range(key, range);
   int shown = text.len > 60 ? 60 : (int)text.len;
   return error_set(err, ERR_INVALID_ARGUMENT, "got \"%.*s\": must be %s %s %s", shown, text.data,
                    kind_noun(key->kind), key->kind < CONFIG_TEXT ? "from" : "of", range);
@@ -310,10 +315,10 @@ static void format_number(const struct config_key *key, const char *field, char 
 }
 
 void config_format_value(const struct config *config, const struct config_key *key,
-                         char ret_text[CONFIG_VALUE_TEXT_SIZE]) {
+                         char ret_text[CONFIG_VALUE_SIZE]) {
   const char *field = (const char *)config + key->offset;
   if (key->kind < CONFIG_TEXT) {
-    format_number(key, field, ret_text, CONFIG_VALUE_TEXT_SIZE);
+    format_number(key, field, ret_text, CONFIG_VALUE_SIZE);
     return;
   }
   const char *text = NULL;
@@ -326,5 +331,5 @@ void config_format_value(const struct config *config, const struct config_key *k
     memcpy(&value, field, sizeof(value));
     text = choices_of(key->kind)[value].name;
   }
-  snprintf(ret_text, CONFIG_VALUE_TEXT_SIZE, "%s", text);
+  snprintf(ret_text, CONFIG_VALUE_SIZE, "%s", text);
 }

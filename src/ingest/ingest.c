@@ -16,7 +16,8 @@ struct ingest {
   struct lane_env env;
   const struct config_ingest *config; /* borrowed */
   struct queue queue;
-  struct lane **lanes; /* owned */
+  struct ingest_stats stats; /* its counters; the gauges come from `queue` */
+  struct lane **lanes;       /* owned */
   struct loop_task dispatch;
   struct loop_timer expiry; /* the first request of the queue expires */
   int64_t expiry_at_us;
@@ -35,6 +36,29 @@ static void ingest_give_up(void *arg);
 
 static int64_t now_us(const struct ingest *ingest) {
   return clock_monotonic_us(ingest->env.loop->clock);
+}
+
+/* ---- statistics ---- */
+
+/* 1, doubled up to 16384, which is above the largest max_batch_events. */
+#define BATCH_EVENTS_BOUNDS 15
+
+static void init_stats(struct ingest_stats *stats) {
+  histogram_init_time(&stats->commit_us);
+  histogram_init_time(&stats->queue_us);
+  histogram_init(&stats->batch_events, 1, BATCH_EVENTS_BOUNDS);
+}
+
+static void count_taken(struct ingest *ingest, const struct batch *batch) {
+  int64_t now = now_us(ingest);
+  for (int i = 0; i < batch->request_count; i++)
+    histogram_add(&ingest->stats.queue_us, now - batch->requests[i]->queued_us);
+}
+
+void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret_stats) {
+  *ret_stats = ingest->stats;
+  ret_stats->queue_events = ingest->queue.events;
+  ret_stats->queue_bytes = ingest->queue.bytes;
 }
 
 /* ---- answers ---- */
@@ -62,11 +86,13 @@ struct ingest *ingest_new(struct loop *loop, struct pg_pool *pool, struct partit
       .loop = loop,
       .pool = pool,
       .partitions = partitions,
+      .stats = &ingest->stats,
       .answer = answer_request,
       .on_idle = on_lane_idle,
       .arg = ingest,
   };
   queue_init(&ingest->queue, config);
+  init_stats(&ingest->stats);
   ingest->lanes = xcalloc((size_t)config->lanes, sizeof(struct lane *));
   for (int i = 0; i < config->lanes; i++)
     ingest->lanes[i] = lane_new(&ingest->env, i + 1);
@@ -172,6 +198,7 @@ static void answer_expired_requests(struct ingest *ingest, struct list *expired)
   while ((link = list_pop_front(expired))) {
     struct ingest_request *request = LIST_ENTRY(link, struct ingest_request, link);
     request->failure = answer_expired(request, is_down ? &down : NULL);
+    ingest->stats.refused[INGEST_REFUSED_EXPIRED]++;
     answer_request(ingest, request);
   }
 }
@@ -198,6 +225,7 @@ static void ingest_give_up(void *arg) {
   while ((link = list_pop_front(&rest))) {
     struct ingest_request *request = LIST_ENTRY(link, struct ingest_request, link);
     request->failure = answer_stopping();
+    ingest->stats.refused[INGEST_REFUSED_STOPPING]++;
     answer_request(ingest, request);
   }
   for (int i = 0; i < ingest->config->lanes; i++)
@@ -222,6 +250,7 @@ static void ingest_dispatch(void *arg) {
   int free_lanes = idle_lanes(ingest, &lane);
   while (free_lanes > 0 && ingest->queue.ready.count > 0 && !ingest->is_closing) {
     queue_take(&ingest->queue, free_lanes, lane_batch(lane));
+    count_taken(ingest, lane_batch(lane));
     lane_start(lane);
     free_lanes = idle_lanes(ingest, &lane);
   }
@@ -243,15 +272,20 @@ static int64_t expires_at(const struct ingest *ingest, const struct ingest_reque
 int ingest_submit(struct ingest *ingest, struct ingest_source *source,
                   struct ingest_request *request, struct error *err) {
   assert(request->count > 0);
-  if (ingest->is_draining)
+  if (ingest->is_draining) {
+    ingest->stats.refused[INGEST_REFUSED_STOPPING]++;
     return error_set(err, ERR_UNAVAILABLE, "the server is stopping");
-  if (!queue_has_room(&ingest->queue, request))
+  }
+  if (!queue_has_room(&ingest->queue, request)) {
+    ingest->stats.refused[INGEST_REFUSED_QUEUE_FULL] += !source;
     return error_set(err, ERR_EXHAUSTED,
                      "the queue is full: %d events wait (ingest.max_queue_events %d)",
                      ingest->queue.events, ingest->config->max_queue_events);
+  }
   request->source = source ? source : queue_source_new(&ingest->queue, true);
   request->failure = NULL;
   request->received_us = clock_wall_us(ingest->env.loop->clock);
+  request->queued_us = now_us(ingest);
   request->expires_at_us = expires_at(ingest, request);
   queue_push(&ingest->queue, request);
   if (request->expires_at_us < ingest->expiry_at_us)

@@ -17,6 +17,7 @@
 #include "base/loop.h"
 #include "config/config.h"
 #include "grpc/status.h"
+#include "ingest/stats.h"
 #include "ledger/event.h"
 #include "ledger/partitions.h"
 #include "pg/pool.h"
@@ -53,8 +54,9 @@ struct ingest_request {
   struct list_link queue_link; /* all queued requests */
   struct ingest_source *source;
   struct grpc_status *failure; /* owned until on_done */
-  int64_t received_us;
-  int64_t expires_at_us; /* a little before deadline_us, so that the answer is in time */
+  int64_t received_us;         /* wall clock */
+  int64_t queued_us;           /* monotonic */
+  int64_t expires_at_us;       /* a little before deadline_us, so that the answer is in time */
 };
 
 /* `config`, `pool` and `partitions` must outlive it. */
@@ -88,3 +90,6 @@ struct ingest_waiter {
 };
 void ingest_wait_writable(struct ingest *ingest, struct ingest_waiter *waiter);
 void ingest_cancel_wait(struct ingest *ingest, struct ingest_waiter *waiter);
+
+/* One consistent snapshot. */
+void ingest_stats(const struct ingest *ingest, struct ingest_stats *ret_stats);

@@ -68,6 +68,7 @@ struct lane {
 
   /* the answer of the pipeline under way, not to be acted on before it has ended */
   bool was_written;
+  int64_t write_started_us;
   int64_t read_size;
   struct append_match *matches; /* owned */
   int match_count;
@@ -212,6 +213,7 @@ static void lane_pause(struct lane *lane) {
   for (int i = 0; i < lane->trouble && delay_us < BACKOFF_MAX_US; i++)
     delay_us *= 2;
   lane->trouble++;
+  lane->env->stats->retries++;
   lane->state = LANE_PAUSING;
   int64_t until_us = now_us(lane) + jitter(lane, delay_us);
   loop_timer_set(&lane->pause, deadline_min(until_us, batch_first_expiry(&lane->batch)));
@@ -344,6 +346,7 @@ static bool is_missing_partition(const struct lane *lane, const struct pg_outcom
 static void lane_narrow(struct lane *lane, const struct pg_outcome *outcome) {
   if (lane->batch.group_count > 1) {
     lane->group_limit = lane->batch.group_count / 2;
+    lane->env->stats->bisections++;
     return;
   }
   log_warn("events refused by PostgreSQL", KV("sqlstate", outcome->sqlstate),
@@ -486,8 +489,27 @@ static void lane_stale(struct lane *lane) {
   lane_pause(lane);
 }
 
+static enum ingest_batch_result write_result(const struct lane *lane,
+                                             const struct pg_outcome *outcome) {
+  if (outcome->kind == PG_LOST)
+    return INGEST_BATCH_LOST;
+  if (outcome->kind == PG_REFUSED)
+    return INGEST_BATCH_REFUSED;
+  return lane->was_written ? INGEST_BATCH_COMMITTED : INGEST_BATCH_STALE;
+}
+
+static void count_write(struct lane *lane, enum ingest_batch_result result) {
+  struct ingest_stats *stats = lane->env->stats;
+  stats->batches[result]++;
+  if (result != INGEST_BATCH_COMMITTED)
+    return;
+  histogram_add(&stats->commit_us, now_us(lane) - lane->write_started_us);
+  histogram_add(&stats->batch_events, lane->batch.item_count);
+}
+
 static void on_written(void *arg, const struct pg_outcome *outcome) {
   struct lane *lane = arg;
+  count_write(lane, write_result(lane, outcome));
   if (!lane_check(lane, outcome))
     return;
   if (!lane->was_written) {
@@ -509,6 +531,7 @@ static void lane_write(struct lane *lane) {
   static const struct pg_pipeline_cb cb = {.on_result = on_insert, .on_done = on_written};
   batch_gather(&lane->batch, lane->group_limit, lane->cuts_twins);
   lane->was_written = false;
+  lane->write_started_us = now_us(lane);
   append_send(lane->appender, lane->conn, lane->place, lane->batch.items, lane->batch.item_count);
   lane_run(lane, LANE_WRITING, &cb);
 }

@@ -15,6 +15,7 @@ struct lane_env {
   struct loop *loop;
   struct pg_pool *pool;
   struct partitions *partitions;
+  struct ingest_stats *stats;
   /* A request of the batch is answered: take its failure and pass the answer on. */
   void (*answer)(void *arg, struct ingest_request *request);
   /* The lane has become idle. */

@@ -128,8 +128,12 @@ class PoolLimitTest(harness.PostgresCase):
                                     "database.max_idle_conns": 1,
                                     "database.conn_max_lifetime": "off",
                                     "database.application_name": f"limit{limit}"})
-        self.assertIn(f"max_open_conns={limit} max_idle_conns=1 conn_max_lifetime=off"
-                      " conn_max_idle_time=10m", daemon.log())
+        ready = next(line for line in daemon.log().splitlines() if "db pool ready" in line)
+        for setting in (f'max_open_conns={limit} max_open_conns_source="command line"',
+                        'conn_max_lifetime=off conn_max_lifetime_source="command line"',
+                        "conn_max_idle_time=10m conn_max_idle_time_source=default",
+                        f"daemons_that_fit={100 // limit}"):
+            self.assertIn(setting, ready)
         stub = self.open_stub(daemon)
         request = self.stubs.store.ListEventsRequest(page_size=1)
         count = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'limit{limit}'"

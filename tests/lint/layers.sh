@@ -17,6 +17,7 @@ root = sys.argv[1]
 BELOW = {
     "base": [],
     "config": ["base"],
+    "http": ["config"],
     "net": ["base"],
     "grpc": ["net", "config"],
     "pg": ["config"],

@@ -10,7 +10,9 @@ Everything lives in a temporary folder under /tmp and is gone afterwards; ports 
 Waiting means polling a condition until a deadline. Binaries come from $AUDITSTORE_BUILD_DIR.
 """
 
+import contextlib
 import fcntl
+import http.client
 import os
 import pathlib
 import shutil
@@ -177,6 +179,22 @@ class Postgres:
         """The one value that a statement returns, as text."""
         return self.sql(statement)[0][0]
 
+    @contextlib.contextmanager
+    def locked(self, table):
+        """Whoever reads or writes the table waits until the block ends."""
+        with subprocess.Popen(
+                ["psql", "-X", "-A", "-t", "-q", "-h", self.host, "-p", str(self.port),
+                 "-U", "auditstore", "-d", "auditstore"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            holder.stdin.write(f"BEGIN; LOCK TABLE {table}; SELECT 'locked';\n")
+            holder.stdin.flush()
+            if holder.stdout.readline() != "locked\n":
+                raise RuntimeError(f"can't lock {table}")
+            try:
+                yield
+            finally:
+                holder.communicate("COMMIT;\n", timeout=30)
+
     def daemon_settings(self):
         return {"database.host": self.host, "database.port": self.port,
                 "database.sslmode": "disable", "database.user": "auditstore",
@@ -247,6 +265,25 @@ class Daemon:
         except grpc.RpcError:
             return "UNREACHABLE"
         return stubs.health.HealthCheckResponse.ServingStatus.Name(reply.status)
+
+    def http_get(self, path, method="GET"):
+        """(status, content as text) of a page of the operators' port."""
+        port = int(self.http_port_file.read_text())
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        try:
+            connection.request(method, path)
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode("utf-8")
+        finally:
+            connection.close()
+
+    def metrics(self):
+        """All samples of /metrics, as {'name' or 'name{label="value"}': float}."""
+        status, text = self.http_get("/metrics")
+        if status != 200:
+            raise RuntimeError(f"/metrics: {status} {text}")
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
     def wait_health(self, wanted, deadline_s=START_DEADLINE_S):
         def has_it():

@@ -300,6 +300,77 @@ static void absent_empty_and_zero_mean_the_default(void **state) {
   unload(&l);
 }
 
+static void rules_run_beside_bad_values(void **state) {
+  (void)state;
+  struct loaded l;
+  load(&l,
+       "database:\n  port: x\n  min_idle_conns: 6\n  sslcert: a.pem\n  connect_backoff_min: 1h\n"
+       "  connect_backoff_max: 1s\ningest:\n  lanes: 16\n",
+       "database.max_open_conns=12");
+  assert_int_equal(l.rc, ERR_INVALID_ARGUMENT);
+  int lines = 0;
+  for (const char *p = l.problems; *p; p++)
+    lines += *p == '\n';
+  assert_int_equal(lines, 5); /* no rule about connect_backoff_min, which is bad itself */
+  assert_non_null(strstr(l.problems, "port: got \"x\""));
+  assert_non_null(strstr(l.problems, "connect_backoff_min: got \"1h\": must be a duration"));
+  assert_non_null(strstr(l.problems,
+                         ":3: database.min_idle_conns: got \"6\": must not be above "
+                         "database.max_idle_conns\n"));
+  assert_non_null(
+      strstr(l.problems, ":4: database.sslcert: got \"a.pem\": needs database.sslkey as well\n"));
+  assert_non_null(
+      strstr(l.problems, ":8: ingest.lanes: got \"16\": must be below database.max_open_conns"));
+  unload(&l);
+  expect_problem("database:\n  sslkey: k\n",
+                 "2: database.sslkey: got \"k\": needs database.sslcert as well");
+}
+
+static void a_lax_sslmode_to_a_remote_host_is_warned_of(void **state) {
+  (void)state;
+  static const struct {
+    const char *override;
+    bool is_warned;
+  } cases[] = {
+      {"database.host=127.0.0.1", false},
+      {"database.host=/run/postgresql,localhost,[::1]:3", false},
+      {"database.host=127.0.0.1,db", true},
+      {"database.host=10.0.0.1", true},
+  };
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    struct loaded l;
+    load(&l, "", cases[i].override);
+    assert_int_equal(l.rc, 0);
+    assert_int_equal(strstr(l.problems, "sslmode: warning: doesn't prove") != NULL,
+                     cases[i].is_warned);
+    unload(&l);
+  }
+}
+
+static void some_durations_are_whole_seconds(void **state) {
+  (void)state;
+  expect_problem("database:\n  tcp_keepalive_idle: 1500ms\n",
+                 "2: database.tcp_keepalive_idle: got \"1500ms\": must be a duration in whole "
+                 "seconds, such as 10s, 5m or 1h30m, from 1s to 2h");
+}
+
+static void a_percentage_needs_its_sign(void **state) {
+  (void)state;
+  struct loaded l;
+  expect_problem("database:\n  conn_lifetime_jitter: 10\n",
+                 "2: database.conn_lifetime_jitter: got \"10\": must be a percentage, such as "
+                 "10%, from 1% to 50%, or off");
+  expect_problem("database:\n  conn_lifetime_jitter: 51%\n",
+                 "2: database.conn_lifetime_jitter: got \"51%\": must be a percentage, such as "
+                 "10%, from 1% to 50%, or off");
+  load(&l, "database:\n  conn_lifetime_jitter: off\n", NULL);
+  assert_int_equal(l.config.database.conn_lifetime_jitter, 0);
+  unload(&l);
+  load(&l, "database:\n  conn_lifetime_jitter: 0\n", NULL);
+  assert_int_equal(l.config.database.conn_lifetime_jitter, 10);
+  unload(&l);
+}
+
 /* "max_open_conns" -> "maxOpenConns" */
 static void to_camel(const char *snake, char *ret_text) {
   for (; *snake; snake++, ret_text++) {
@@ -366,8 +437,16 @@ static void idle_above_open_is_clamped_and_said(void **state) {
   FILE *out = open_memstream(&printed, &len);
   config_print(&l.config, out);
   fclose(out);
-  assert_non_null(strstr(printed, "database.max_idle_conns = 4  # clamped\n"));
+  char expected[128];
+  snprintf(expected, sizeof(expected), "database.max_idle_conns = 4  # clamped from 9, %s:3\n",
+           l.path);
+  assert_non_null(strstr(printed, expected));
   free(printed);
+  unload(&l);
+  /* The default above a smaller limit is nobody's mistake. */
+  load(&l, "database:\n  max_open_conns: 4\n", NULL);
+  assert_int_equal(l.config.database.max_idle_conns, 4);
+  assert_string_equal(l.problems, "");
   unload(&l);
 }
 
@@ -387,8 +466,8 @@ static void every_key_round_trips(void **state) {
   load(&l, "", NULL);
   assert_int_equal(l.rc, 0);
   for (int i = 0; i < config_key_count; i++) {
-    char before[CONFIG_VALUE_TEXT_SIZE];
-    char after[CONFIG_VALUE_TEXT_SIZE];
+    char before[CONFIG_VALUE_SIZE];
+    char after[CONFIG_VALUE_SIZE];
     const char *tries[] = {NULL, config_keys[i].max_text, config_keys[i].may_be_off ? "off" : NULL};
     struct error err = {0};
     bool is_number = config_keys[i].kind < CONFIG_TEXT;
@@ -446,8 +525,8 @@ static void the_example_file_holds_the_defaults(void **state) {
   load(&defaults, "", NULL);
   assert_int_equal(l.rc, 0);
   for (int i = 0; i < config_key_count; i++) {
-    char a[CONFIG_VALUE_TEXT_SIZE];
-    char b[CONFIG_VALUE_TEXT_SIZE];
+    char a[CONFIG_VALUE_SIZE];
+    char b[CONFIG_VALUE_SIZE];
     config_format_value(&l.config, &config_keys[i], a);
     config_format_value(&defaults.config, &config_keys[i], b);
     assert_string_equal(a, b);
@@ -493,6 +572,10 @@ int main(void) {
       cmocka_unit_test(all_problems_are_told_at_once),
       cmocka_unit_test(values_reach_the_struct_in_its_units),
       cmocka_unit_test(absent_empty_and_zero_mean_the_default),
+      cmocka_unit_test(rules_run_beside_bad_values),
+      cmocka_unit_test(a_lax_sslmode_to_a_remote_host_is_warned_of),
+      cmocka_unit_test(some_durations_are_whole_seconds),
+      cmocka_unit_test(a_percentage_needs_its_sign),
       cmocka_unit_test(the_table_is_sound_and_takes_both_spellings),
       cmocka_unit_test(the_shipped_files_are_good),
       cmocka_unit_test(idle_above_open_is_clamped_and_said),

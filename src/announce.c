@@ -1,0 +1,83 @@
+#include "announce.h"
+
+#include "base/alloc.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Those of announce_pool() besides the settings. */
+enum { OTHER_FIELDS = 6 };
+
+void announce_problems(enum log_level level, const char *event, const char *problems) {
+  while (*problems) {
+    char line[1024];
+    size_t len = strcspn(problems, "\n");
+    snprintf(line, sizeof(line), "%.*s", (int)(len < sizeof(line) ? len : sizeof(line)), problems);
+    LOG_EVENT(level, event, KV("problem", line));
+    problems += len + (problems[len] == '\n');
+  }
+}
+
+/* ---- the pool ---- */
+
+struct announcement {
+  struct config_setting *settings; /* owned, as the names are */
+  char (*source_names)[64];
+  struct log_kv *fields;
+  int setting_count;
+  int field_count;
+};
+
+static void add(struct announcement *line, struct log_kv field) {
+  line->fields[line->field_count++] = field;
+}
+
+static void collect(struct announcement *line, const struct config *config) {
+  size_t count = (size_t)config_setting_count();
+  line->settings = xcalloc(count, sizeof(*line->settings));
+  line->source_names = xcalloc(count, sizeof(*line->source_names));
+  line->fields = xcalloc(2 * count + OTHER_FIELDS, sizeof(*line->fields));
+  for (int i = 0; i < (int)count; i++) {
+    struct config_setting *setting = &line->settings[line->setting_count];
+    config_setting(config, i, setting);
+    if (strcmp(setting->section, "database") == 0)
+      line->setting_count++;
+  }
+}
+
+static void add_settings(struct announcement *line) {
+  for (int i = 0; i < line->setting_count; i++) {
+    const struct config_setting *setting = &line->settings[i];
+    char *name = line->source_names[i];
+    snprintf(name, sizeof(line->source_names[i]), "%s_source", setting->name);
+    add(line, KV(setting->name, (const char *)setting->value));
+    add(line, KV((const char *)name, (const char *)setting->source));
+  }
+}
+
+static void add_server(struct announcement *line, const struct pg_pool_stats *stats) {
+  int fitting = stats->max_open > 0 ? stats->server.usable / stats->max_open : 0;
+  add(line, KV("server_max_connections", stats->server.max_connections));
+  add(line, KV("server_usable_connections", stats->server.usable));
+  add(line, KV("daemons_that_fit", fitting));
+  add(line, KV("memory_bytes", stats->memory_bytes));
+}
+
+void announce_pool(const struct config *config, const struct pg_pool_stats *stats,
+                   int schema_version) {
+  struct announcement line = {0};
+  collect(&line, config);
+  add(&line, KV("schema_version", schema_version));
+  add_server(&line, stats);
+  add_settings(&line);
+  log_write(LOG_INFO, "db pool ready", line.fields, line.field_count);
+  free(line.fields);
+  free(line.source_names);
+  free(line.settings);
+  if (stats->server.usable > 0 && stats->max_open > stats->server.usable)
+    log_warn("database.max_open_conns is above what the server allows",
+             KV("max_open_conns", stats->max_open),
+             KV("server_usable_connections", stats->server.usable),
+             KV("advice", "lower it, or raise the server's max_connections or the role's limit"));
+}

@@ -1,0 +1,16 @@
+/*
+ * announce: what the log says of the settings. From the struct that the parts themselves read.
+ */
+#pragma once
+
+#include "base/log.h"
+#include "config/config.h"
+#include "pg/pool.h"
+
+/* One event for each line of `problems`. */
+void announce_problems(enum log_level level, const char *event, const char *problems);
+
+/* "db pool ready": every setting of the database with its source, and what the server allows; then
+ * warnings about what doesn't fit together. */
+void announce_pool(const struct config *config, const struct pg_pool_stats *stats,
+                   int schema_version);

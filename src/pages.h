@@ -1,0 +1,33 @@
+/*
+ * pages: what operators' tools read over HTTP: /metrics, /livez and /readyz.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "config/config.h"
+#include "ingest/ingest.h"
+#include "pg/pool.h"
+
+struct pages;
+
+/* Whose numbers are shown. All are borrowed. */
+struct pages_parts {
+  const struct config *config;
+  const struct pg_pool *pool;
+  const struct ingest *ingest;
+};
+
+/* Listens by the http settings, and tells the port by http.port_file; with http.listen off it does
+ * neither. /readyz says 503 until pages_set_ready(). */
+int pages_new(struct pages **ret_pages, struct loop *loop, const struct pages_parts *parts,
+              struct error *err);
+
+/* What /readyz says from now on; `why` is the reason for not being ready. */
+void pages_set_ready(struct pages *pages, bool is_ready, const char *why);
+
+/* `closed` runs from the loop, when the memory is gone. */
+void pages_close(struct pages *pages, loop_task_cb *closed, void *arg);
+
+/* docs/metrics.md */
+void pages_print_metrics_reference(FILE *out);
