@@ -439,6 +439,9 @@ int64_t pg_watchdog_next(const struct pg_pool *pool);
 /* A waiter is being served: too late? */
 void pg_watchdog_waited(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t now_us);
 
+/* One gave up in the queue. */
+void pg_watchdog_timed_out(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t now_us);
+
 void pg_watchdog_server_idle(struct pg_pool *pool, const char *sqlstate);
 
 /* "open 5, in use 5 (the longest by lane, for 0.4 s), idle 0, ...": for errors and logs. */

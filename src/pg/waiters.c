@@ -85,10 +85,12 @@ void pg_waiters_expire(struct pg_pool *pool, int64_t now_us) {
   for (struct list_link *link = waiters->queued.first; link; link = next) {
     next = link->next;
     struct pg_waiter *waiter = LIST_ENTRY(link, struct pg_waiter, link);
-    if (waiter->deadline_us <= now_us)
-      pg_waiter_fail(pool, waiter, PG_ACQUIRE_TIMEOUT);
-    else
+    if (waiter->deadline_us > now_us) {
       waiters->deadline_us = deadline_min(waiters->deadline_us, waiter->deadline_us);
+      continue;
+    }
+    pg_watchdog_timed_out(pool, waiter, now_us);
+    pg_waiter_fail(pool, waiter, PG_ACQUIRE_TIMEOUT);
   }
 }
 

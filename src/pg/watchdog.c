@@ -34,17 +34,28 @@ int64_t pg_watchdog_next(const struct pg_pool *pool) {
 
 /* ---- waits ---- */
 
-void pg_watchdog_waited(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t now_us) {
-  int64_t waited_us = now_us - waiter->since_us;
+/* Under overload every wait is long: one of them is told of in each slow_acquire_after. */
+static void tell_of_wait(struct pg_pool *pool, const struct pg_waiter *waiter, const char *event,
+                         int64_t now_us) {
   int64_t slow_us = pool->config->slow_acquire_after_us;
-  bool is_fresh = pool->slow_logged_us != 0 && now_us < pg_after(pool->slow_logged_us, slow_us);
-  if (waited_us <= slow_us || is_fresh)
+  int64_t waited_us = now_us - waiter->since_us;
+  bool is_told = pool->slow_logged_us != 0 && now_us < pg_after(pool->slow_logged_us, slow_us);
+  if (slow_us == CLOCK_NEVER || is_told)
     return;
   char snapshot[PG_SNAPSHOT_SIZE];
   pool->slow_logged_us = now_us;
   pg_pool_describe(pool, snapshot);
-  log_warn("slow wait for a connection", KV("holder", waiter->holder),
-           KV("seconds", (double)waited_us / CLOCK_US_PER_S), KV("pool", snapshot));
+  log_warn(event, KV("holder", waiter->holder), KV("seconds", (double)waited_us / CLOCK_US_PER_S),
+           KV("pool", snapshot));
+}
+
+void pg_watchdog_waited(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t now_us) {
+  if (now_us - waiter->since_us > pool->config->slow_acquire_after_us)
+    tell_of_wait(pool, waiter, "slow wait for a connection", now_us);
+}
+
+void pg_watchdog_timed_out(struct pg_pool *pool, const struct pg_waiter *waiter, int64_t now_us) {
+  tell_of_wait(pool, waiter, "no connection in time", now_us);
 }
 
 /* ---- the server's own timeouts ---- */

@@ -143,6 +143,7 @@ class Postgres:
         self._run("start", *[f"{key}={value}" for key, value in settings.items()])
         self.host = "127.0.0.1"
         self.port = int((folder / "port").read_text())
+        self.user = "auditstore"  # the daemons' role; questions are asked by the superuser
 
     def _run(self, verb, *args):
         # No pipes: the server would inherit them and keep them open.
@@ -197,8 +198,20 @@ class Postgres:
 
     def daemon_settings(self):
         return {"database.host": self.host, "database.port": self.port,
-                "database.sslmode": "disable", "database.user": "auditstore",
+                "database.sslmode": "disable", "database.user": self.user,
                 "database.name": "auditstore"}
+
+
+def write_config(path, settings):
+    """A YAML file of {"section.key": value}; replaced in one step, so that nobody reads half of it."""
+    sections = {}
+    for key, value in settings.items():
+        section, name = key.split(".")
+        sections.setdefault(section, []).append(f"  {name}: {value}\n")
+    text = "".join(f"{section}:\n{''.join(lines)}" for section, lines in sections.items())
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.rename(path)
 
 
 def options_of(settings):
@@ -222,7 +235,7 @@ class Daemon:
 
     count = 0
 
-    def __init__(self, folder, postgres, settings=None, wait_serving=True):
+    def __init__(self, folder, postgres, settings=None, wait_serving=True, config=None):
         Daemon.count += 1
         self.port_file = folder / f"daemon{Daemon.count}.port"
         self.http_port_file = folder / f"daemon{Daemon.count}.http_port"
@@ -231,8 +244,9 @@ class Daemon:
                          "http.listen": "127.0.0.1:0", "http.port_file": self.http_port_file,
                          **postgres.daemon_settings(), **(settings or {})}
         with open(self.log_file, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen([str(DAEMON), *options_of(self.settings)], stderr=log,
-                                            stdout=log, stdin=subprocess.DEVNULL)
+            args = ["--config", str(config)] if config else []
+            self.process = subprocess.Popen([str(DAEMON), *args, *options_of(self.settings)],
+                                            stderr=log, stdout=log, stdin=subprocess.DEVNULL)
         try:
             wait_until(self._has_port, START_DEADLINE_S, "auditstored listens")
             self.port = int(self.port_file.read_text())
@@ -346,11 +360,15 @@ class PostgresCase(unittest.TestCase):
         cls.postgres = Postgres(cls.folder / "pg", **cls.postgres_settings)
         cls.addClassCleanup(cls.postgres.remove)
         cls.stubs = load_stubs()
+        cls.prepare_database()
+
+    @classmethod
+    def prepare_database(cls):
         migrate(cls.postgres)
 
-    def start_daemon(self, settings=None, wait_serving=True):
+    def start_daemon(self, settings=None, wait_serving=True, config=None):
         """A daemon for this test alone; it is stopped, and its exit code checked, at the end."""
-        daemon = Daemon(self.folder, self.postgres, settings, wait_serving)
+        daemon = Daemon(self.folder, self.postgres, settings, wait_serving, config)
 
         def stop():
             ended_before = daemon.process.poll() is not None

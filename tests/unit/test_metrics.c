@@ -217,9 +217,17 @@ static void the_process_shows_its_memory_and_start(void **state) {
     value_of(text, process_metric_table.families[i].name);
 }
 
+static int descriptors_in_use(void) {
+  int count = 0;
+  for (int fd = 0; fd < 4096; fd++)
+    count += fcntl(fd, F_GETFD) >= 0;
+  return count;
+}
+
 static void open_descriptors_are_counted(void **state) {
   struct page *page = *state;
   double before = open_fds(page);
+  assert_true(before == descriptors_in_use());
   int a = open("/dev/null", O_RDONLY | O_CLOEXEC);
   int b = open("/dev/null", O_RDONLY | O_CLOEXEC);
   assert_true(open_fds(page) == before + 2);
