@@ -191,6 +191,14 @@ class MetricsTest(harness.StoreCase):
         self.assertEqual(0, metrics[POOL + "connecting"] + metrics[POOL + "closing"])
         self.assertGreater(metrics[POOL + "open"], 0)
 
+    def test_the_server_s_own_limits_are_shown(self):
+        limit = int(self.postgres.value("SHOW max_connections"))
+        metrics = self.daemon.metrics()
+        self.assertEqual(limit, metrics[POOL + "server_max_connections"])
+        # This daemon's role is a superuser: nothing is reserved from it.
+        self.assertEqual(limit, metrics[POOL + "server_usable_connections"])
+        self.assertGreater(metrics[POOL + "memory_bytes"], 0)
+
     def test_what_is_written_is_counted_once(self):
         before = self.daemon.metrics()
         self.write(*[events.make(self.stubs, n) for n in range(30)])
