@@ -215,12 +215,12 @@ bool pg_conn_is_usable(const struct pg_lease *conn, int64_t now_us,
     reason = conn->farewell;
   else if (conn->generation != pool->generation)
     reason = why_stale(conn);
+  else if (is_above_max_open(pool))
+    reason = PG_CLOSE_RESIZE;
   else if (now_us >= conn->die_at_us)
     reason = PG_CLOSE_LIFETIME;
   else if (conn->is_address_gone)
     reason = PG_CLOSE_ADDRESS;
-  else if (is_above_max_open(pool))
-    reason = PG_CLOSE_RESIZE;
   else
     return true;
   if (ret_reason)

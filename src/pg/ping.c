@@ -11,6 +11,11 @@ static void on_answer(void *arg, const struct pg_outcome *outcome) {
     return;
   }
   pool->counters.pings_failed++;
+  /* That it was a ping says more than that its deadline passed; less than what the server said. */
+  if (conn->farewell == PG_CLOSE_DEADLINE || conn->farewell == PG_CLOSE_BROKEN)
+    conn->farewell = PG_CLOSE_PING_FAILED;
+  if (conn->farewell == PG_CLOSE_DEADLINE)
+    conn->farewell = PG_CLOSE_PING_FAILED;
   pg_conn_close(conn, PG_CLOSE_PING_FAILED);
 }
 

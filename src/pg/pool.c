@@ -188,7 +188,7 @@ static int64_t wake_at(const struct pg_pool *pool, int64_t now_us) {
   if (pool->waiters.queued.count > 0)
     at_us = deadline_min(at_us, pool->waiters.deadline_us);
   if (pool->is_draining)
-    return deadline_min(at_us, pool->drain_deadline_us);
+    return now_us < pool->drain_deadline_us ? deadline_min(at_us, pool->drain_deadline_us) : at_us;
   at_us = deadline_min(at_us, pg_governor_next(pool, now_us));
   return deadline_min(at_us, deadline_min(pg_refresh_next(pool), pg_watchdog_next(pool)));
 }

@@ -167,7 +167,7 @@ class StoppedBackendTest(slow_store.PoolCase):
         unused_from = time.monotonic()
         harness.wait_until(lambda: time.monotonic() > unused_from + 0.2)
         self.finish(self.lists(daemon, 10, timeout=10))
-        self.assertEqual(1, self.pool(daemon, 'pings_total{result="failed"}'))
+        harness.wait_until(lambda: self.pool(daemon, 'pings_total{result="failed"}') == 1)
         self.assertEqual(1, self.closed(daemon, "ping_failed"))
         harness.wait_until(lambda: self.pool(daemon, "close_timeouts_total") == 1)
 

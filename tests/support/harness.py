@@ -79,7 +79,8 @@ def _generate_stubs(out):
 
 
 def load_stubs():
-    """The generated modules as attributes: event, store, store_grpc, health, health_grpc, status, details."""
+    """The generated modules as attributes: event, store, store_grpc, admin, admin_grpc, health,
+    health_grpc, status, details."""
     out = BUILD / "gen" / "python"
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "lock", "w", encoding="ascii") as lock:
@@ -92,11 +93,13 @@ def load_stubs():
         grpc.__path__.append(str(out / "grpc"))
         google.__path__.append(str(out / "google"))
     # pylint: disable=import-outside-toplevel,import-error
-    from auditstore.v1 import audit_store_pb2, audit_store_pb2_grpc, event_pb2
+    from auditstore.v1 import (admin_pb2, admin_pb2_grpc, audit_store_pb2, audit_store_pb2_grpc,
+                               event_pb2)
     from google.rpc import error_details_pb2, status_pb2
     from grpc.health.v1 import health_pb2, health_pb2_grpc
     return types.SimpleNamespace(
         event=event_pb2, store=audit_store_pb2, store_grpc=audit_store_pb2_grpc,
+        admin=admin_pb2, admin_grpc=admin_pb2_grpc,
         health=health_pb2, health_grpc=health_pb2_grpc, status=status_pb2,
         details=error_details_pb2)
 
@@ -235,7 +238,8 @@ class Daemon:
 
     count = 0
 
-    def __init__(self, folder, postgres, settings=None, wait_serving=True, config=None):
+    def __init__(self, folder, postgres, settings=None, wait_serving=True, config=None,
+                 env=None):
         Daemon.count += 1
         self.port_file = folder / f"daemon{Daemon.count}.port"
         self.http_port_file = folder / f"daemon{Daemon.count}.http_port"
@@ -246,7 +250,8 @@ class Daemon:
         with open(self.log_file, "w", encoding="utf-8") as log:
             args = ["--config", str(config)] if config else []
             self.process = subprocess.Popen([str(DAEMON), *args, *options_of(self.settings)],
-                                            stderr=log, stdout=log, stdin=subprocess.DEVNULL)
+                                            stderr=log, stdout=log, stdin=subprocess.DEVNULL,
+                                            env={**os.environ, **(env or {})})
         try:
             wait_until(self._has_port, START_DEADLINE_S, "auditstored listens")
             self.port = int(self.port_file.read_text())
@@ -366,9 +371,9 @@ class PostgresCase(unittest.TestCase):
     def prepare_database(cls):
         migrate(cls.postgres)
 
-    def start_daemon(self, settings=None, wait_serving=True, config=None):
+    def start_daemon(self, settings=None, wait_serving=True, config=None, env=None):
         """A daemon for this test alone; it is stopped, and its exit code checked, at the end."""
-        daemon = Daemon(self.folder, self.postgres, settings, wait_serving, config)
+        daemon = Daemon(self.folder, self.postgres, settings, wait_serving, config, env)
 
         def stop():
             ended_before = daemon.process.poll() is not None

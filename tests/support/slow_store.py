@@ -131,13 +131,15 @@ class PoolCase(harness.PostgresCase):
 
     # ---- the daemon ----
 
-    def start(self, settings=None, wait_serving=True):
-        """A daemon whose settings stand in a file, daemon.config; daemon.application is its name."""
+    def start(self, settings=None, wait_serving=True, env=None, **server):
+        """A daemon whose settings stand in a file, daemon.config; daemon.application is its name.
+        server: database.host, .port and the like, instead of the PostgreSQL's own."""
         application = f"pool{next(PoolCase.names)}"
         config = self.folder / f"{application}.yaml"
         settings = {"ingest.lanes": 1, "database.application_name": application, **(settings or {})}
         harness.write_config(config, settings)
-        daemon = self.start_daemon(wait_serving=wait_serving, config=config)
+        line = {f"database.{key}": value for key, value in server.items()}
+        daemon = self.start_daemon(line, wait_serving=wait_serving, config=config, env=env)
         daemon.config = config
         daemon.file_settings = settings
         daemon.application = application
