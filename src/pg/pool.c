@@ -14,6 +14,10 @@ void pg_pool_kick(struct pg_pool *pool) {
   loop_defer(pool->loop, &pool->turn_task);
 }
 
+int64_t pg_statement_timeout_us(const struct pg_pool *pool) {
+  return pool->config->statement_timeout_us;
+}
+
 /* ---- leases ---- */
 
 /* The one used last that is still good; those above it that aren't are closed. None when it has

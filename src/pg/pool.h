@@ -122,6 +122,9 @@ void pg_run(struct pg_lease *conn, int64_t deadline_us, const struct pg_pipeline
 void pg_run_script(struct pg_lease *conn, const char *script, int64_t deadline_us,
                    const struct pg_pipeline_cb *cb, void *arg);
 
+/* How long the server lets a statement of this pool's sessions run: database.statement_timeout. */
+int64_t pg_statement_timeout_us(const struct pg_pool *pool);
+
 /* Our error code for an SQLSTATE: the one place where classes are mapped. */
 enum error_code pg_error_code(const char *sqlstate);
 

@@ -52,9 +52,11 @@ static void send_timeout(const struct query_run *run) {
       .sql = "SELECT set_config('statement_timeout', $1, true)",
       .param_count = 1,
       .param_types = types};
-  /* 0 would mean no limit. */
-  int ms = deadline_remaining_ms(run->clock, run->deadline_us);
+  /* This setting takes the place of the session's, which may be the shorter one. */
+  int64_t limit_us = clock_monotonic_us(run->clock) + pg_statement_timeout_us(run->pool);
+  int ms = deadline_remaining_ms(run->clock, deadline_min(run->deadline_us, limit_us));
   char text[16];
+  /* 0 would mean no limit. */
   int len = snprintf(text, sizeof(text), "%d", ms > 0 ? ms : 1);
   const char *value = text;
   struct pg_params params = {.values = &value, .lengths = &len};
@@ -89,6 +91,7 @@ static void on_acquired(void *arg, struct pg_lease *conn, const struct error *er
 }
 
 void query_run_start(struct query_run *run, struct pg_pool *pool, const char *holder) {
+  run->pool = pool;
   run->waiter = pg_acquire(pool, run->deadline_us, holder, on_acquired, run);
 }
 

@@ -14,6 +14,7 @@ struct query_run {
   struct pg_lease *conn;    /* lease */
   const struct clock *clock;
   struct sql *sql;
+  struct pg_pool *pool; /* borrowed; set by query_run_start() */
   int64_t deadline_us;
   void (*on_rows)(void *arg, const PGresult *result);
   void (*on_end)(void *arg, struct grpc_status *status);

@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import grpc  # noqa: E402
 
 from support import harness, slow_store  # noqa: E402
+from support.effects import effect_of  # noqa: E402
 
 
 class Load(threading.Thread):
@@ -132,6 +133,7 @@ class KilledTest(slow_store.PoolCase):
 
 
 class FullServerTest(slow_store.PoolCase):
+    @effect_of("database.full_backoff_min")
     def test_the_pool_lives_with_what_the_server_gives_and_grows_later(self):
         self.observer.run("ALTER ROLE store CONNECTION LIMIT 4")
         daemon = self.start({"database.max_open_conns": 10, "database.full_backoff_min": "300ms"})
@@ -159,6 +161,7 @@ class StoppedBackendTest(slow_store.PoolCase):
         self.addCleanup(os.kill, pid, signal.SIGCONT)
         return pid
 
+    @effect_of("database.validate_after_idle", "database.ping_timeout", "database.close_timeout")
     def test_a_silent_idle_connection_is_found_out_before_use(self):
         daemon = self.start({"database.validate_after_idle": "100ms",
                              "database.ping_timeout": "300ms", "database.close_timeout": "500ms"})

@@ -8,6 +8,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import harness, slow_store  # noqa: E402
+from support.effects import effect_of  # noqa: E402
 
 
 class LifetimeTest(slow_store.PoolCase):
@@ -16,6 +17,7 @@ class LifetimeTest(slow_store.PoolCase):
         while time.monotonic() < end:
             self.finish(self.lists(daemon, 1))
 
+    @effect_of("database.conn_max_lifetime")
     def test_a_connection_is_replaced_at_its_lifetime(self):
         daemon = self.start({"database.conn_max_lifetime": "1s",
                              "database.conn_lifetime_jitter": "off"})
@@ -52,6 +54,7 @@ class LifetimeTest(slow_store.PoolCase):
         last = sorted(seen.ends.values())[-20:]
         return last[-1] - last[0]
 
+    @effect_of("database.conn_lifetime_jitter")
     def test_jitter_spreads_the_ends(self):
         self.assertLess(self.ends_of_twenty("off") * 1.5, self.ends_of_twenty("50%"))
 
@@ -85,6 +88,7 @@ class IdleTimeTest(slow_store.PoolCase):
         self.assertEqual(5, self.closed(daemon, "idle_time"))
         self.assertEqual(float("inf"), self.pool(daemon, "conn_max_lifetime_seconds"))
 
+    @effect_of("database.conn_max_idle_time")
     def test_unused_ones_go_and_a_used_one_stays(self):
         daemon = self.start({"database.max_idle_conns": 10, "database.conn_max_idle_time": "2s"})
         self.burst(daemon, 8)

@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import grpc  # noqa: E402
 
 from support import events, harness, slow_store  # noqa: E402
+from support.effects import effect_of  # noqa: E402
 from support.proxy import Proxy  # noqa: E402
 
 RESOLVER = harness.BUILD / "tests" / "libfake_resolver.so"
@@ -64,6 +65,7 @@ class BlackHoleTest(ProxyCase):
         self.assertEqual(3, self.closed(daemon, "deadline"))
         proxy.cut()
 
+    @effect_of("database.connect_timeout")
     def test_a_dial_into_the_void_ends_at_connect_timeout(self):
         proxy = self.proxy()
         daemon = self.start_behind(proxy, {
@@ -147,6 +149,7 @@ class HostsTest(ProxyCase):
         path.write_text(answer + "\n")
         return path
 
+    @effect_of("database.dns_refresh")
     def test_connections_follow_a_name_that_moves_and_a_slow_resolver_stops_nothing(self):
         old = self.proxy(host="127.0.0.2")
         new = self.proxy(host="127.0.0.3", port=old.port)

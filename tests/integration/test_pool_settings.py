@@ -9,6 +9,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import harness, slow_store  # noqa: E402
+from support.effects import effect_of  # noqa: E402
 
 
 class MaxOpenTest(slow_store.PoolCase):
@@ -17,6 +18,7 @@ class MaxOpenTest(slow_store.PoolCase):
             self.finish(self.lists(daemon, calls))
         return seen.most
 
+    @effect_of("database.max_open_conns")
     def test_the_server_sees_exactly_the_limit(self):
         for limit in (1, 2, 7, 25):
             with self.subTest(limit=limit):
@@ -73,6 +75,7 @@ class MaxOpenTest(slow_store.PoolCase):
 
 
 class MaxIdleTest(slow_store.PoolCase):
+    @effect_of("database.max_idle_conns")
     def test_what_stayed_unused_for_the_delay_is_closed(self):
         daemon = self.start({"database.max_open_conns": 20, "database.max_idle_conns": 4})
         self.burst(daemon, 20)
@@ -80,6 +83,7 @@ class MaxIdleTest(slow_store.PoolCase):
         self.assertEqual(16, self.closed(daemon, "max_idle"))
         self.stays(daemon, 4, seconds=2.5)
 
+    @effect_of("database.idle_shrink_delay")
     def test_a_longer_delay_keeps_them_longer_and_off_closes_at_once(self):
         slow = self.start({"database.max_open_conns": 20, "database.max_idle_conns": 4,
                            "database.idle_shrink_delay": "5m"})
@@ -123,6 +127,7 @@ class MaxIdleTest(slow_store.PoolCase):
 
 
 class MinIdleTest(slow_store.PoolCase):
+    @effect_of("database.min_idle_conns")
     def test_connections_are_ready_without_a_request(self):
         daemon = self.start({"database.min_idle_conns": 3, "database.max_idle_conns": 3})
         self.wait_count(daemon, 3)

@@ -12,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import grpc  # noqa: E402
 
 from support import harness, slow_store  # noqa: E402
+from support.effects import effect_of  # noqa: E402
 
 
 class WaitsTest(slow_store.PoolCase):
@@ -37,6 +38,7 @@ class WaitsTest(slow_store.PoolCase):
         self.assertEqual(10, grown('acquires_total{result="ok"}'))
         self.assertAlmostEqual(grown("wait_seconds_total"), grown("acquire_seconds_sum"), delta=0.1)
 
+    @effect_of("database.acquire_timeout")
     def test_a_timeout_tells_what_the_pool_was_doing(self):
         daemon = self.start({"database.max_open_conns": 1, "database.acquire_timeout": "300ms"})
         with self.closed_gate():
@@ -60,6 +62,7 @@ class WaitsTest(slow_store.PoolCase):
         self.finish(self.lists(daemon, 3))
         self.assertEqual(1, self.pool(daemon, "opened_total"))
 
+    @effect_of("database.max_waiters")
     def test_a_full_queue_refuses_at_once(self):
         daemon = self.start({"database.max_open_conns": 1, "database.max_waiters": 10})
         with self.closed_gate():
@@ -120,6 +123,7 @@ class WaitsTest(slow_store.PoolCase):
         self.assertGreaterEqual(min(served.values()), mean * 0.5)
         self.assertLessEqual(max(served.values()), mean * 1.5)
 
+    @effect_of("database.leak_warn_after", "database.slow_acquire_after")
     def test_a_connection_in_use_for_long_is_named(self):
         daemon = self.start({"database.leak_warn_after": "300ms", "database.max_open_conns": 2,
                              "database.slow_acquire_after": "100ms"})
