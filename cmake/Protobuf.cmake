@@ -14,13 +14,15 @@ set(GEN_DIR ${CMAKE_CURRENT_BINARY_DIR}/gen)
 set(PROTO_FILES
     auditstore/v1/event.proto
     auditstore/v1/audit_store.proto
+    auditstore/v1/admin.proto
     google/rpc/status.proto
     google/rpc/error_details.proto
     grpc/health/v1/health.proto)
 # Not shipped compiled by protobuf-c, so they are compiled here.
 set(PROTO_WELL_KNOWN google/protobuf/any.proto google/protobuf/duration.proto
                      google/protobuf/timestamp.proto)
-set(PROTO_SERVICES auditstore/v1/audit_store.proto grpc/health/v1/health.proto)
+set(PROTO_SERVICES auditstore/v1/audit_store.proto auditstore/v1/admin.proto
+                   grpc/health/v1/health.proto)
 
 # protobuf_c_library(<target> STATIC|OBJECT <out-dir> <proto-dir>...): a library of messages.
 function(protobuf_c_library target type out)

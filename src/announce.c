@@ -64,8 +64,8 @@ static void add_server(struct announcement *line, const struct pg_pool_stats *st
   add(line, KV("memory_bytes", stats->memory_bytes));
 }
 
-void announce_pool(const struct config *config, const struct pg_pool_stats *stats,
-                   int schema_version) {
+static void tell_settings(const struct config *config, const struct pg_pool_stats *stats,
+                          int schema_version) {
   struct announcement line = {0};
   collect(&line, config);
   add(&line, KV("schema_version", schema_version));
@@ -75,6 +75,12 @@ void announce_pool(const struct config *config, const struct pg_pool_stats *stat
   free(line.fields);
   free(line.source_names);
   free(line.settings);
+}
+
+void announce_pool(const struct config *config, const struct pg_pool_stats *stats,
+                   int schema_version) {
+  if (log_enabled(LOG_INFO))
+    tell_settings(config, stats, schema_version);
   if (stats->server.usable > 0 && stats->max_open > stats->server.usable)
     log_warn("database.max_open_conns is above what the server allows",
              KV("max_open_conns", stats->max_open),

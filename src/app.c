@@ -1,5 +1,6 @@
 #include "app.h"
 
+#include "admin/service.h"
 #include "announce.h"
 #include "base/alloc.h"
 #include "base/loop.h"
@@ -40,6 +41,7 @@ struct app {
   struct ingest *ingest;
   struct ingest_service *ingest_service;
   struct query_service *query_service;
+  struct admin_service *admin_service;
   struct auditstore_v1_audit_store_handlers handlers;
   struct grpc_server *server;
   struct pages *pages;
@@ -243,8 +245,12 @@ static int app_new_parts(struct app *app, struct error *err) {
   app->query_service = query_service_new(&app->loop, app->pool, &config->query);
   ingest_service_fill(app->ingest_service, &app->handlers);
   query_service_fill(app->query_service, &app->handlers);
+  const struct admin_parts looked_into = {
+      .config = config, .pool = app->pool, .clock = app->loop.clock, .version = AUDITSTORE_VERSION};
+  app->admin_service = admin_service_new(&looked_into);
   app->server = grpc_server_new(&app->loop, &config->server);
   auditstore_v1_audit_store_add(app->server, &app->handlers);
+  admin_service_add(app->admin_service, app->server);
   return 0;
 }
 
@@ -359,6 +365,7 @@ static void on_reload(uv_signal_t *handle, int signum) {
 
 static void app_free_parts(struct app *app) {
   grpc_server_free(app->server);
+  admin_service_free(app->admin_service);
   query_service_free(app->query_service);
   ingest_service_free(app->ingest_service);
   ingest_free(app->ingest);

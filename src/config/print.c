@@ -123,7 +123,12 @@ void config_print_reference(FILE *out) {
       "also be written in camelCase. Unknown or repeated keys are errors. On the command line,\n"
       "`--set section.key=value` overrides the file.\n\n"
       "The column \"reload\" says what SIGHUP changes while the daemon runs; the rest needs a "
-      "restart.\n",
+      "restart.\n\n"
+      "`--print-config`, the log and `auditstore info` show where each value comes from:\n"
+      "`FILE:LINE`, `command line` or `default`. When SIGHUP changed it, `reload ` stands before "
+      "that.\n"
+      "When a rule lowered what was asked for, it begins with what that was: `clamped from 9, "
+      "FILE:LINE`.\n",
       out);
   print_all(&reference, out);
 }

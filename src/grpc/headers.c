@@ -128,12 +128,6 @@ static bool is_grpc(struct grpc_call *call) {
   return true;
 }
 
-/* Health and its like are there to be asked at any time. */
-static bool is_standard(const struct grpc_route *route) {
-  static const char prefix[] = "/grpc.";
-  return strncmp(route->method->path, prefix, sizeof(prefix) - 1) == 0;
-}
-
 static void accept_call(struct grpc_call *call) {
   const struct grpc_request *r = &call->request;
   struct grpc_server *server = call->server;
@@ -162,7 +156,7 @@ void grpc_headers_complete(struct grpc_call *call) {
     grpc_call_fail(call, GRPC_UNIMPLEMENTED, "unsupported content-subtype: only proto is served");
   else if (!r->route)
     fail_unknown_path(call);
-  else if (!call->server->is_open && !is_standard(r->route))
+  else if (!call->server->is_open && !r->route->is_early)
     grpc_call_fail(call, GRPC_UNAVAILABLE, "starting: not ready yet, try again soon");
   else if (r->is_timeout_bad)
     grpc_call_fail(call, GRPC_INTERNAL, "malformed grpc-timeout");

@@ -145,6 +145,7 @@ struct grpc_health *grpc_health_new(struct grpc_server *server) {
   health->handlers.watch.handle = watch;
   health->handlers.watch.service = health;
   grpc_health_v1_health_add(server, &health->handlers);
+  grpc_server_answer_early(server, &grpc_health_v1_health_service);
   return health;
 }
 

@@ -50,9 +50,22 @@ void grpc_server_add(struct grpc_server *server, const struct grpc_service *serv
   for (size_t i = 0; i < service->method_count; i++) {
     const struct grpc_method *method = &service->methods[i];
     server->routes[server->route_count++] =
-        (struct grpc_route){str_z(method->path), method, handlers};
+        (struct grpc_route){.path = str_z(method->path), .method = method, .handlers = handlers};
   }
   qsort(server->routes, server->route_count, sizeof(*server->routes), compare_routes);
+}
+
+static bool is_of(const struct grpc_service *service, const struct grpc_method *method) {
+  for (size_t i = 0; i < service->method_count; i++) {
+    if (method == &service->methods[i])
+      return true;
+  }
+  return false;
+}
+
+void grpc_server_answer_early(struct grpc_server *server, const struct grpc_service *service) {
+  for (size_t i = 0; i < server->route_count; i++)
+    server->routes[i].is_early |= is_of(service, server->routes[i].method);
 }
 
 /* ---- the tick ---- */

@@ -64,13 +64,16 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct config_serve
 void grpc_server_add(struct grpc_server *server, const struct grpc_service *service,
                      const void *handlers);
 
+/* Calls of this service, added before, are answered before grpc_server_open(), too. Health is such
+ * a service by itself. */
+void grpc_server_answer_early(struct grpc_server *server, const struct grpc_service *service);
+
 /* Listens on config->listen. ret_port (may be NULL): the port bound. ERR_UNAVAILABLE when the
  * address can't be bound, with the reason. */
 int grpc_server_listen(struct grpc_server *server, int *ret_port, struct error *err);
 
-/* Lets calls through to the services. Before it, only the standard services (grpc.*, such as
- * Health) are answered and all others are told UNAVAILABLE: a daemon may listen before it can work.
- */
+/* Lets calls through to the services. Before it, only the early ones are answered and all others
+ * are told UNAVAILABLE: a daemon may listen before it can work. */
 void grpc_server_open(struct grpc_server *server);
 
 /* The status Health answers for "" and every service; NOT_SERVING until first set. */

@@ -24,6 +24,7 @@ struct grpc_route {
   struct str path;
   const struct grpc_method *method;
   const void *handlers;
+  bool is_early; /* answered before the server is open */
 };
 
 struct grpc_server {

@@ -141,7 +141,7 @@ static void ask(struct pg_lookup *lookup, struct loop *loop, struct question *qu
   question->lookup = lookup;
   if (is_literal(name)) {
     if (name[0] != '/')
-      snprintf(question->addresses[0], PG_ADDRESS_SIZE, "%.*s", PG_ADDRESS_SIZE - 1, name);
+      memcpy(question->addresses[0], name, strnlen(name, PG_ADDRESS_SIZE - 1));
     question->address_count = 1;
     return;
   }

@@ -24,6 +24,7 @@ BELOW = {
     "ledger": ["pg"],
     "ingest": ["ledger", "grpc"],
     "query": ["ledger", "grpc"],
+    "admin": ["pg", "grpc"],
 }
 SHARED_WITH_CLIENTS = ("base/", "grpc/wire.h")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)

@@ -14,8 +14,7 @@ struct pg_result {
 
 static PGresult *make_result(struct world *world, const struct item *item) {
   PGresult *result = calloc(1, sizeof(*result));
-  *result =
-      (PGresult){.world = world, .status = item->status, .severity = item->severity};
+  *result = (PGresult){.world = world, .status = item->status, .severity = item->severity};
   memcpy(result->sqlstate, item->sqlstate, sizeof(result->sqlstate));
   world->results++;
   return result;
@@ -57,6 +56,15 @@ int PQgetlength(const PGresult *result, int row, int column) {
 }
 
 /* ---- dialling ---- */
+
+/* The oldest of those that have arrived. */
+static struct item pop(struct pg_conn *line) {
+  struct item item = line->items[0];
+  line->arrived--;
+  line->item_count--;
+  memmove(line->items, line->items + 1, (size_t)line->item_count * sizeof(line->items[0]));
+  return item;
+}
 
 static void drop(struct pg_conn *line, const char *message) {
   line->status = CONNECTION_BAD;
@@ -100,8 +108,9 @@ PGconn *PQconnectStartParams(const char *const *keys, const char *const *values,
   line->rounds = (int)world_pick(world, 3);
   trace(world, "connection %u is dialled", line->number);
   int count = server_count(world);
-  must(count <= world->config.max_open_conns, "the server has %d connections, %d are allowed",
-       count, world->config.max_open_conns);
+  /* After a reload that lowered the limit those that had their slots before may still connect. */
+  must(count <= world->config.max_open_conns || count <= world->memory.occupied,
+       "the server has %d connections, %d are allowed", count, world->config.max_open_conns);
   return line;
 }
 
@@ -131,12 +140,13 @@ static PostgresPollingStatusType poll_login(struct pg_conn *line) {
   struct world *world = line->world;
   if (!(line_events(line, line->fd) & UV_READABLE))
     return wait_to_read(line);
-  const struct item *item = &line->items[line->arrived++];
-  if (item->kind == ITEM_FIN)
+  line->arrived++;
+  const struct item item = pop(line);
+  if (item.kind == ITEM_FIN)
     return fail(line, "server closed the connection unexpectedly\n");
-  if (item->sqlstate[0]) {
+  if (item.sqlstate[0]) {
     char message[64];
-    snprintf(message, sizeof(message), "FATAL:  %s: sorry\n", item->sqlstate);
+    snprintf(message, sizeof(message), "FATAL:  %s: sorry\n", item.sqlstate);
     return fail(line, message);
   }
   if (line->rounds-- > 0) {
@@ -173,7 +183,8 @@ void PQfinish(PGconn *line) {
     return;
   struct world *world = line->world;
   must(!line->is_finished, "connection %u is finished twice", line->number);
-  trace(world, "connection %u is finished", line->number);
+  trace(world, "connection %u is finished, %s copy", line->number,
+        line->copy_fd < 0 ? "no" : "with a");
   line->is_finished = true;
   line->is_open = false;
   line->fd = -1;
@@ -205,6 +216,9 @@ PGpipelineStatus PQpipelineStatus(const PGconn *line) {
 }
 
 char *PQerrorMessage(const PGconn *line) {
+  static char no_connection[] = "connection pointer is NULL\n";
+  if (!line)
+    return no_connection;
   return (char *)(uintptr_t)line->message;
 }
 
@@ -230,8 +244,11 @@ PGVerbosity PQsetErrorVerbosity(PGconn *line, PGVerbosity verbosity) {
 }
 
 PQnoticeReceiver PQsetNoticeReceiver(PGconn *line, PQnoticeReceiver receiver, void *arg) {
+  const struct pg_lease *slot = arg;
   line->notice = receiver;
   line->notice_arg = arg;
+  /* It is as old as its dial, which began before its name was looked up. */
+  line->epoch = line->world->memory.epoch - (slot->pool->generation - slot->generation);
   return NULL;
 }
 
@@ -373,12 +390,6 @@ int PQconsumeInput(PGconn *line) {
   return 1;
 }
 
-static void pop(struct pg_conn *line) {
-  line->arrived--;
-  line->item_count--;
-  memmove(line->items, line->items + 1, (size_t)line->item_count * sizeof(line->items[0]));
-}
-
 static void hear(struct pg_conn *line, const struct item *item) {
   if (item->sqlstate[0] == '\0')
     return;
@@ -387,11 +398,16 @@ static void hear(struct pg_conn *line, const struct item *item) {
     line->has_heard_farewell = true;
 }
 
+static bool is_notice(const struct pg_conn *line) {
+  const char *severity = line->items[0].severity;
+  return line->arrived > 0 &&
+         (line->awaited == 0 || (severity && strcmp(severity, "WARNING") == 0));
+}
+
 /* What comes unasked is a notice. */
 static void give_notices(struct pg_conn *line) {
-  while (line->awaited == 0 && line->arrived > 0) {
-    struct item item = line->items[0];
-    pop(line);
+  while (is_notice(line)) {
+    struct item item = pop(line);
     must(item.kind == ITEM_RESULT && item.sqlstate[0], "an answer that nobody awaits");
     PGresult *result = make_result(line->world, &item);
     hear(line, &item);
@@ -428,10 +444,9 @@ PGresult *PQgetResult(PGconn *line) {
     must(line->status != CONNECTION_OK, "PQgetResult would block");
     return tell_loss(line);
   }
-  struct item item = line->items[0];
-  if (item.status == PGRES_COPY_IN)
+  if (line->items[0].status == PGRES_COPY_IN)
     return take_copy(line);
-  pop(line);
+  struct item item = pop(line);
   if (item.kind != ITEM_RESULT) {
     line->awaited--;
     if (item.kind == ITEM_SYNC || !line->is_pipelining)

@@ -156,6 +156,13 @@ static int watch_events(const struct pg_watch *watch) {
   return line_events(line, watch->fd) & watch->events;
 }
 
+bool watch_tells(const struct pg_watch *watch, int events) {
+  if (!watch || watch->is_closed || (watch->events & events) != events)
+    return false;
+  const struct pg_conn *line = line_by_fd(watch->world, watch->fd);
+  return line && line->socket == watch->socket;
+}
+
 static bool is_any_ready(const struct world *world) {
   for (struct list_link *link = world->watches.first; link; link = link->next) {
     if (watch_events(LIST_ENTRY(link, struct pg_watch, link)) != 0)
@@ -247,5 +254,7 @@ void world_advance(struct world *world, int64_t span_us) {
 void world_stall(struct world *world, int64_t span_us) {
   world_settle(world);
   world->now_us += span_us;
+  /* What was due meanwhile is late. */
+  memory_note_use(world);
   world_settle(world);
 }

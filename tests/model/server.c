@@ -85,72 +85,72 @@ void server_login(struct pg_conn *line) {
 /* ---- answers ---- */
 
 enum fate {
-  FATE_FINE = 84,
-  FATE_REFUSED = 90,
-  FATE_STALE = 92,
-  FATE_KILLED = 93,
-  FATE_COPY = 94,
-  FATE_LEFT_OPEN = 95,
-  FATE_SILENT = 97,
-  FATE_LOST = 98,
-  FATES = 100
+  FATE_FINE,
+  FATE_REFUSED,
+  FATE_STALE, /* the plan, or the prepared statement is gone */
+  FATE_KILLED,
+  FATE_COPY,
+  FATE_LEFT_OPEN, /* a transaction */
+  FATE_SILENT,
+  FATE_LOST,
 };
 
-static int draw_fate(struct world *world) {
-  return world->server.is_calm ? 0 : (int)world_pick(world, FATES);
+static enum fate draw_fate(struct world *world) {
+  static const enum fate rare[] = {FATE_REFUSED, FATE_REFUSED,   FATE_REFUSED, FATE_STALE,
+                                   FATE_KILLED,  FATE_COPY,      FATE_SILENT,  FATE_LOST,
+                                   FATE_STALE,   FATE_LEFT_OPEN, FATE_REFUSED, FATE_REFUSED};
+  if (world->server.is_calm || !world_chance(world, 5))
+    return FATE_FINE;
+  return rare[world_pick(world, (int64_t)(sizeof(rare) / sizeof(rare[0])))];
 }
 
-static const char *draw_error(struct world *world, int fate) {
-  if (world->server.is_read_only && !world->server.is_calm)
+static const char *draw_error(struct world *world, enum fate fate) {
+  if (world->server.is_read_only)
     return "25006";
-  if (fate < FATE_REFUSED)
+  if (fate == FATE_REFUSED)
     return "23505";
   return world_chance(world, 2) ? "26000" : "0A000";
 }
 
-static void answer_sync(struct pg_conn *line, int failing, const char *sqlstate, bool is_open) {
+static bool is_refused(const struct world *world, enum fate fate) {
+  return fate == FATE_REFUSED || fate == FATE_STALE || world->server.is_read_only;
+}
+
+static void answer_pipeline(struct pg_conn *line, enum fate fate) {
+  struct world *world = line->world;
+  int failing = line->statements;
+  if (line->statements > 0 && is_refused(world, fate))
+    failing = (int)world_pick(world, line->statements);
   for (int i = 0; i < line->statements; i++) {
     if (i == failing)
-      push_error(line, sqlstate, "ERROR");
+      push_error(line, draw_error(world, fate), "ERROR");
     else
-      push_result(line, i > failing && failing >= 0 ? PGRES_PIPELINE_ABORTED : PGRES_COMMAND_OK);
+      push_result(line, i > failing ? PGRES_PIPELINE_ABORTED : PGRES_COMMAND_OK);
     push_end(line);
   }
-  push(line, (struct item){.kind = ITEM_SYNC, .is_in_transaction = is_open});
+  push(line, (struct item){.kind = ITEM_SYNC, .is_in_transaction = fate == FATE_LEFT_OPEN});
 }
 
-static void answer_pipeline(struct pg_conn *line, int fate) {
-  struct world *world = line->world;
-  bool fails = fate >= FATE_FINE && fate < FATE_STALE;
-  if ((fails || world->server.is_read_only) && line->statements > 0) {
-    int failing = (int)world_pick(world, line->statements);
-    answer_sync(line, failing, draw_error(world, fate), false);
-  } else {
-    answer_sync(line, -1, NULL, fate == FATE_COPY);
-  }
-}
-
-static void answer_script(struct pg_conn *line, int fate) {
-  if (fate >= FATE_FINE && fate < FATE_STALE)
+static void answer_script(struct pg_conn *line, enum fate fate) {
+  bool is_rollback = line->is_in_transaction;
+  bool stays_open = fate == FATE_LEFT_OPEN && !is_rollback;
+  if (!is_rollback && is_refused(line->world, fate))
     push_error(line, draw_error(line->world, fate), "ERROR");
   else
     push_result(line, PGRES_COMMAND_OK);
-  bool was_open = line->is_in_transaction;
-  push(line, (struct item){.kind = ITEM_END, .is_in_transaction = fate == FATE_COPY && !was_open});
+  push(line, (struct item){.kind = ITEM_END, .is_in_transaction = stays_open});
 }
 
 /* All that was sent has come; what it meant is in the line's counts. */
 void server_answer(struct pg_conn *line) {
-  int fate = draw_fate(line->world);
-  if (!line->has_backend)
+  enum fate fate = draw_fate(line->world);
+  if (!line->has_backend || fate == FATE_SILENT)
     return;
-  if (fate >= FATE_LOST)
+  if (fate == FATE_LOST)
     push_fin(line);
-  else if (fate >= FATE_SILENT)
-    return;
-  else if (fate == FATE_KILLED - 1)
+  else if (fate == FATE_KILLED)
     server_kill(line, "57P01");
-  else if (fate == FATE_LEFT_OPEN - 1)
+  else if (fate == FATE_COPY)
     push_result(line, PGRES_COPY_IN);
   else if (line->has_script)
     answer_script(line, fate);
@@ -315,9 +315,11 @@ void pg_socket_close(int fd) {
   if (!line)
     return;
   bool is_over = pg_socket_is_over(fd);
+  trace(world, "connection %u is let go of, %s", line->number, is_over ? "over" : "not over");
   must(is_over || line_is_forgotten(line), "connection %u is let go of before the server's end",
        line->number);
+  if (!is_over && !(world->is_draining && world->now_us >= world->drain_deadline_us))
+    world->memory.timeouts++;
   line->copy_fd = -1;
-  line->is_half_closed = false;
   server_sees_end(line);
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { CALM_US = 100, SHORT_US = 2000, LONG_US = 150000 };
+
 /* libpq's functions get no argument that leads to the world of the first dial. */
 static struct world *current;
 
@@ -57,8 +59,9 @@ bool world_chance(struct world *world, int one_in) {
 }
 
 int64_t world_latency(struct world *world) {
-  bool is_long = !world->server.is_calm && world_chance(world, 16);
-  return 1 + world_pick(world, (is_long ? 150 : 2) * CLOCK_US_PER_MS);
+  if (world->server.is_calm)
+    return 1 + world_pick(world, CALM_US);
+  return 1 + world_pick(world, world_chance(world, 16) ? LONG_US : SHORT_US);
 }
 
 /* In place of the pool's own. */
@@ -72,6 +75,9 @@ int64_t pg_random_below(int64_t below_us) {
 }
 
 /* ---- what it says ---- */
+
+static void say(const struct world *world, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 
 static void say(const struct world *world, const char *format, va_list args) {
   printf("seed %llu, step %d, %.6f s: ", (unsigned long long)world->seed, world->step,

@@ -109,6 +109,7 @@ struct request {
   int64_t deadline_us;
   int answers;
   bool is_canceled;
+  bool is_full; /* max_waiters were waiting when it came */
   bool is_running;
   bool is_told_lost;
   int64_t run_deadline_us;
@@ -118,6 +119,7 @@ struct request {
 struct memory {
   int epoch; /* bumped by each farewell that ends all connections, and by some reloads */
   int reloads;
+  int64_t changed_us; /* the last of either */
   int64_t failures[PG_DIAL_FAILURE_COUNT];
   int64_t opened;
   int64_t closed_max_idle;
@@ -128,10 +130,10 @@ struct memory {
   int ceiling;
   int64_t ceiling_until_us; /* 0: none */
   int64_t down_since_us;
-  int64_t few_idle_us; /* when idle connections were last seen at max_idle_conns or below */
-  int64_t used_us;     /* when anything last happened to one */
-  int occupied;
-  int64_t timeouts; /* closes that the server didn't answer in time */
+  int64_t few_idle_us;      /* when idle connections were last seen at max_idle_conns or below */
+  int64_t used_us;          /* when anything last happened to one */
+  int occupied, open, idle; /* at the end of the last turn */
+  int64_t timeouts;         /* closes that the server didn't answer in time */
 };
 
 struct world {
@@ -152,7 +154,8 @@ struct world {
   int next_fd;
   unsigned next_number;
   int results;
-  bool is_faulty; /* calls fail now and then */
+  bool is_faulty;  /* calls fail now and then */
+  bool was_faulty; /* at any time */
   struct config_database config;
   struct pg_pool *pool;
   struct memory memory;
@@ -163,6 +166,7 @@ struct world {
   bool is_draining;
   int64_t drain_deadline_us;
   int drained;
+  uint64_t seen; /* a bit for each close reason, request's result and failure to dial */
 };
 
 /* The world of the schedule under way: libpq's functions have no argument that leads to it. */
@@ -223,6 +227,9 @@ struct pg_conn *line_by_fd(struct world *world, int fd);
 
 /* Frees lines that both ends have let go of. */
 void server_sweep(struct world *world, bool is_all);
+
+/* Whether it would tell of these events of the socket as it is now. */
+bool watch_tells(const struct pg_watch *watch, int events);
 
 /* UV_READABLE, UV_WRITABLE as the socket's state is now. */
 int line_events(const struct pg_conn *line, int fd);

@@ -1,93 +1,67 @@
 /*
  * auditstore get: one event in full.
  */
+#include "fields.h"
 #include "json_message.h"
-#include "text.h"
-#include "times.h"
 #include "tool.h"
 
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdlib.h>
-
-static void print_text(const char *name, const char *text) {
-  if (!text || !*text)
-    return;
-  printf("%-18s", name);
-  text_print_escaped(stdout, text);
-  putchar('\n');
-}
-
-static void print_time(const char *name, const Google__Protobuf__Timestamp *time) {
-  char text[TIMES_TEXT_SIZE];
-  if (!time)
-    return;
-  times_format_rfc3339(time->seconds, time->nanos, text);
-  print_text(name, text);
-}
-
-static void print_duration(const char *name, const Google__Protobuf__Duration *duration) {
-  char text[TIMES_TEXT_SIZE];
-  if (!duration)
-    return;
-  times_format_duration(duration->seconds, duration->nanos, text);
-  print_text(name, text);
-}
 
 static void print_actor_and_resource(const Auditstore__V1__AuditEvent *event) {
   if (event->actor) {
-    print_text("actor type", event->actor->type);
-    print_text("actor id", event->actor->id);
-    print_text("actor ip", event->actor->ip);
+    fields_print_text("actor type", event->actor->type);
+    fields_print_text("actor id", event->actor->id);
+    fields_print_text("actor ip", event->actor->ip);
   }
   if (event->resource) {
-    print_text("resource type", event->resource->type);
-    print_text("resource id", event->resource->id);
-    print_text("resource name", event->resource->name);
-    print_text("namespace", event->resource->namespace_);
-    print_text("cluster", event->resource->cluster);
+    fields_print_text("resource type", event->resource->type);
+    fields_print_text("resource id", event->resource->id);
+    fields_print_text("resource name", event->resource->name);
+    fields_print_text("namespace", event->resource->namespace_);
+    fields_print_text("cluster", event->resource->cluster);
   }
 }
 
 static void print_relations(const Auditstore__V1__AuditEvent *event) {
-  print_text("correlation id", event->correlation_id);
-  print_text("parent event id", event->parent_event_id);
-  print_text("trace id", event->trace_id);
-  print_text("span id", event->span_id);
+  fields_print_text("correlation id", event->correlation_id);
+  fields_print_text("parent event id", event->parent_event_id);
+  fields_print_text("trace id", event->trace_id);
+  fields_print_text("span id", event->span_id);
 }
 
 static void print_event(const Auditstore__V1__AuditEvent *event) {
-  print_text("event id", event->event_id);
-  print_time("event time", event->event_time);
-  print_text("type", event->event_type);
-  print_text("category", event->event_category);
-  print_text("action", event->event_action);
-  print_text("version", event->event_version);
-  print_text("outcome",
-             json_enum_short_name(&auditstore__v1__outcome__descriptor, (int)event->outcome));
+  fields_print_text("event id", event->event_id);
+  fields_print_time("event time", event->event_time);
+  fields_print_text("type", event->event_type);
+  fields_print_text("category", event->event_category);
+  fields_print_text("action", event->event_action);
+  fields_print_text("version", event->event_version);
+  fields_print_text(
+      "outcome", json_enum_short_name(&auditstore__v1__outcome__descriptor, (int)event->outcome));
   if (event->severity)
-    print_text("severity",
-               json_enum_short_name(&auditstore__v1__severity__descriptor, (int)event->severity));
+    fields_print_text("severity", json_enum_short_name(&auditstore__v1__severity__descriptor,
+                                                       (int)event->severity));
   print_actor_and_resource(event);
   print_relations(event);
-  print_duration("duration", event->duration);
+  fields_print_duration("duration", event->duration);
   if (event->error) {
-    print_text("error code", event->error->code);
-    print_text("error message", event->error->message);
+    fields_print_text("error code", event->error->code);
+    fields_print_text("error message", event->error->message);
   }
   if (event->retention_days)
-    printf("%-18s%" PRId32 "\n", "retention days", event->retention_days);
+    fields_print_number("retention days", event->retention_days);
   if (event->sensitive)
-    print_text("sensitive", "yes");
-  print_text("event data", event->event_data);
+    fields_print_text("sensitive", "yes");
+  fields_print_text("event data", event->event_data);
 }
 
 static void print_stored(const Auditstore__V1__StoredEvent *stored) {
   if (stored->event)
     print_event(stored->event);
-  print_time("received at", stored->received_at);
-  printf("%-18s%" PRId64 "\n", "ledger", stored->ledger_id);
-  printf("%-18s%" PRId64 "\n", "sequence", stored->sequence);
+  fields_print_time("received at", stored->received_at);
+  fields_print_number("ledger", stored->ledger_id);
+  fields_print_number("sequence", stored->sequence);
 }
 
 static int parse_options(int argc, char **argv, bool *ret_is_json) {

@@ -74,7 +74,14 @@ static void write_enum(FILE *out, const ProtobufCEnumDescriptor *type, int value
     fprintf(out, "%d", value);
 }
 
-static bool is_default(const ProtobufCFieldDescriptor *field, const void *member) {
+static size_t element_count(const ProtobufCMessage *message,
+                            const ProtobufCFieldDescriptor *field) {
+  size_t count = 0;
+  memcpy(&count, (const char *)message + field->quantifier_offset, sizeof(count));
+  return count;
+}
+
+static bool is_single_default(const ProtobufCFieldDescriptor *field, const void *member) {
   static const char zeroes[8] = {0};
   switch (field->type) {
   case PROTOBUF_C_TYPE_STRING: {
@@ -105,7 +112,7 @@ static void write_value(FILE *out, const ProtobufCFieldDescriptor *field, const 
     write_enum(out, field->descriptor, *(const int *)member);
     break;
   case PROTOBUF_C_TYPE_BOOL:
-    fputs("true", out); /* false is the default */
+    fputs(*(const protobuf_c_boolean *)member ? "true" : "false", out);
     break;
   case PROTOBUF_C_TYPE_INT64:
     fprintf(out, "%" PRId64, *(const int64_t *)member);
@@ -116,9 +123,50 @@ static void write_value(FILE *out, const ProtobufCFieldDescriptor *field, const 
   }
 }
 
+static size_t element_size(const ProtobufCFieldDescriptor *field) {
+  switch (field->type) {
+  case PROTOBUF_C_TYPE_STRING:
+  case PROTOBUF_C_TYPE_MESSAGE:
+    return sizeof(void *);
+  case PROTOBUF_C_TYPE_INT64:
+    return sizeof(int64_t);
+  default:
+    return sizeof(int32_t);
+  }
+}
+
+static void write_list(FILE *out, const ProtobufCFieldDescriptor *field, const char *elements,
+                       size_t count) {
+  size_t size = element_size(field);
+  fputc('[', out);
+  for (size_t i = 0; i < count; i++) {
+    if (i > 0)
+      fputc(',', out);
+    write_value(out, field, elements + i * size);
+  }
+  fputc(']', out);
+}
+
 /* A position counts from 0, so there 0 is a value and not an absent one. */
 static bool is_written_always(const ProtobufCFieldDescriptor *field) {
   return strcmp(field->name, "sequence") == 0;
+}
+
+static bool is_default(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field) {
+  if (field->label == PROTOBUF_C_LABEL_REPEATED)
+    return element_count(message, field) == 0;
+  const char *member = (const char *)message + field->offset;
+  return is_single_default(field, member) && !is_written_always(field);
+}
+
+static void write_field(FILE *out, const ProtobufCMessage *message,
+                        const ProtobufCFieldDescriptor *field) {
+  const char *member = (const char *)message + field->offset;
+  fprintf(out, "\"%s\":", field->name);
+  if (field->label == PROTOBUF_C_LABEL_REPEATED)
+    write_list(out, field, *(const char *const *)member, element_count(message, field));
+  else
+    write_value(out, field, member);
 }
 
 void json_message_write(FILE *out, const ProtobufCMessage *message) {
@@ -126,12 +174,10 @@ void json_message_write(FILE *out, const ProtobufCMessage *message) {
   const char *separator = "";
   fputc('{', out);
   for (unsigned i = 0; i < type->n_fields; i++) {
-    const ProtobufCFieldDescriptor *field = &type->fields[i];
-    const void *member = (const char *)message + field->offset;
-    if (is_default(field, member) && !is_written_always(field))
+    if (is_default(message, &type->fields[i]))
       continue;
-    fprintf(out, "%s\"%s\":", separator, field->name);
-    write_value(out, field, member);
+    fputs(separator, out);
+    write_field(out, message, &type->fields[i]);
     separator = ",";
   }
   fputc('}', out);

@@ -29,6 +29,9 @@ static const char help[] =
     "        How many events match. Reads them all, page by page.\n"
     "  health\n"
     "        SERVING or NOT_SERVING.\n"
+    "  info [--json]\n"
+    "        What the daemon runs with (each setting and where it comes from) and what its\n"
+    "        connections to PostgreSQL do; also while PostgreSQL is away.\n"
     "\n"
     "  FILTER, each may be repeated (any of its values) except times and --resource:\n"
     "  --since TIME, --until TIME     2026-11-23T07:38:01Z, or 30m, 24h, 7d for so long ago;\n"
@@ -55,7 +58,7 @@ struct command {
 static const struct command commands[] = {
     {"send", "auditstore: send", send_command},       {"list", "auditstore: list", list_command},
     {"get", "auditstore: get", get_command},          {"count", "auditstore: count", count_command},
-    {"health", "auditstore: health", health_command},
+    {"health", "auditstore: health", health_command}, {"info", "auditstore: info", info_command},
 };
 
 static const struct command *find_command(const char *name) {

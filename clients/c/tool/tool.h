@@ -31,6 +31,7 @@ tool_command list_command;
 tool_command get_command;
 tool_command count_command;
 tool_command health_command;
+tool_command info_command;
 
 /* "auditstore: WHAT" on standard error, and TOOL_USAGE. */
 int tool_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
