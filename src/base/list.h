@@ -61,7 +61,9 @@ static inline void list_remove(struct list *list, struct list_link *link) {
 /* The first link, taken out; NULL when empty. */
 static inline struct list_link *list_pop_front(struct list *list) {
   struct list_link *link = list->first;
-  if (link)
-    list_remove(list, link);
+  if (!link)
+    return NULL;
+  assert(!link->prev);
+  list_remove(list, link);
   return link;
 }

@@ -64,25 +64,13 @@ static void print_stored(const Auditstore__V1__StoredEvent *stored) {
   fields_print_number("sequence", stored->sequence);
 }
 
-static int parse_options(int argc, char **argv, bool *ret_is_json) {
-  static const struct option options[] = {
-      {"json", no_argument, NULL, 'j'},
-      {NULL, 0, NULL, 0},
-  };
-  int option = 0;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-    if (option != 'j')
-      return TOOL_USAGE; /* getopt has said what is wrong */
-    *ret_is_json = true;
-  }
-  return argc - optind == 1 ? TOOL_OK : tool_usage("get: give one EVENT_ID");
-}
-
 int get_command(struct tool *tool, int argc, char **argv) {
   bool is_json = false;
-  int code = parse_options(argc, argv, &is_json);
+  int code = tool_parse_json_option(argc, argv, &is_json);
   if (code != TOOL_OK)
     return code;
+  if (argc - optind != 1)
+    return tool_usage("get: give one EVENT_ID");
   Auditstore__V1__GetEventRequest request = AUDITSTORE__V1__GET_EVENT_REQUEST__INIT;
   request.event_id = argv[optind];
   const struct auditstore_call_options options = {.timeout_ms = tool->timeout_ms};

@@ -118,25 +118,13 @@ static int print_info(const Auditstore__V1__GetServerInfoResponse *info) {
   return TOOL_REFUSED;
 }
 
-static int parse_options(int argc, char **argv, bool *ret_is_json) {
-  static const struct option options[] = {
-      {"json", no_argument, NULL, 'j'},
-      {NULL, 0, NULL, 0},
-  };
-  int option = 0;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-    if (option != 'j')
-      return TOOL_USAGE; /* getopt has said what is wrong */
-    *ret_is_json = true;
-  }
-  return optind == argc ? TOOL_OK : tool_usage("info: unexpected argument %s", argv[optind]);
-}
-
 int info_command(struct tool *tool, int argc, char **argv) {
   bool is_json = false;
-  int code = parse_options(argc, argv, &is_json);
+  int code = tool_parse_json_option(argc, argv, &is_json);
   if (code != TOOL_OK)
     return code;
+  if (optind != argc)
+    return tool_usage("info: unexpected argument %s", argv[optind]);
   Auditstore__V1__GetServerInfoRequest request = AUDITSTORE__V1__GET_SERVER_INFO_REQUEST__INIT;
   const struct auditstore_call_options options = {.timeout_ms = tool->timeout_ms};
   Auditstore__V1__GetServerInfoResponse *response = NULL;

@@ -3,6 +3,7 @@
 #include "text.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,20 @@ int tool_usage(const char *format, ...) {
   fputs("; see auditstore --help\n", stderr);
   va_end(args);
   return TOOL_USAGE;
+}
+
+int tool_parse_json_option(int argc, char **argv, bool *ret_is_json) {
+  static const struct option options[] = {
+      {"json", no_argument, NULL, 'j'},
+      {NULL, 0, NULL, 0},
+  };
+  int option = 0;
+  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    if (option != 'j')
+      return TOOL_USAGE; /* getopt has said what is wrong */
+    *ret_is_json = true;
+  }
+  return TOOL_OK;
 }
 
 bool tool_is_unreachable(enum auditstore_code code) {

@@ -33,6 +33,10 @@ tool_command count_command;
 tool_command health_command;
 tool_command info_command;
 
+/* The options of a command whose only one is --json; getopt's `optind` stands at its arguments
+ * then. TOOL_OK or TOOL_USAGE, said on standard error. */
+int tool_parse_json_option(int argc, char **argv, bool *ret_is_json);
+
 /* "auditstore: WHAT" on standard error, and TOOL_USAGE. */
 int tool_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

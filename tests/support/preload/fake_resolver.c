@@ -12,10 +12,6 @@
 
 typedef int resolve_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
-__attribute__((visibility("default"))) int getaddrinfo(const char *name, const char *service,
-                                                       const struct addrinfo *hints,
-                                                       struct addrinfo **ret);
-
 static void read_answer(char ret_text[64]) {
   const char *path = getenv("FAKE_RESOLVER");
   FILE *file = path ? fopen(path, "r") : NULL;
@@ -28,8 +24,9 @@ static void read_answer(char ret_text[64]) {
   ret_text[strcspn(ret_text, "\n")] = '\0';
 }
 
-int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
-                struct addrinfo **ret) {
+__attribute__((visibility("default"))) int getaddrinfo(const char *name, const char *service,
+                                                       const struct addrinfo *hints,
+                                                       struct addrinfo **ret) {
   /* NOLINTNEXTLINE(bugprone-casting-through-void): what dlsym() returns. */
   resolve_fn *real = (resolve_fn *)dlsym(RTLD_NEXT, "getaddrinfo");
   size_t len = name ? strlen(name) : 0;
