@@ -14,8 +14,6 @@ static void on_answer(void *arg, const struct pg_outcome *outcome) {
   /* That it was a ping says more than that its deadline passed; less than what the server said. */
   if (conn->farewell == PG_CLOSE_DEADLINE || conn->farewell == PG_CLOSE_BROKEN)
     conn->farewell = PG_CLOSE_PING_FAILED;
-  if (conn->farewell == PG_CLOSE_DEADLINE)
-    conn->farewell = PG_CLOSE_PING_FAILED;
   pg_conn_close(conn, PG_CLOSE_PING_FAILED);
 }
 
