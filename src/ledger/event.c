@@ -157,8 +157,8 @@ Auditstore__V1__StoredEvent *stored_event_to_proto(const struct stored_event *st
     return NULL;
   auditstore__v1__stored_event__init(message);
   message->event = make_event(&stored->event, arena);
-  message->received_at = make_timestamp(stored->received_us, arena);
-  message->ledger_id = stored->ledger_id;
-  message->sequence = stored->sequence;
+  message->received_at = make_timestamp(stored->place.received_us, arena);
+  message->ledger_id = stored->place.ledger_id;
+  message->sequence = stored->place.sequence;
   return message->event && message->received_at ? message : NULL;
 }

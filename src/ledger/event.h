@@ -14,6 +14,7 @@
 
 #include "auditstore/v1/event.pb-c.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/str.h"
 #include "base/uuid.h"
 #include "pg/binary.h"
@@ -73,15 +74,24 @@ struct event {
   bool is_sensitive;
 };
 
-/* An event with its place, as read back. */
-struct stored_event {
-  struct event event;
-  int64_t received_us;
+struct event_place {
+  int64_t received_us; /* the daemon's clock on arrival, since 1970 */
   int64_t ledger_id;
   int64_t sequence;
 };
 
+/* As read back. */
+struct stored_event {
+  struct event event;
+  struct event_place place;
+};
+
 /* Builds the API's message in `arena`; texts are borrowed from `stored`. NULL when the arena is
- * full. The same normalised event gives the same bytes when packed. */
+ * full. */
 Auditstore__V1__StoredEvent *stored_event_to_proto(const struct stored_event *stored,
                                                    struct arena *arena);
+
+/* Replaces the content of `ret_bytes` by what that message is packed to: what a ledger's leaf is
+ * made from. Without the message, as it is done for each event that is written. False when they
+ * don't fit. */
+bool event_pack(const struct event *event, const struct event_place *place, struct buf *ret_bytes);

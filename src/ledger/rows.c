@@ -200,9 +200,9 @@ int event_row_read(const PGresult *result, int row, struct stored_event *ret_sto
     if ((!value.data && !column->is_nullable) || !column->get(value, column->text, &stored.event))
       return error_set(err, ERR_INTERNAL, "audit_events.%s: unexpected value", column->name);
   }
-  if (!pg_get_timestamptz(row_value(result, row, EVENT_COLUMN_COUNT), &stored.received_us) ||
-      !pg_get_int8(row_value(result, row, EVENT_COLUMN_COUNT + 1), &stored.ledger_id) ||
-      !pg_get_int8(row_value(result, row, EVENT_COLUMN_COUNT + 2), &stored.sequence))
+  if (!pg_get_timestamptz(row_value(result, row, EVENT_COLUMN_COUNT), &stored.place.received_us) ||
+      !pg_get_int8(row_value(result, row, EVENT_COLUMN_COUNT + 1), &stored.place.ledger_id) ||
+      !pg_get_int8(row_value(result, row, EVENT_COLUMN_COUNT + 2), &stored.place.sequence))
     return error_set(err, ERR_INTERNAL, "audit_events: unexpected place of an event");
   *ret_stored = stored;
   return 0;

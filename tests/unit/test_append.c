@@ -320,9 +320,9 @@ static void check_everything(const PGresult *result) {
   assert_int_equal(PQntuples(result), 1);
   assert_int_equal(event_row_read(result, 0, &stored, &err), 0);
   assert_true(event_is_same(&stored.event, &everything));
-  assert_int_equal(stored.received_us, 1234567);
-  assert_int_equal(stored.ledger_id, 1);
-  assert_int_equal(stored.sequence, 0);
+  assert_int_equal(stored.place.received_us, 1234567);
+  assert_int_equal(stored.place.ledger_id, 1);
+  assert_int_equal(stored.place.sequence, 0);
 }
 
 static void read_back(struct fixture *f) {
