@@ -8,6 +8,7 @@
 #include "grpc/server.h"
 #include "ingest/ingest.h"
 #include "ingest/service.h"
+#include "keys.h"
 #include "ledger/partitions.h"
 #include "ledger/schema.h"
 #include "pages.h"
@@ -38,6 +39,7 @@ struct app {
   struct loop_timer stop_timer;  /* the shutdown deadline */
   struct pg_pool *pool;          /* owned, as all below */
   struct partitions *partitions;
+  struct checkpoint_signer signer;
   struct ingest *ingest;
   struct ingest_service *ingest_service;
   struct query_service *query_service;
@@ -236,11 +238,16 @@ static int app_listen(struct app *app, struct error *err) {
 
 static int app_new_parts(struct app *app, struct error *err) {
   const struct config *config = app->config;
-  int rc = pg_pool_new(&app->pool, &app->loop, &config->database, err);
-  if (rc < 0)
+  int rc = keys_load(&app->signer, config, err);
+  if (rc < 0 || (rc = pg_pool_new(&app->pool, &app->loop, &config->database, err)) < 0)
     return rc;
   app->partitions = partitions_new(&app->loop, app->pool, &config->storage);
-  app->ingest = ingest_new(&app->loop, app->pool, app->partitions, &config->ingest);
+  const struct ingest_options ingest = {.pool = app->pool,
+                                        .partitions = app->partitions,
+                                        .config = &config->ingest,
+                                        .ledger = &config->ledger,
+                                        .signer = &app->signer};
+  app->ingest = ingest_new(&app->loop, &ingest);
   app->ingest_service = ingest_service_new(&app->loop, app->ingest, &config->ingest);
   app->query_service = query_service_new(&app->loop, app->pool, &config->query);
   ingest_service_fill(app->ingest_service, &app->handlers);
@@ -337,6 +344,9 @@ static void app_take_over(struct app *app, const struct config_changes *changes)
   log_configure(app->config->log.level, app->config->log.format, STDERR_FILENO);
   log_info("settings reloaded", KV("changed", changes->changed),
            KV("need_restart", changes->pending));
+  struct error err;
+  if (keys_load(&app->signer, app->config, &err) < 0)
+    log_error("signing key not reloaded", KV("error", err.text));
   if (!changes->is_database_changed)
     return;
   pg_pool_reload(app->pool);
@@ -399,6 +409,7 @@ int app_run(struct config *config, const struct config_input *input) {
   }
   app_close_loop(app);
   int code = app->exit_code;
+  keys_unload(&app->signer);
   free(app);
   return code;
 }

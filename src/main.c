@@ -1,10 +1,11 @@
 /*
- * auditstored: the command line. Options, then app_run() or app_migrate().
+ * auditstored: the command line. Options, then app_run(), app_migrate() or keys_generate().
  */
 #include "announce.h"
 #include "app.h"
 #include "base/log.h"
 #include "config/config.h"
+#include "keys.h"
 #include "pages.h"
 
 #include <getopt.h>
@@ -25,6 +26,7 @@ struct command_line {
   bool check_config;
   bool print_config;
   bool migrate;
+  const char *keygen_path;
 };
 
 static void print_help(FILE *out) {
@@ -33,6 +35,7 @@ static void print_help(FILE *out) {
       "\n"
       "  auditstored [OPTIONS]           run until SIGTERM or SIGINT\n"
       "  auditstored migrate [OPTIONS]   bring the database's schema up to date\n"
+      "  auditstored keygen FILE         make a key that signs checkpoints, print its public key\n"
       "\n"
       "  --config FILE            settings (YAML); without it the defaults hold\n"
       "  --set SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
@@ -126,6 +129,11 @@ static int parse(int argc, char **argv, struct command_line *line) {
   if (optind < argc && strcmp(argv[optind], "migrate") == 0) {
     line->migrate = true;
     optind++;
+  } else if (optind < argc && strcmp(argv[optind], "keygen") == 0) {
+    if (optind + 2 > argc)
+      return usage_error("keygen: name the FILE to make", "");
+    line->keygen_path = argv[optind + 1];
+    optind += 2;
   }
   if (optind < argc)
     return usage_error("unexpected argument ", argv[optind]);
@@ -179,6 +187,8 @@ int main(int argc, char **argv) {
   int failure = parse(argc, argv, &line);
   if (failure)
     return failure;
+  if (line.keygen_path)
+    return keys_generate(line.keygen_path);
   const struct config_input input = {
       .path = line.config_path,
       .overrides = line.overrides,

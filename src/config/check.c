@@ -166,11 +166,27 @@ static void check_server(struct checker *c) {
               "must not be above query.max_page_size");
 }
 
+static void check_ledger(struct checker *c) {
+  static const struct key_name environment = {"server", "environment"};
+  static const struct key_name origin = {"ledger", "origin"};
+  static const struct key_name key_file = {"ledger", "signing_key_file"};
+  const struct config *config = c->config;
+  /* What C2SP's signed-note allows in the name of a key. */
+  fail_unless(c, !strpbrk(config->ledger.origin, " \t\r\n\v\f+"), origin, origin,
+              "must hold no white space and no plus sign");
+  fail_unless(c,
+              config->server.environment != CONFIG_PRODUCTION ||
+                  config->ledger.signing_key_file[0] != '\0',
+              key_file, environment,
+              "server.environment production needs a key: auditstored keygen FILE makes one");
+}
+
 int config_check(struct config *config, FILE *problems) {
   struct checker c = {.config = config, .problems = problems};
   check_pool(&c);
   check_tls(&c);
   check_ingest(&c);
   check_server(&c);
+  check_ledger(&c);
   return c.errors;
 }

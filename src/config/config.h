@@ -20,7 +20,10 @@
 #include "base/error.h"
 #include "base/log.h"
 
+enum config_environment { CONFIG_DEVELOPMENT, CONFIG_PRODUCTION };
+
 struct config_server {
+  enum config_environment environment;
   const char *listen;          /* host:port; port 0 picks a free one */
   int max_connections;         /* accepted at once; more are closed at once */
   int max_concurrent_streams;  /* HTTP/2 streams per connection */
@@ -104,6 +107,12 @@ struct config_ingest {
   int64_t max_event_ahead_us;
 };
 
+struct config_ledger {
+  const char *origin;
+  const char *signing_key_file; /* "": nothing is signed */
+  int64_t lease_us;
+};
+
 struct config_query {
   int default_page_size;
   int max_page_size;
@@ -129,6 +138,7 @@ struct config {
   struct config_http http;
   struct config_database database;
   struct config_ingest ingest;
+  struct config_ledger ledger;
   struct config_query query;
   struct config_storage storage;
   struct config_log log;

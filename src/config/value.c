@@ -36,6 +36,8 @@ static const struct choice session_attrs[] = {{"any", 0},
 static const struct choice switches[] = {{"off", 0}, {"on", 1}, {0}};
 static const struct choice startups[] = {
     {"wait", CONFIG_STARTUP_WAIT}, {"require", CONFIG_STARTUP_REQUIRE}, {0}};
+static const struct choice environments[] = {
+    {"development", CONFIG_DEVELOPMENT}, {"production", CONFIG_PRODUCTION}, {0}};
 static const struct choice log_levels[] = {
     {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}, {0}};
 static const struct choice log_formats[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {0}};
@@ -50,6 +52,8 @@ static const struct choice *choices_of(enum config_kind kind) {
     return switches;
   case CONFIG_STARTUP:
     return startups;
+  case CONFIG_ENVIRONMENT:
+    return environments;
   case CONFIG_LOG_LEVEL:
     return log_levels;
   default:

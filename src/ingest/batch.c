@@ -130,17 +130,16 @@ static struct ingest_result *item_result(const struct batch *b, int item) {
   return &b->requests[slot->request]->results[slot->index];
 }
 
-void batch_mark_written(struct batch *b, struct append_place place, int64_t now_us) {
+void batch_mark_written(struct batch *b, const struct batch_place *first) {
   for (int i = 0; i < b->item_count; i++) {
     struct ingest_result *result = item_result(b, i);
-    result->ledger_id = place.ledger_id;
-    result->sequence = place.size + i;
-    result->committed_us = now_us;
+    result->ledger_id = first->ledger_id;
+    result->sequence = first->sequence + i;
+    result->committed_us = first->committed_us;
   }
 }
 
-void batch_mark_match(struct batch *b, const struct append_match *match, int64_t ledger_id,
-                      int64_t now_us) {
+void batch_mark_match(struct batch *b, const struct append_match *match, int64_t ledger_id) {
   assert(match->index >= 0 && match->index < b->item_count);
   struct ingest_result *result = item_result(b, match->index);
   const struct append_item *item = &b->items[match->index];
@@ -148,10 +147,11 @@ void batch_mark_match(struct batch *b, const struct append_match *match, int64_t
     result->status = answer_conflict(item->event);
     return;
   }
-  bool is_ours = match->ledger_id == ledger_id && match->received_us == item->received_us;
-  result->ledger_id = match->ledger_id;
-  result->sequence = match->sequence;
-  result->committed_us = is_ours ? now_us : match->received_us;
+  const struct event_place *place = &match->place;
+  bool is_ours = place->ledger_id == ledger_id && place->received_us == item->received_us;
+  result->ledger_id = place->ledger_id;
+  result->sequence = place->sequence;
+  result->committed_us = match->committed_us;
   result->is_duplicate = !is_ours;
 }
 
@@ -192,8 +192,6 @@ static void settle_repeats(struct ingest_request *request) {
     }
     *result = *original;
     result->is_duplicate = true;
-    if (!original->is_duplicate)
-      result->committed_us = request->received_us;
   }
 }
 

@@ -48,13 +48,18 @@ void batch_add(struct batch *b, struct ingest_request *request);
  * ends before a request that holds a twin of an event in the group. */
 void batch_gather(struct batch *b, int max_requests, bool cut_at_twins);
 
-/* The group's items were written from place.size on. */
-void batch_mark_written(struct batch *b, struct append_place place, int64_t now_us);
+/* The group's items were written from first->sequence on. */
+struct batch_place {
+  int64_t ledger_id;
+  int64_t sequence;
+  int64_t committed_us;
+};
+void batch_mark_written(struct batch *b, const struct batch_place *first);
 
-/* An item was found stored. `ledger_id` is the lane's own: what is found there with the very time
- * of arrival comes from a write of ours whose answer was lost, and is no duplicate. */
-void batch_mark_match(struct batch *b, const struct append_match *match, int64_t ledger_id,
-                      int64_t now_us);
+/* An item was found stored. `ledger_id` is the one the lane wrote to last: what is found there with
+ * the very time of arrival comes from a write of ours whose answer was lost, and is no duplicate.
+ */
+void batch_mark_match(struct batch *b, const struct append_match *match, int64_t ledger_id);
 
 /* Decides about open items that repeat an earlier one of the same request. */
 void batch_mark_twins(struct batch *b);

@@ -78,15 +78,17 @@ static void on_lane_idle(void *arg) {
 
 /* ---- life cycle ---- */
 
-struct ingest *ingest_new(struct loop *loop, struct pg_pool *pool, struct partitions *partitions,
-                          const struct config_ingest *config) {
+struct ingest *ingest_new(struct loop *loop, const struct ingest_options *options) {
+  const struct config_ingest *config = options->config;
   struct ingest *ingest = xcalloc(1, sizeof(*ingest));
   ingest->config = config;
   ingest->env = (struct lane_env){
       .loop = loop,
-      .pool = pool,
-      .partitions = partitions,
+      .pool = options->pool,
+      .partitions = options->partitions,
       .stats = &ingest->stats,
+      .ledger = options->ledger,
+      .signer = options->signer,
       .answer = answer_request,
       .on_idle = on_lane_idle,
       .arg = ingest,
@@ -95,7 +97,7 @@ struct ingest *ingest_new(struct loop *loop, struct pg_pool *pool, struct partit
   init_stats(&ingest->stats);
   ingest->lanes = xcalloc((size_t)config->lanes, sizeof(struct lane *));
   for (int i = 0; i < config->lanes; i++)
-    ingest->lanes[i] = lane_new(&ingest->env, i + 1);
+    ingest->lanes[i] = lane_new(&ingest->env);
   ingest->dispatch = (struct loop_task){.cb = ingest_dispatch, .arg = ingest};
   ingest->expiry_at_us = CLOCK_NEVER;
   loop_timer_init(&ingest->expiry, loop, ingest_expire, ingest);

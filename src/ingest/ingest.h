@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "grpc/status.h"
 #include "ingest/stats.h"
+#include "ledger/checkpoint.h"
 #include "ledger/event.h"
 #include "ledger/partitions.h"
 #include "pg/pool.h"
@@ -31,7 +32,7 @@ struct ingest_result {
   struct grpc_status *status; /* NULL: stored. Owned by the request */
   int64_t ledger_id;
   int64_t sequence;
-  int64_t committed_us; /* wall clock; for a duplicate its first received_us */
+  int64_t committed_us; /* wall clock; for a duplicate that of its first write */
   bool is_duplicate;
 };
 
@@ -59,9 +60,15 @@ struct ingest_request {
   int64_t expires_at_us;       /* a little before deadline_us, so that the answer is in time */
 };
 
-/* `config`, `pool` and `partitions` must outlive it. */
-struct ingest *ingest_new(struct loop *loop, struct pg_pool *pool, struct partitions *partitions,
-                          const struct config_ingest *config);
+/* What it points to must outlive it. */
+struct ingest_options {
+  struct pg_pool *pool;
+  struct partitions *partitions;
+  const struct config_ingest *config;
+  const struct config_ledger *ledger;
+  const struct checkpoint_signer *signer; /* its key may change between two turns of the loop */
+};
+struct ingest *ingest_new(struct loop *loop, const struct ingest_options *options);
 
 /* Takes no more requests, writes what is queued until deadline_us, then answers the rest
  * UNAVAILABLE, then runs `done` (may be NULL), never inside this call. Once. */

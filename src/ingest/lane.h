@@ -1,5 +1,5 @@
 /*
- * lane: a writer that appends one batch at a time to a ledger of its own.
+ * lane: a writer that appends one batch at a time to a ledger that it has claimed.
  *
  * For each batch it borrows a connection, writes, gives the connection back, then answers. What
  * gets in the way (a lost connection, a duplicate, a missing partition, a refused row) is dealt
@@ -16,6 +16,8 @@ struct lane_env {
   struct pg_pool *pool;
   struct partitions *partitions;
   struct ingest_stats *stats;
+  const struct config_ledger *ledger;
+  const struct checkpoint_signer *signer; /* its key may change from one batch to the next */
   /* A request of the batch is answered: take its failure and pass the answer on. */
   void (*answer)(void *arg, struct ingest_request *request);
   /* The lane has become idle. */
@@ -25,9 +27,10 @@ struct lane_env {
 
 struct lane;
 
-struct lane *lane_new(const struct lane_env *env, int64_t ledger_id);
+struct lane *lane_new(const struct lane_env *env);
 
-/* `closed` runs when its memory is gone. Only while idle. */
+/* Gives its ledger back if that can be done soon; `closed` runs when its memory is gone. Only while
+ * idle. */
 void lane_close(struct lane *lane, loop_task_cb *closed, void *arg);
 
 bool lane_is_idle(const struct lane *lane);

@@ -6,6 +6,8 @@ enum {
   BATCHES,
   RETRIES,
   BISECTIONS,
+  CLAIMS,
+  SUSPECTS,
   REFUSED,
   COMMIT_SECONDS,
   QUEUE_SECONDS,
@@ -19,11 +21,17 @@ static const struct metric_family families[] = {
                      "Their size."},
     [BATCHES] = {"auditstore_ingest_batches_total", METRIC_COUNTER, METRIC_NUMBER, "result",
                  "Write transactions: committed; refused by PostgreSQL (an event stored before, a "
-                 "bad row); stale, another writer had advanced the ledger; lost, no answer came."},
+                 "bad row); stale, another writer had taken the ledger; lost, no answer came."},
     [RETRIES] = {"auditstore_ingest_batch_retries_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
                  "Pauses after trouble before a batch is tried again."},
     [BISECTIONS] = {"auditstore_ingest_batch_bisections_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
                     "Batches halved to find the request that PostgreSQL refuses."},
+    [CLAIMS] =
+        {"auditstore_ledger_claims_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+         "Ledgers claimed: one for each lane, and one more whenever another daemon took it."},
+    [SUSPECTS] = {"auditstore_ledger_suspects_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+                  "Ledgers whose rows didn't fit together when they were claimed; nothing is "
+                  "appended to them."},
     [REFUSED] = {"auditstore_ingest_refused_total", METRIC_COUNTER, METRIC_NUMBER, "why",
                  "Requests turned away before a batch took them: queue_full, expired, stopping."},
     [COMMIT_SECONDS] = {"auditstore_ingest_commit_seconds", METRIC_HISTOGRAM, METRIC_TIME, NULL,
@@ -51,6 +59,8 @@ void ingest_metrics_write(struct metrics *metrics, const struct ingest *ingest) 
     metrics_add_labelled(metrics, &families[BATCHES], batch_results[i], stats.batches[i]);
   metrics_add(metrics, &families[RETRIES], stats.retries);
   metrics_add(metrics, &families[BISECTIONS], stats.bisections);
+  metrics_add(metrics, &families[CLAIMS], stats.claims);
+  metrics_add(metrics, &families[SUSPECTS], stats.suspects);
   for (int i = 0; i < INGEST_REFUSAL_COUNT; i++)
     metrics_add_labelled(metrics, &families[REFUSED], refusals[i], stats.refused[i]);
   metrics_add_histogram(metrics, &families[COMMIT_SECONDS], &stats.commit_us);

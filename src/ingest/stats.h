@@ -33,6 +33,8 @@ struct ingest_stats {
   int64_t batches[INGEST_BATCH_RESULT_COUNT]; /* write transactions, by how they ended */
   int64_t retries;    /* pauses of a lane after trouble, before the batch is tried again */
   int64_t bisections; /* batches halved to find the request that PostgreSQL refuses */
+  int64_t claims;     /* ledgers claimed */
+  int64_t suspects;   /* ledgers found not to fit together, and left alone */
   int64_t refused[INGEST_REFUSAL_COUNT]; /* requests of which nothing was stored. A stream that
                                             finds the queue full waits instead */
   struct histogram commit_us;            /* from sending a write to knowing it committed */

@@ -1,7 +1,6 @@
 #include "ledger/append.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,12 +11,29 @@
 #define ENCODED_MAX_BYTES (1024LL * 1024 * 1024 - 1024)
 #define SQL_MAX_BYTES     16384
 
-/* Parameters of the insert: ledger, size, count, then one array per column of struct event, then
- * received_at and place (the event's index in the caller's order). The lookup has the arrays only.
- */
-#define INSERT_SCALARS 3
-#define ROW_ARRAYS     (EVENT_COLUMN_COUNT + 2)
-#define INSERT_PARAMS  (INSERT_SCALARS + ROW_ARRAYS)
+/* Parameters of the insert: those of the batch as a whole, then one array per column of struct
+ * event, then received_at and place (the event's index in the caller's order). The lookup has the
+ * arrays of the rows only. */
+static const enum pg_type batch_types[] = {
+    PG_INT8,        /* $1 ledger */
+    PG_INT8,        /* $2 its size */
+    PG_INT8,        /* $3 how many events */
+    PG_UUID,        /* $4 owner */
+    PG_INT8,        /* $5 lease, in microseconds */
+    PG_BYTEA,       /* $6 edge behind the batch */
+    PG_BYTEA,       /* $7 leaf hashes */
+    PG_BYTEA,       /* $8 root */
+    PG_TIMESTAMPTZ, /* $9 committed_at */
+    PG_TEXT,        /* $10 checkpoint */
+    PG_INT2_ARRAY,  /* $11 to $13: the nodes to be stored: level, index, hash */
+    PG_INT8_ARRAY,  PG_BYTEA_ARRAY,
+};
+#define BATCH_PARAMS  ((int)(sizeof(batch_types) / sizeof(batch_types[0])))
+#define ROW_ARRAYS    (EVENT_COLUMN_COUNT + 2)
+#define INSERT_PARAMS (BATCH_PARAMS + ROW_ARRAYS)
+
+/* Each stored level stands for so many of the log. */
+#define STORED_LEVEL_STEP 8
 
 struct appender {
   struct buf encoded; /* all parameters, one behind the other */
@@ -25,6 +41,7 @@ struct appender {
   int order_cap;
   int param_count;
   size_t offsets[INSERT_PARAMS + 1];
+  bool is_null[INSERT_PARAMS];
   const char *values[INSERT_PARAMS];
   int lengths[INSERT_PARAMS];
 };
@@ -91,17 +108,25 @@ static void make_insert(struct sql *sql) {
   struct buf out;
   buf_init(&out, SQL_MAX_BYTES - 1);
   sql_add(&out,
-          "WITH head AS (UPDATE ledgers SET tree_size = tree_size + $3"
-          " WHERE ledger_id = $1 AND tree_size = $2 RETURNING tree_size - $3 AS size)"
+          "WITH head AS (UPDATE ledgers SET tree_size = tree_size + $3, edge = $6,"
+          "  leased_until = now() + $5 * interval '1 microsecond'"
+          "  WHERE ledger_id = $1 AND tree_size = $2 AND owner = $4"
+          "  RETURNING tree_size - $3 AS size),"
+          " batch AS (INSERT INTO ledger_batches (ledger_id, first_sequence, event_count,"
+          "  leaf_hashes, root, committed_at, checkpoint)"
+          "  SELECT $1, size, $3, $7, $8, $9, $10 FROM head),"
+          " nodes AS (INSERT INTO ledger_nodes (ledger_id, level, node_index, hash)"
+          "  SELECT $1, n.level, n.node_index, n.hash"
+          "  FROM head, unnest($11, $12, $13) AS n(level, node_index, hash))"
           " INSERT INTO audit_events (");
   sql_add_names(&out, "");
   sql_add(&out, "received_at, ledger_id, sequence) SELECT ");
   sql_add_names(&out, "u.");
   sql_add(&out, "u.received_at, $1, head.size + u.place FROM head, ");
-  sql_add_unnest(&out, INSERT_SCALARS + 1);
-  sql_finish(&out, sql, INSERT_SCALARS);
-  for (int i = 0; i < INSERT_SCALARS; i++)
-    sql->types[i] = PG_INT8;
+  sql_add_unnest(&out, BATCH_PARAMS + 1);
+  sql_finish(&out, sql, BATCH_PARAMS);
+  for (int i = 0; i < BATCH_PARAMS; i++)
+    sql->types[i] = (Oid)batch_types[i];
 }
 
 /* The subquery is a lateral one with a limit so that each id is always looked up in the primary
@@ -109,7 +134,9 @@ static void make_insert(struct sql *sql) {
 static void make_lookup(struct sql *sql) {
   struct buf out;
   buf_init(&out, SQL_MAX_BYTES - 1);
-  sql_add(&out, "SELECT u.place, e.ledger_id, e.sequence, e.received_at, ");
+  sql_add(&out,
+          "SELECT u.place, e.ledger_id, e.sequence, e.received_at,"
+          " coalesce(b.committed_at, e.received_at), ");
   for (int i = 0; i < EVENT_COLUMN_COUNT; i++) {
     const struct event_column *c = &event_columns[i];
     bool ok = buf_append_format(&out, "%se.%s%s IS NOT DISTINCT FROM u.%s%s", i ? " AND " : "",
@@ -121,7 +148,10 @@ static void make_lookup(struct sql *sql) {
   sql_add_unnest(&out, 1);
   sql_add(&out,
           " CROSS JOIN LATERAL (SELECT * FROM audit_events a WHERE a.event_id = u.event_id"
-          " AND a.event_time = u.event_time LIMIT 1) AS e");
+          " AND a.event_time = u.event_time LIMIT 1) AS e"
+          " LEFT JOIN LATERAL (SELECT committed_at FROM ledger_batches"
+          " WHERE ledger_id = e.ledger_id AND first_sequence <= e.sequence"
+          " ORDER BY first_sequence DESC LIMIT 1) AS b ON true");
   sql_finish(&out, sql, 0);
 }
 
@@ -170,15 +200,103 @@ static void appender_sort(struct appender *a, const struct append_item *items, i
 }
 
 static void param_begin(struct appender *a) {
+  a->is_null[a->param_count] = false;
   a->offsets[a->param_count++] = buf_len(&a->encoded);
 }
 
-static void put_scalar(struct appender *a, int64_t value) {
+static void put_bytes(struct appender *a, const void *data, size_t len) {
+  param_begin(a);
+  bool ok = buf_append(&a->encoded, data, len);
+  assert(ok);
+  (void)ok;
+}
+
+static void put_int8(struct appender *a, int64_t value) {
   param_begin(a);
   bool ok = buf_append_be64(&a->encoded, (uint64_t)value);
   assert(ok);
   (void)ok;
 }
+
+/* ---- the batch as a whole ---- */
+
+static void put_timestamptz(struct appender *a, int64_t unix_us) {
+  put_int8(a, pg_timestamptz(unix_us));
+}
+
+static void put_edge(struct appender *a, const struct merkle_edge *edge) {
+  param_begin(a);
+  bool ok = merkle_edge_pack(edge, &a->encoded);
+  assert(ok);
+  (void)ok;
+}
+
+static void put_note(struct appender *a, const struct buf *note) {
+  put_bytes(a, buf_bytes(note), buf_len(note));
+  a->is_null[a->param_count - 1] = buf_len(note) == 0;
+}
+
+static int stored_nodes(const struct merkle_growth *growth) {
+  int count = 0;
+  for (int level = STORED_LEVEL_STEP; level < growth->level_count; level += STORED_LEVEL_STEP)
+    count += growth->levels[level].count;
+  return count;
+}
+
+/* Appends one property of a stored node in the form of an array element. */
+typedef bool put_node(struct buf *out, int level, int64_t index, const struct merkle_hash *hash);
+
+static bool put_level(struct buf *out, int level, int64_t index, const struct merkle_hash *hash) {
+  (void)index;
+  (void)hash;
+  return pg_put_int2(out, (int16_t)level);
+}
+
+static bool put_index(struct buf *out, int level, int64_t index, const struct merkle_hash *hash) {
+  (void)level;
+  (void)hash;
+  return pg_put_int8(out, index);
+}
+
+static bool put_hash(struct buf *out, int level, int64_t index, const struct merkle_hash *hash) {
+  (void)level;
+  (void)index;
+  return pg_put_text(out, str_of(hash->bytes, MERKLE_HASH_SIZE));
+}
+
+static void put_nodes(struct appender *a, const struct merkle_growth *growth, enum pg_type element,
+                      put_node *put) {
+  param_begin(a);
+  bool ok = pg_put_array(&a->encoded, element, stored_nodes(growth), false);
+  for (int level = STORED_LEVEL_STEP; level < growth->level_count; level += STORED_LEVEL_STEP) {
+    int64_t first = growth->levels[level].first;
+    for (int64_t i = first; i < first + growth->levels[level].count; i++)
+      ok = put(&a->encoded, level, i, merkle_growth_node(growth, level, i)) && ok;
+  }
+  assert(ok);
+  (void)ok;
+}
+
+static void put_batch(struct appender *a, const struct append_write *write) {
+  const struct claim *claim = write->claim;
+  const struct seal *seal = write->seal;
+  const struct merkle_growth *growth = &seal->growth;
+  put_int8(a, claim->ledger_id);
+  put_int8(a, claim->edge.size);
+  put_int8(a, write->count);
+  put_bytes(a, claim->owner.bytes, sizeof(claim->owner.bytes));
+  put_int8(a, write->lease_us);
+  put_edge(a, &growth->after);
+  put_bytes(a, growth->nodes, (size_t)write->count * MERKLE_HASH_SIZE);
+  put_bytes(a, seal->root.bytes, MERKLE_HASH_SIZE);
+  put_timestamptz(a, seal->committed_us);
+  put_note(a, &seal->note);
+  put_nodes(a, growth, PG_INT2, put_level);
+  put_nodes(a, growth, PG_INT8, put_index);
+  put_nodes(a, growth, PG_BYTEA, put_hash);
+}
+
+/* ---- the rows ---- */
 
 static void put_column(struct appender *a, const struct event_column *column,
                        const struct append_item *items, int count) {
@@ -217,20 +335,18 @@ static void appender_send(struct appender *a, struct pg_lease *conn,
   assert(a->param_count == statement->param_count);
   a->offsets[a->param_count] = buf_len(&a->encoded);
   for (int i = 0; i < a->param_count; i++) {
-    a->values[i] = (const char *)buf_bytes(&a->encoded) + a->offsets[i];
+    a->values[i] = a->is_null[i] ? NULL : (const char *)buf_bytes(&a->encoded) + a->offsets[i];
     a->lengths[i] = (int)(a->offsets[i + 1] - a->offsets[i]);
   }
   pg_send(conn, statement, &(struct pg_params){.values = a->values, .lengths = a->lengths});
 }
 
-void append_send(struct appender *a, struct pg_lease *conn, struct append_place place,
-                 const struct append_item *items, int count) {
-  assert(count > 0);
+void append_send(struct appender *a, struct pg_lease *conn, const struct append_write *write) {
+  assert(write->count > 0);
+  assert(write->seal->growth.after.size == write->claim->edge.size + write->count);
   appender_begin(a);
-  put_scalar(a, place.ledger_id);
-  put_scalar(a, place.size);
-  put_scalar(a, count);
-  put_rows(a, items, count);
+  put_batch(a, write);
+  put_rows(a, write->items, write->count);
   appender_send(a, conn, insert_statement());
 }
 
@@ -247,34 +363,7 @@ void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct 
   appender_send(a, conn, lookup_statement());
 }
 
-/* ---- the ledger's size ---- */
-
-/* The update that changes nothing makes us wait for a writer that is still at it, such as the
- * server's end of a connection that was lost. */
-void append_send_open(struct pg_lease *conn, int64_t ledger_id) {
-  static const Oid types[] = {PG_INT8};
-  static const struct pg_statement statement = {
-      .name = "append_open",
-      .sql =
-          "INSERT INTO ledgers AS l (ledger_id) VALUES ($1)"
-          " ON CONFLICT (ledger_id) DO UPDATE SET tree_size = l.tree_size RETURNING tree_size",
-      .param_count = 1,
-      .param_types = types,
-  };
-  uint64_t wire = htobe64((uint64_t)ledger_id);
-  const char *value = (const char *)&wire;
-  const int length = sizeof(wire);
-  pg_send(conn, &statement, &(struct pg_params){.values = &value, .lengths = &length});
-}
-
 /* ---- results ---- */
-
-int append_read_size(const PGresult *result, int64_t *ret_size, struct error *err) {
-  if (PQntuples(result) != 1 || PQnfields(result) != 1 ||
-      !pg_get_int8(pg_field(result, 0, 0), ret_size))
-    return error_set(err, ERR_INTERNAL, "the size of a ledger can't be read");
-  return 0;
-}
 
 int append_match_count(const PGresult *result) {
   return PQntuples(result);
@@ -284,11 +373,12 @@ int append_read_match(const PGresult *result, int row, struct append_match *ret_
                       struct error *err) {
   struct append_match match = {0};
   int32_t index = 0;
-  if (PQnfields(result) != 5 || !pg_get_int4(pg_field(result, row, 0), &index) ||
-      !pg_get_int8(pg_field(result, row, 1), &match.ledger_id) ||
-      !pg_get_int8(pg_field(result, row, 2), &match.sequence) ||
-      !pg_get_timestamptz(pg_field(result, row, 3), &match.received_us) ||
-      !pg_get_bool(pg_field(result, row, 4), &match.is_same))
+  if (PQnfields(result) != 6 || !pg_get_int4(pg_field(result, row, 0), &index) ||
+      !pg_get_int8(pg_field(result, row, 1), &match.place.ledger_id) ||
+      !pg_get_int8(pg_field(result, row, 2), &match.place.sequence) ||
+      !pg_get_timestamptz(pg_field(result, row, 3), &match.place.received_us) ||
+      !pg_get_timestamptz(pg_field(result, row, 4), &match.committed_us) ||
+      !pg_get_bool(pg_field(result, row, 5), &match.is_same))
     return error_set(err, ERR_INTERNAL, "a stored event's place can't be read");
   match.index = index;
   *ret_match = match;

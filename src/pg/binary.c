@@ -84,8 +84,12 @@ bool pg_put_uuid(struct buf *out, const struct uuid *value) {
   return put_sized(out, value->bytes, sizeof(value->bytes));
 }
 
+int64_t pg_timestamptz(int64_t unix_us) {
+  return unix_us - PG_EPOCH_UNIX_US;
+}
+
 bool pg_put_timestamptz(struct buf *out, int64_t unix_us) {
-  return pg_put_int8(out, unix_us - PG_EPOCH_UNIX_US);
+  return pg_put_int8(out, pg_timestamptz(unix_us));
 }
 
 bool pg_put_inet(struct buf *out, const struct pg_inet *value) {

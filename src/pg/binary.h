@@ -17,6 +17,7 @@
 /* Type OIDs of pg_type.dat. */
 enum pg_type {
   PG_BOOL = 16,
+  PG_BYTEA = 17,
   PG_INT8 = 20,
   PG_INT2 = 21,
   PG_INT4 = 23,
@@ -27,6 +28,7 @@ enum pg_type {
   PG_UUID = 2950,
   PG_JSON_ARRAY = 199,
   PG_BOOL_ARRAY = 1000,
+  PG_BYTEA_ARRAY = 1001,
   PG_INT2_ARRAY = 1005,
   PG_INT4_ARRAY = 1007,
   PG_TEXT_ARRAY = 1009,
@@ -42,6 +44,9 @@ struct pg_inet {
   uint8_t bytes[16];
 };
 
+/* A time as a timestamptz counts it: a parameter that is no array holds that as a big-endian int8. */
+int64_t pg_timestamptz(int64_t unix_us);
+
 /* Starts a one-dimensional array of `count` elements; then each element is appended with one of the
  * pg_put_ functions below. `has_null` must say whether any is NULL. */
 bool pg_put_array(struct buf *out, enum pg_type element, int count, bool has_null);
@@ -52,7 +57,7 @@ bool pg_put_bool(struct buf *out, bool value);
 bool pg_put_int2(struct buf *out, int16_t value);
 bool pg_put_int4(struct buf *out, int32_t value);
 bool pg_put_int8(struct buf *out, int64_t value);
-bool pg_put_text(struct buf *out, struct str value); /* text and json */
+bool pg_put_text(struct buf *out, struct str value); /* text, json and bytea */
 bool pg_put_uuid(struct buf *out, const struct uuid *value);
 bool pg_put_timestamptz(struct buf *out, int64_t unix_us);
 bool pg_put_inet(struct buf *out, const struct pg_inet *value);

@@ -5,8 +5,8 @@
  * what decides when to dial; turn = the pool's work at the end of a loop turn that changed
  * anything.
  *
- * Callbacks of users run from loop tasks only, so no function here re-enters its caller. A PGconn is
- * always called pq here and a slot always conn.
+ * Callbacks of users run from loop tasks only, so no function here re-enters its caller. A PGconn
+ * is always called pq here and a slot always conn.
  */
 #pragma once
 

@@ -256,7 +256,7 @@ class NamesTest(ConfigFileCase):
 
     def test_choices_list_what_may_be_chosen(self):
         keys = [key for key in self.keys if re.fullmatch(r"[a-z-]+(, [a-z-]+)+", key.allowed)]
-        self.assertEqual(6, len(keys), [key.full for key in keys])
+        self.assertEqual(7, len(keys), [key.full for key in keys])
         self.check_refused([(key, "maybe") for key in keys],
                            lambda key, value: f'got "maybe": must be one of {key.allowed}')
 
@@ -271,6 +271,12 @@ RULES = (
      'got "/c.pem": needs database.sslkey as well'),
     ({"database.sslkey": "/k.pem"}, "database.sslkey",
      'got "/k.pem": needs database.sslcert as well'),
+    ({"server.environment": "production"}, "ledger.signing_key_file",
+     'got "": server.environment production needs a key: auditstored keygen FILE makes one'),
+    ({"ledger.origin": "audit log"}, "ledger.origin",
+     'got "audit log": must hold no white space and no plus sign'),
+    ({"ledger.origin": "a+b"}, "ledger.origin",
+     'got "a+b": must hold no white space and no plus sign'),
     ({"ingest.lanes": 9, "database.max_open_conns": 9}, "ingest.lanes",
      'got "9": must be below database.max_open_conns, so that readers get one'),
     ({"ingest.max_queue_events": 999}, "ingest.max_request_events",

@@ -41,7 +41,7 @@ class BatchTest(StoreCase):
     @effect_of("ingest.lanes")
     def test_each_lane_writes_a_ledger_of_its_own(self):
         def ledgers(lanes):
-            self.postgres.sql("TRUNCATE audit_events, ledgers")
+            self.postgres.sql("TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes")
             daemon = self.start({"ingest.lanes": lanes, "ingest.min_split_events": 1})
             for _ in range(10):
                 self.assertEqual({grpc.StatusCode.OK},

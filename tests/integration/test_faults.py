@@ -11,7 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import grpc  # noqa: E402
 
-from support import events, harness  # noqa: E402
+from support import events, harness, ledgers  # noqa: E402
 
 CLIENT = harness.BUILD / "tests" / "stream_client"
 EVENTS = 200_000
@@ -59,7 +59,7 @@ class FaultTest(harness.PostgresCase):
             " WHERE event_type = 'test.numbered'")[0]
         self.assertEqual(rows, [str(EVENTS), str(EVENTS), f"00000000-0000-8000-8000-{0:012x}",
                                 f"00000000-0000-8000-8000-{EVENTS - 1:012x}"])
-        events.assert_dense(self, self.postgres)
+        ledgers.check(self, self.postgres)
 
     def test_a_stream_survives_killed_backends_and_restarts_of_postgresql(self):
         daemon = self.start_daemon({"ingest.max_event_age": "off"})

@@ -11,7 +11,7 @@ import grpc
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from support import events, harness  # noqa: E402
+from support import events, harness, ledgers  # noqa: E402
 
 
 class ReloadCase(harness.PostgresCase):
@@ -254,7 +254,7 @@ class MomentsTest(ReloadCase):
         for worker in workers:
             worker.join()
         self.assertEqual([], failures)
-        events.assert_dense(self, self.postgres)
+        ledgers.check(self, self.postgres)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import grpc  # noqa: E402
 
-from support import events, harness  # noqa: E402
+from support import events, harness, ledgers  # noqa: E402
 
 BATCHES = 300
 
@@ -68,7 +68,7 @@ class WritePathTest(harness.StoreCase):
         for thread in threads:
             thread.join()
         self.assertEqual(results, [[0] * 60] * 6)
-        events.assert_dense(self, self.postgres)
+        ledgers.check(self, self.postgres)
 
     def test_a_unary_call_on_a_full_queue_is_refused_with_a_delay(self):
         self.open_ledgers()
@@ -117,7 +117,7 @@ class WritePathTest(harness.StoreCase):
         self.assertLessEqual({int(s) for s in seen}, {int(row[0]) for row in stored})
         acks = list(self.stub.StreamEvents(self.batches("after", 10), timeout=30))
         self.assertEqual(len(acks), 10)
-        events.assert_dense(self, self.postgres)
+        ledgers.check(self, self.postgres)
 
     def test_receipts_ids_and_rejections_line_up(self):
         store = self.stubs.store

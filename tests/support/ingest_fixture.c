@@ -41,7 +41,13 @@ int ingest_setup(void **state) {
       .max_event_ahead_us = CLOCK_NEVER,
   };
   store_open(&f->store);
-  f->ingest = ingest_new(&f->store.loop, f->store.pool, f->store.partitions, &f->config);
+  f->ledger = (struct config_ledger){.origin = "test", .lease_us = 10LL * CLOCK_US_PER_S};
+  f->signer = (struct checkpoint_signer){.origin = f->ledger.origin};
+  f->ingest = ingest_new(&f->store.loop, &(struct ingest_options){.pool = f->store.pool,
+                                                                  .partitions = f->store.partitions,
+                                                                  .config = &f->config,
+                                                                  .ledger = &f->ledger,
+                                                                  .signer = &f->signer});
   f->job_count = f->source_count = f->done_count = f->wake_count = 0;
   f->next_event = 1;
   f->is_drained = false;

@@ -23,6 +23,8 @@ struct job {
 struct fixture {
   struct store store;
   struct config_ingest config;
+  struct config_ledger ledger;
+  struct checkpoint_signer signer;
   struct ingest *ingest;
   struct job *jobs[MAX_JOBS];
   int job_count;

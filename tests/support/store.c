@@ -106,7 +106,7 @@ void store_start_server(struct store *s) {
 /* ---- the parts ---- */
 
 void store_open(struct store *s) {
-  PQclear(store_query(s, "TRUNCATE audit_events, ledgers"));
+  PQclear(store_query(s, "TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes"));
   open_loop(s);
   s->partitions = partitions_new(&s->loop, s->pool, &s->storage);
 }

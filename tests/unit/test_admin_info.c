@@ -193,9 +193,9 @@ static void an_answer_outlives_the_settings_it_tells(void **state) {
   fill(w);
   config_deinit(&w->config);
   assert_int_equal(w->info.n_settings, config_setting_count());
-  assert_text(w->info.settings[0]->key, "server.listen");
-  assert_text(w->info.settings[0]->value, "127.0.0.1:7443");
-  assert_text(w->info.settings[0]->source, "default");
+  assert_text(w->info.settings[1]->key, "server.listen");
+  assert_text(w->info.settings[1]->value, "127.0.0.1:7443");
+  assert_text(w->info.settings[1]->source, "default");
   assert_int_equal(config_load(&w->config, &input, stderr), 0);
 }
 

@@ -10,170 +10,15 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "base/timestamp.h"
-#include "ledger/append.h"
 #include "ledger/rows.h"
-#include "support/store.h"
-
-#define MAX_MATCHES 16
-
-struct fixture {
-  struct store store;
-  struct appender *appender;
-  struct pg_lease *conn;
-  bool is_done;
-  struct pg_outcome outcome;
-  struct error error;
-  /* what on_result read */
-  int count; /* of the batch sent */
-  bool was_written;
-  int64_t size;
-  struct append_match matches[MAX_MATCHES];
-  int match_count;
-  void (*check_row)(const PGresult *result);
-};
-
-/* ---- the connection, one step at a time ---- */
-
-static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
-  struct fixture *f = arg;
-  if (err)
-    f->error = *err;
-  f->conn = conn;
-  f->is_done = true;
-}
-
-static void on_ensured(void *arg, const struct error *err) {
-  struct fixture *f = arg;
-  if (err)
-    f->error = *err;
-  f->is_done = true;
-}
-
-static void wait_done(struct fixture *f) {
-  store_run_until(&f->store, &f->is_done);
-  f->is_done = false;
-}
-
-static int64_t in_ten_seconds(struct fixture *f) {
-  return clock_monotonic_us(f->store.loop.clock) + 10LL * 1000 * 1000;
-}
-
-static int group_setup(void **state) {
-  struct fixture *f = xcalloc(1, sizeof(*f));
-  *state = f;
-  store_start(&f->store);
-  return 0;
-}
-
-static int group_teardown(void **state) {
-  struct fixture *f = *state;
-  store_remove(&f->store);
-  free(f);
-  return 0;
-}
-
-static int setup(void **state) {
-  struct fixture *f = *state;
-  store_open(&f->store);
-  f->appender = appender_new();
-  f->error = (struct error){0};
-  f->match_count = 0;
-  partitions_ensure(f->store.partitions, timestamp_month(clock_wall_us(f->store.loop.clock)),
-                    in_ten_seconds(f), on_ensured, f);
-  wait_done(f);
-  assert_string_equal(f->error.text, "");
-  pg_acquire(f->store.pool, in_ten_seconds(f), "test", on_acquired, f);
-  wait_done(f);
-  assert_non_null(f->conn);
-  return 0;
-}
-
-static int teardown(void **state) {
-  struct fixture *f = *state;
-  pg_release(f->conn);
-  appender_free(f->appender);
-  store_close(&f->store);
-  return 0;
-}
-
-static void on_done(void *arg, const struct pg_outcome *outcome) {
-  struct fixture *f = arg;
-  f->outcome = *outcome;
-  f->is_done = true;
-}
-
-static void run(struct fixture *f,
-                void (*on_result)(void *arg, int statement, const PGresult *result)) {
-  const struct pg_pipeline_cb cb = {.on_result = on_result, .on_done = on_done};
-  pg_run(f->conn, in_ten_seconds(f), &cb, f);
-  wait_done(f);
-}
-
-static void assert_ok(const struct fixture *f) {
-  if (f->outcome.kind != PG_OK)
-    fail_msg("%s: %s", f->outcome.sqlstate, f->outcome.err.text);
-}
-
-/* ---- the operations ---- */
-
-static void on_size(void *arg, int statement, const PGresult *result) {
-  struct fixture *f = arg;
-  (void)statement;
-  assert_int_equal(append_read_size(result, &f->size, &f->error), 0);
-}
-
-static int64_t open_ledger(struct fixture *f, int64_t ledger_id) {
-  append_send_open(f->conn, ledger_id);
-  run(f, on_size);
-  assert_ok(f);
-  return f->size;
-}
-
-static void on_written(void *arg, int statement, const PGresult *result) {
-  struct fixture *f = arg;
-  (void)statement;
-  f->was_written = append_was_written(result, f->count);
-}
-
-static bool append(struct fixture *f, struct append_place place, const struct append_item *items,
-                   int count) {
-  f->count = count;
-  f->was_written = false;
-  append_send(f->appender, f->conn, place, items, count);
-  run(f, on_written);
-  return f->outcome.kind == PG_OK && f->was_written;
-}
-
-static void on_matches(void *arg, int statement, const PGresult *result) {
-  struct fixture *f = arg;
-  (void)statement;
-  f->match_count = append_match_count(result);
-  assert_true(f->match_count <= MAX_MATCHES);
-  for (int i = 0; i < f->match_count; i++)
-    assert_int_equal(append_read_match(result, i, &f->matches[i], &f->error), 0);
-}
-
-static void look_up(struct fixture *f, const struct append_item *items, int count) {
-  append_send_lookup(f->appender, f->conn, items, count);
-  run(f, on_matches);
-  assert_ok(f);
-}
-
-static const struct append_match *match_of(const struct fixture *f, int index) {
-  for (int i = 0; i < f->match_count; i++) {
-    if (f->matches[i].index == index)
-      return &f->matches[i];
-  }
-  return NULL;
-}
-
-/* ---- tests ---- */
+#include "support/ledger_fixture.h"
 
 static void a_ledger_is_made_once_and_starts_empty(void **state) {
   struct fixture *f = *state;
-  assert_int_equal(open_ledger(f, 7), 0);
-  assert_int_equal(open_ledger(f, 7), 0);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.ledger_id, 1);
+  assert_int_equal(f->claim.edge.size, 0);
   assert_int_equal(store_number(&f->store, "SELECT count(*) FROM ledgers"), 1);
 }
 
@@ -183,50 +28,56 @@ static void a_batch_takes_the_next_places_in_its_order(void **state) {
   struct event events[4] = {sample_event(4), sample_event(3), sample_event(2), sample_event(1)};
   const struct append_item items[4] = {
       {&events[0], 1000}, {&events[1], 2000}, {&events[2], 3000}, {&events[3], 4000}};
-  open_ledger(f, 1);
-  assert_true(append(f, (struct append_place){1, 0}, items, 3));
-  assert_true(append(f, (struct append_place){1, 3}, &items[3], 1));
-  assert_int_equal(open_ledger(f, 1), 4);
+  claim_ledger(f, &f->claim);
+  assert_true(append(f, items, 3));
+  assert_true(append(f, &items[3], 1));
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.edge.size, 4);
   look_up(f, items, 4);
   assert_int_equal(f->match_count, 4);
   for (int i = 0; i < 4; i++) {
-    assert_int_equal(match_of(f, i)->ledger_id, 1);
-    assert_int_equal(match_of(f, i)->sequence, i);
-    assert_int_equal(match_of(f, i)->received_us, 1000 * (i + 1));
+    assert_int_equal(match_of(f, i)->place.ledger_id, 1);
+    assert_int_equal(match_of(f, i)->place.sequence, i);
+    assert_int_equal(match_of(f, i)->place.received_us, 1000 * (i + 1));
+    assert_int_equal(match_of(f, i)->committed_us, COMMITTED_US);
     assert_true(match_of(f, i)->is_same);
   }
 }
 
 static void a_wrong_size_writes_nothing(void **state) {
   struct fixture *f = *state;
-  struct event event = sample_event(1);
-  const struct append_item item = {&event, 1000};
-  open_ledger(f, 1);
-  assert_false(append(f, (struct append_place){1, 1}, &item, 1));
+  struct event events[2] = {sample_event(1), sample_event(2)};
+  const struct append_item items[2] = {{&events[0], 1000}, {&events[1], 1000}};
+  claim_ledger(f, &f->claim);
+  struct claim before = f->claim;
+  assert_true(append(f, items, 1));
+  assert_false(append_by(f, &before, &items[1], 1));
   assert_ok(f);
-  assert_false(append(f, (struct append_place){2, 0}, &item, 1));
-  assert_ok(f);
-  assert_int_equal(open_ledger(f, 1), 0);
-  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM audit_events"), 0);
+  claim_ledger(f, &f->claim);
+  assert_int_equal(f->claim.edge.size, 1);
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM audit_events"), 1);
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM ledger_batches"), 1);
 }
 
 static void a_refused_row_leaves_the_ledger_as_it_was(void **state) {
   struct fixture *f = *state;
   struct event event = sample_event(1);
   const struct append_item items[2] = {{&event, 1000}, {&event, 1000}};
-  open_ledger(f, 1);
-  assert_false(append(f, (struct append_place){1, 0}, items, 2));
+  claim_ledger(f, &f->claim);
+  assert_false(append(f, items, 2));
   assert_int_equal(f->outcome.kind, PG_REFUSED);
   assert_string_equal(f->outcome.sqlstate, "23505");
-  assert_int_equal(open_ledger(f, 1), 0);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.edge.size, 0);
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM ledger_batches"), 0);
 }
 
 static void a_missing_partition_is_a_check_violation_without_a_constraint(void **state) {
   struct fixture *f = *state;
   struct event event = sample_event(1);
   event.time_us = 0;
-  open_ledger(f, 1);
-  assert_false(append(f, (struct append_place){1, 0}, &(struct append_item){&event, 1}, 1));
+  claim_ledger(f, &f->claim);
+  assert_false(append(f, &(struct append_item){&event, 1}, 1));
   assert_int_equal(f->outcome.kind, PG_REFUSED);
   assert_string_equal(f->outcome.sqlstate, "23514");
   assert_string_equal(f->outcome.constraint, "");
@@ -277,8 +128,8 @@ static void the_lookup_compares_every_column(void **state) {
   events[1].duration_us = 0;
   events[1].actor_ip = (struct pg_inet){.length = 16, .bytes = {[15] = 1}};
   const struct append_item items[2] = {{&events[0], 1000}, {&events[1], 2000}};
-  open_ledger(f, 1);
-  assert_true(append(f, (struct append_place){1, 0}, items, 2));
+  claim_ledger(f, &f->claim);
+  assert_true(append(f, items, 2));
   for (int i = 0; i < EVENT_TEXT_COUNT + 7; i++) {
     struct event other[2] = {altered(&events[0], i), altered(&events[1], i)};
     const struct append_item changed[2] = {{&other[0], 1}, {&other[1], 1}};
@@ -297,8 +148,8 @@ static void the_lookup_finds_by_id_and_time(void **state) {
   struct event event = sample_event(1);
   struct event later = event;
   later.time_us++;
-  open_ledger(f, 1);
-  assert_true(append(f, (struct append_place){1, 0}, &(struct append_item){&event, 1}, 1));
+  claim_ledger(f, &f->claim);
+  assert_true(append(f, &(struct append_item){&event, 1}, 1));
   struct event other = sample_event(2);
   const struct append_item items[3] = {{&later, 1}, {&other, 1}, {&event, 1}};
   look_up(f, items, 3);
@@ -349,9 +200,8 @@ static void an_event_reads_back_as_it_was_written(void **state) {
   for (int i = 0; i < EVENT_TEXT_COUNT; i++)
     everything.text[i] = str_z("\xC3\xA4 {} \\ \" ' , NULL");
   everything.text[EVENT_TEXT_EVENT_DATA] = str_z(" {\"b\" : 1.0,\t\"a\":\"\\u00e4\",\"b\":2}\n");
-  open_ledger(f, 1);
-  assert_true(
-      append(f, (struct append_place){1, 0}, &(struct append_item){&everything, 1234567}, 1));
+  claim_ledger(f, &f->claim);
+  assert_true(append(f, &(struct append_item){&everything, 1234567}, 1));
   read_back(f);
 }
 
@@ -361,9 +211,8 @@ static void an_event_of_required_fields_reads_back(void **state) {
   for (int i = EVENT_TEXT_EVENT_ACTION + 1; i < EVENT_TEXT_COUNT; i++)
     everything.text[i] = str_of(NULL, 0);
   everything.actor_ip = (struct pg_inet){.length = 4, .bytes = {10, 0, 0, 1}};
-  open_ledger(f, 1);
-  assert_true(
-      append(f, (struct append_place){1, 0}, &(struct append_item){&everything, 1234567}, 1));
+  claim_ledger(f, &f->claim);
+  assert_true(append(f, &(struct append_item){&everything, 1234567}, 1));
   read_back(f);
 }
 
@@ -379,8 +228,8 @@ static void the_lookup_uses_the_primary_key(void **state) {
     events[i].time_us = events[0].time_us;
     items[i] = (struct append_item){&events[i], 1};
   }
-  open_ledger(f, 1);
-  assert_true(append(f, (struct append_place){1, 0}, items, CROWD));
+  claim_ledger(f, &f->claim);
+  assert_true(append(f, items, CROWD));
   PQclear(store_query(&f->store, "ANALYZE audit_events"));
   PQclear(store_query(&f->store, "SELECT pg_stat_reset()"));
   for (int i = 0; i < 10; i++)
@@ -398,7 +247,7 @@ static void the_lookup_uses_the_primary_key(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ledger_setup, ledger_teardown)
   const struct CMUnitTest tests[] = {
       TEST(a_ledger_is_made_once_and_starts_empty),
       TEST(a_batch_takes_the_next_places_in_its_order),
@@ -411,5 +260,5 @@ int main(void) {
       TEST(an_event_of_required_fields_reads_back),
       TEST(the_lookup_uses_the_primary_key),
   };
-  return cmocka_run_group_tests(tests, group_setup, group_teardown);
+  return cmocka_run_group_tests(tests, ledger_group_setup, ledger_group_teardown);
 }

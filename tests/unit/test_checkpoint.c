@@ -1,6 +1,7 @@
 /*
  * Checkpoints and the key that signs them: their text, and that only what was signed holds.
  */
+#include <assert.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -18,23 +19,28 @@ struct world {
   char dir[32];
   char path[64];
   struct signing_key *key;
+  struct checkpoint_signer signer; /* with the key */
+  struct checkpoint_signer unkeyed;
   struct checkpoint checkpoint;
   struct buf note;
 };
 
 static int set_up(void **state) {
+  static const char dir[] = "/tmp/test_checkpoint.XXXXXX";
   struct world *w = calloc(1, sizeof(*w));
   assert_non_null(w);
-  strcpy(w->dir, "/tmp/test_checkpoint.XXXXXX");
+  memcpy(w->dir, dir, sizeof(dir));
   assert_non_null(mkdtemp(w->dir));
   snprintf(w->path, sizeof(w->path), "%s/key.pem", w->dir);
   struct error err = {0};
   assert_int_equal(signing_key_generate(w->path, &w->key, &err), 0);
-  w->checkpoint = (struct checkpoint){.origin = "audit.example", .ledger_id = 7, .size = 1234567};
+  w->checkpoint = (struct checkpoint){.ledger_id = 7, .size = 1234567};
+  w->unkeyed = (struct checkpoint_signer){.origin = "audit.example"};
+  w->signer = (struct checkpoint_signer){.origin = "audit.example", .key = w->key};
   for (int i = 0; i < MERKLE_HASH_SIZE; i++)
     w->checkpoint.root.bytes[i] = (uint8_t)(7 * i);
   buf_init(&w->note, CHECKPOINT_MAX_BYTES);
-  checkpoint_sign(&w->checkpoint, w->key, &w->note);
+  checkpoint_sign(&w->checkpoint, &w->signer, &w->note);
   *state = w;
   return 0;
 }
@@ -91,23 +97,24 @@ static void a_checkpoint_is_a_signed_note(void **state) {
 
 static void a_checkpoint_matches_what_it_says(void **state) {
   struct world *w = *state;
-  assert_true(checkpoint_matches(&w->checkpoint, w->key, note_of(w)));
-  assert_true(checkpoint_matches(&w->checkpoint, NULL, note_of(w)));
+  assert_true(checkpoint_matches(&w->checkpoint, &w->signer, note_of(w)));
+  assert_true(checkpoint_matches(&w->checkpoint, &w->unkeyed, note_of(w)));
   struct checkpoint other = w->checkpoint;
   other.size++;
-  assert_false(checkpoint_matches(&other, NULL, note_of(w)));
+  assert_false(checkpoint_matches(&other, &w->unkeyed, note_of(w)));
   other = w->checkpoint;
   other.root.bytes[31] ^= 1;
-  assert_false(checkpoint_matches(&other, NULL, note_of(w)));
+  assert_false(checkpoint_matches(&other, &w->unkeyed, note_of(w)));
   other = w->checkpoint;
   other.ledger_id = 8;
-  assert_false(checkpoint_matches(&other, NULL, note_of(w)));
+  assert_false(checkpoint_matches(&other, &w->unkeyed, note_of(w)));
 }
 
 /* Any character of the signature (the last one has bits that mean nothing), and any of the text. */
 static void a_changed_note_does_not_hold(void **state) {
   struct world *w = *state;
   struct str note = note_of(w);
+  assert(note.data);
   char changed[CHECKPOINT_MAX_BYTES];
   size_t id = note.len - 93 + 6; /* behind the key's id, whose change makes it another's */
   for (size_t i = 0; i < note.len - 3; i++) {
@@ -115,10 +122,10 @@ static void a_changed_note_does_not_hold(void **state) {
     changed[i] = changed[i] == 'B' ? 'C' : 'B';
     bool is_judged = i < note.len - 93 - 20 || i >= id;
     if (is_judged)
-      assert_false(checkpoint_matches(&w->checkpoint, w->key, str_of(changed, note.len)));
+      assert_false(checkpoint_matches(&w->checkpoint, &w->signer, str_of(changed, note.len)));
   }
   for (size_t len = 0; len < note.len - 93 - 20; len++)
-    assert_false(checkpoint_matches(&w->checkpoint, w->key, str_of(note.data, len)));
+    assert_false(checkpoint_matches(&w->checkpoint, &w->signer, str_of(note.data, len)));
 }
 
 static void signatures_of_others_are_not_judged(void **state) {
@@ -127,7 +134,8 @@ static void signatures_of_others_are_not_judged(void **state) {
   struct error err = {0};
   unlink(w->path);
   assert_int_equal(signing_key_generate(w->path, &other, &err), 0);
-  assert_true(checkpoint_matches(&w->checkpoint, other, note_of(w)));
+  const struct checkpoint_signer others = {.origin = "audit.example", .key = other};
+  assert_true(checkpoint_matches(&w->checkpoint, &others, note_of(w)));
   signing_key_free(other);
 }
 
@@ -135,10 +143,12 @@ static void a_long_origin_and_the_largest_numbers_fit(void **state) {
   struct world *w = *state;
   char origin[CHECKPOINT_ORIGIN_MAX + 1] = {0};
   memset(origin, 'o', CHECKPOINT_ORIGIN_MAX);
-  struct checkpoint largest = {.origin = origin, .ledger_id = INT64_MAX, .size = INT64_MAX};
+  const struct checkpoint largest = {.ledger_id = INT64_MAX, .size = INT64_MAX};
+  const struct checkpoint_signer signer = {.origin = origin, .key = w->key};
   buf_clear(&w->note);
-  checkpoint_sign(&largest, w->key, &w->note);
-  assert_true(checkpoint_matches(&largest, w->key, note_of(w)));
+  checkpoint_sign(&largest, &signer, &w->note);
+  assert_true(checkpoint_matches(&largest, &signer, note_of(w)));
+  assert_false(checkpoint_matches(&largest, &w->signer, note_of(w)));
 }
 
 /* ---- the key's file ---- */
@@ -158,7 +168,8 @@ static void a_key_is_read_back(void **state) {
   signing_key_public(w->key, a);
   signing_key_public(read, b);
   assert_memory_equal(a, b, sizeof(a));
-  assert_true(checkpoint_matches(&w->checkpoint, read, note_of(w)));
+  assert_true(checkpoint_matches(&w->checkpoint, &(struct checkpoint_signer){"audit.example", read},
+                                 note_of(w)));
   signing_key_free(read);
   assert_int_equal(chmod(w->path, 0644), 0);
   assert_int_equal(signing_key_load(w->path, &read, &is_exposed, &err), 0);

@@ -82,18 +82,41 @@ static void a_missing_table_is_an_internal_error(void **state) {
 
 /* ---- other writers and lost connections ---- */
 
-static void a_ledger_advanced_by_another_is_read_anew(void **state) {
+static void a_ledger_taken_by_another_is_left_to_it(void **state) {
   struct fixture *f = *state;
   f->config.min_split_events = 100;
   submit(f, NULL, job_new(f, 2));
   wait_all(f);
-  PQclear(store_query(&f->store, "UPDATE ledgers SET tree_size = tree_size + 5"));
+  PQclear(store_query(&f->store, "UPDATE ledgers SET owner = gen_random_uuid()"));
   struct job *job = submit(f, NULL, job_new(f, 2));
   wait_all(f);
   assert_stored(job);
-  assert_int_equal(result(job, 0)->sequence, 7);
+  assert_int_equal(result(job, 0)->ledger_id, 2);
+  assert_int_equal(result(job, 0)->sequence, 0);
   assert_false(result(job, 0)->is_duplicate);
   assert_int_equal(row_count(f), 4);
+  assert_ledgers_are_dense(f);
+}
+
+static void a_suspect_ledger_is_left_alone(void **state) {
+  struct fixture *f = *state;
+  f->config.min_split_events = 100;
+  submit(f, NULL, job_new(f, 2));
+  wait_all(f);
+  PQclear(store_query(&f->store, "UPDATE ledgers SET owner = NULL, tree_size = 3"));
+  struct job *job = submit(f, NULL, job_new(f, 2));
+  wait_all(f);
+  assert_stored(job);
+  assert_int_equal(result(job, 0)->ledger_id, 2);
+  assert_int_equal(store_number(&f->store,
+                                "SELECT count(*) FROM ledgers WHERE ledger_id = 1"
+                                " AND tree_size = 3 AND owner IS NULL"
+                                " AND suspect_since IS NOT NULL"),
+                   1);
+  struct ingest_stats stats;
+  ingest_stats(f->ingest, &stats);
+  assert_int_equal(stats.suspects, 1);
+  assert_int_equal(stats.claims, 2);
 }
 
 static void kill_backends(struct fixture *f) {
@@ -284,7 +307,8 @@ int main(void) {
       TEST(a_month_that_was_dropped_is_made_again),
       TEST(one_refused_row_fails_its_request_only),
       TEST(a_missing_table_is_an_internal_error),
-      TEST(a_ledger_advanced_by_another_is_read_anew),
+      TEST(a_ledger_taken_by_another_is_left_to_it),
+      TEST(a_suspect_ledger_is_left_alone),
       TEST(killed_connections_lose_and_double_nothing),
       TEST(a_commit_whose_answer_was_lost_is_found),
       TEST(a_write_lost_before_its_commit_is_sent_again),

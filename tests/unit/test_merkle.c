@@ -41,9 +41,8 @@ static int tear_down(void **state) {
 static struct merkle_hash hash_of_hex(const char *hex) {
   struct merkle_hash hash;
   for (int i = 0; i < MERKLE_HASH_SIZE; i++) {
-    unsigned byte = 0;
-    assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
-    hash.bytes[i] = (uint8_t)byte;
+    const char digits[3] = {hex[2 * i], hex[2 * i + 1]};
+    hash.bytes[i] = (uint8_t)strtoul(digits, NULL, 16);
   }
   return hash;
 }

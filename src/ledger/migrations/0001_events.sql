@@ -3,10 +3,42 @@
 -- One row per ledger; every batch updates its row. Free room in the page keeps those updates away
 -- from the index.
 CREATE TABLE ledgers (
-  ledger_id  int8        PRIMARY KEY CHECK (ledger_id > 0),
-  tree_size  int8        NOT NULL DEFAULT 0 CHECK (tree_size >= 0),
-  created_at timestamptz NOT NULL DEFAULT now()
+  ledger_id     int8        PRIMARY KEY CHECK (ledger_id > 0),
+  tree_size     int8        NOT NULL DEFAULT 0 CHECK (tree_size >= 0),
+  -- The roots of the complete subtrees that the log ends in, from the smallest: what the next batch
+  -- is hashed onto.
+  edge          bytea       NOT NULL DEFAULT '',
+  -- Who may append: each write asks for it. Others may claim the ledger once the lease is over.
+  owner         uuid,
+  leased_until  timestamptz,
+  -- Set when what is stored didn't fit together; nobody appends any more.
+  suspect_since timestamptz,
+  created_at    timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 10);
+
+-- One row per transaction that appended to a ledger, written by that transaction.
+CREATE TABLE ledger_batches (
+  ledger_id      int8        NOT NULL,
+  first_sequence int8        NOT NULL,
+  event_count    int4        NOT NULL CHECK (event_count > 0),
+  leaf_hashes    bytea       NOT NULL CHECK (octet_length(leaf_hashes) = 32 * event_count),
+  root           bytea       NOT NULL CHECK (octet_length(root) = 32), -- behind this batch
+  committed_at   timestamptz NOT NULL, -- by the daemon's clock, just before
+  checkpoint     text,                 -- that root as a signed note; null: there was no key
+  PRIMARY KEY (ledger_id, first_sequence)
+);
+-- Hashes don't compress: no attempt at it.
+ALTER TABLE ledger_batches ALTER leaf_hashes SET STORAGE EXTERNAL;
+
+-- The roots of complete subtrees of 256, 65536, ... leaves (level 8, 16, ...), each written with the
+-- batch that completes it, so that a proof reads few hashes.
+CREATE TABLE ledger_nodes (
+  ledger_id  int8  NOT NULL,
+  level      int2  NOT NULL CHECK (level > 0 AND level % 8 = 0),
+  node_index int8  NOT NULL,
+  hash       bytea NOT NULL CHECK (octet_length(hash) = 32),
+  PRIMARY KEY (ledger_id, level, node_index)
+);
 
 -- One row per event, in monthly partitions by event_time that the daemon makes ahead of need. There
 -- is no default partition: a row in it would stand in the way of making its month later.

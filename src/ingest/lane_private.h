@@ -1,0 +1,102 @@
+/*
+ * lane_private: what the files of a lane share.
+ */
+#pragma once
+
+#include "ingest/lane.h"
+
+/*
+ * One step is under way at a time; when it has ended, lane_advance() picks the next one from what
+ * is known, so that any failure leads back to one place:
+ *
+ *   IDLE ─▶ [ENSURING] ─▶ ACQUIRING ─▶ [CLAIMING] ─▶ [LOOKING_UP] ─▶ WRITING ─▶ IDLE
+ *              ▲                                                      │
+ *              └────────────── PAUSING (after trouble) ◀──────────────┘
+ */
+enum lane_state {
+  LANE_IDLE,
+  LANE_ENSURING,   /* a partition is being made */
+  LANE_ACQUIRING,  /* waiting for a connection */
+  LANE_CLAIMING,   /* making sure of a ledger */
+  LANE_LOOKING_UP, /* asking which events are stored already */
+  LANE_WRITING,
+  LANE_PAUSING,
+  LANE_CLOSING, /* giving the ledger back */
+};
+
+struct lane {
+  const struct lane_env *env; /* borrowed */
+  struct claim claim;
+  bool is_claimed; /* as far as is known: a write tells */
+  struct seal seal;
+  enum lane_state state;
+  struct appender *appender; /* owned */
+  struct pg_lease *conn;     /* leased, or NULL */
+  struct pg_waiter *waiter;  /* while ACQUIRING */
+  struct loop_timer pause;
+  void (*given_back)(struct lane *lane); /* while CLOSING */
+  loop_task_cb *closed;
+  void *closed_arg;
+
+  /* the batch in hand */
+  struct batch batch;
+  int group_limit;   /* requests written together: halved when data is refused */
+  bool needs_lookup; /* some of the events may be stored already */
+  bool cuts_twins;
+  bool is_in_doubt; /* a write may have been committed, or may be yet, to the place below */
+  int64_t doubt_ledger_id;
+  int64_t doubt_size;
+  int fruitless; /* duplicates reported, none found: in a row */
+  int trouble;   /* failures in a row, for the pause */
+  uint64_t jitter;
+  struct error outage; /* the last reason for not reaching PostgreSQL; code 0: none */
+  int force_tries;     /* missing partitions reported by the server */
+  int ensured_month;   /* while forced: the last one made */
+  bool is_ensure_forced;
+
+  /* months that are known to exist lie side by side: the last one seen, as times */
+  int64_t known_from_us, known_until_us;
+
+  /* the answer of the pipeline under way, not to be acted on before it has ended */
+  bool was_written;
+  int64_t write_started_us;
+  struct claim_answer answer;
+  struct append_match *matches; /* owned */
+  int match_count;
+  int match_cap;
+  struct error read_error;
+};
+
+/* ---- lane.c ---- */
+
+/* Picks the next step. */
+void lane_advance(struct lane *lane);
+void lane_pause(struct lane *lane);
+void lane_acquire(struct lane *lane);
+void lane_release(struct lane *lane);
+
+/* Every open request gets an answer of its own from `make`. */
+typedef struct grpc_status *lane_make_answer(const void *arg);
+void lane_fail_all(struct lane *lane, lane_make_answer *make, const void *arg);
+
+/* Sends what was queued on the connection. */
+void lane_run(struct lane *lane, enum lane_state state, const struct pg_pipeline_cb *cb);
+
+/* Whether the pipeline did what it was sent for; if not, the next step is under way. */
+bool lane_check(struct lane *lane, const struct pg_outcome *outcome);
+
+/* ---- lane_claim.c ---- */
+
+void lane_claim(struct lane *lane);
+
+/* The claimed ledger is the one that the write in doubt was sent to, and hasn't moved. */
+bool lane_is_where_doubt_began(const struct lane *lane);
+
+/* Gives the ledger back, if it has one and there is a connection to be had soon; then `done`. */
+void lane_give_back(struct lane *lane, void done(struct lane *lane));
+
+/* ---- lane_months.c ---- */
+
+/* The earliest month of the open requests that has to be made. */
+bool lane_missing_month(struct lane *lane, int *ret_month);
+void lane_ensure(struct lane *lane, int month);

@@ -1,0 +1,93 @@
+#include "keys.h"
+
+#include "base/log.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PUBLIC_KEY_TEXT_SIZE (4 * ((SIGNING_PUBLIC_KEY_SIZE + 2) / 3) + 1)
+
+static void log_key(const struct checkpoint_signer *signer) {
+  unsigned char text[PUBLIC_KEY_TEXT_SIZE];
+  uint8_t bytes[SIGNING_PUBLIC_KEY_SIZE];
+  if (!signer->key) {
+    log_warn(
+        "checkpoints are not signed",
+        KV("advice", "auditstored keygen FILE makes a key; set ledger.signing_key_file to it"));
+    return;
+  }
+  signing_key_public(signer->key, bytes);
+  EVP_EncodeBlock(text, bytes, sizeof(bytes));
+  log_info("checkpoints are signed", KV("origin", signer->origin),
+           KV("public_key", (const char *)text));
+}
+
+static int check_exposure(const struct config *config, bool is_exposed, struct error *err) {
+  const char *path = config->ledger.signing_key_file;
+  if (!is_exposed)
+    return 0;
+  if (config->server.environment == CONFIG_PRODUCTION)
+    return error_set(err, ERR_FAILED_PRECONDITION,
+                     "everybody may read \"%s\": chmod o= it, and make a new key if it was ever "
+                     "used so",
+                     path);
+  log_warn("everybody may read the signing key", KV("file", path));
+  return 0;
+}
+
+static int load(const struct config *config, struct signing_key **ret_key, struct error *err) {
+  bool is_exposed = false;
+  int rc = signing_key_load(config->ledger.signing_key_file, ret_key, &is_exposed, err);
+  if (rc == 0 && (rc = check_exposure(config, is_exposed, err)) < 0)
+    signing_key_free(*ret_key);
+  return rc;
+}
+
+static bool is_same_key(const struct signing_key *a, const struct signing_key *b) {
+  uint8_t left[SIGNING_PUBLIC_KEY_SIZE];
+  uint8_t right[SIGNING_PUBLIC_KEY_SIZE];
+  if (!a || !b)
+    return a == b;
+  signing_key_public(a, left);
+  signing_key_public(b, right);
+  return memcmp(left, right, sizeof(left)) == 0;
+}
+
+int keys_load(struct checkpoint_signer *signer, const struct config *config, struct error *err) {
+  struct signing_key *key = NULL;
+  bool is_first = !signer->origin;
+  /* A reload has moved it. */
+  signer->origin = config->ledger.origin;
+  int rc = config->ledger.signing_key_file[0] ? load(config, &key, err) : 0;
+  if (rc < 0) {
+    error_prefix(err, "ledger.signing_key_file");
+    return rc;
+  }
+  bool is_news = is_first || !is_same_key(signer->key, key);
+  keys_unload(signer);
+  signer->key = key;
+  if (is_news)
+    log_key(signer);
+  return 0;
+}
+
+void keys_unload(struct checkpoint_signer *signer) {
+  signing_key_free((struct signing_key *)signer->key);
+  signer->key = NULL;
+}
+
+int keys_generate(const char *path) {
+  struct signing_key *key = NULL;
+  struct error err = {0};
+  if (signing_key_generate(path, &key, &err) < 0) {
+    fprintf(stderr, "auditstored: keygen: %s\n", err.text);
+    return EXIT_FAILURE;
+  }
+  bool ok = signing_key_print_public(key, stdout) && fflush(stdout) == 0;
+  signing_key_free(key);
+  if (ok)
+    return EXIT_SUCCESS;
+  fputs("auditstored: keygen: can't write to standard output\n", stderr);
+  return EXIT_FAILURE;
+}

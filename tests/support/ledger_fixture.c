@@ -1,0 +1,162 @@
+#include "support/ledger_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/timestamp.h"
+
+/* ---- the connection, one step at a time ---- */
+
+static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
+  struct fixture *f = arg;
+  if (err)
+    f->error = *err;
+  f->conn = conn;
+  f->is_done = true;
+}
+
+static void on_ensured(void *arg, const struct error *err) {
+  struct fixture *f = arg;
+  if (err)
+    f->error = *err;
+  f->is_done = true;
+}
+
+static void wait_done(struct fixture *f) {
+  store_run_until(&f->store, &f->is_done);
+  f->is_done = false;
+}
+
+static int64_t in_ten_seconds(struct fixture *f) {
+  return clock_monotonic_us(f->store.loop.clock) + 10LL * 1000 * 1000;
+}
+
+int ledger_group_setup(void **state) {
+  struct fixture *f = xcalloc(1, sizeof(*f));
+  *state = f;
+  store_start(&f->store);
+  return 0;
+}
+
+int ledger_group_teardown(void **state) {
+  struct fixture *f = *state;
+  store_remove(&f->store);
+  free(f);
+  return 0;
+}
+
+int ledger_setup(void **state) {
+  struct fixture *f = *state;
+  store_open(&f->store);
+  f->appender = appender_new();
+  claim_init(&f->claim);
+  seal_init(&f->seal);
+  f->signer = (struct checkpoint_signer){.origin = "test"};
+  f->error = (struct error){0};
+  f->match_count = 0;
+  partitions_ensure(f->store.partitions, timestamp_month(clock_wall_us(f->store.loop.clock)),
+                    in_ten_seconds(f), on_ensured, f);
+  wait_done(f);
+  assert_string_equal(f->error.text, "");
+  pg_acquire(f->store.pool, in_ten_seconds(f), "test", on_acquired, f);
+  wait_done(f);
+  assert_non_null(f->conn);
+  return 0;
+}
+
+int ledger_teardown(void **state) {
+  struct fixture *f = *state;
+  pg_release(f->conn);
+  appender_free(f->appender);
+  seal_deinit(&f->seal);
+  store_close(&f->store);
+  return 0;
+}
+
+static void on_done(void *arg, const struct pg_outcome *outcome) {
+  struct fixture *f = arg;
+  f->outcome = *outcome;
+  f->is_done = true;
+}
+
+void run(struct fixture *f, void (*on_result)(void *arg, int statement, const PGresult *result)) {
+  const struct pg_pipeline_cb cb = {.on_result = on_result, .on_done = on_done};
+  pg_run(f->conn, in_ten_seconds(f), &cb, f);
+  wait_done(f);
+}
+
+void assert_ok(const struct fixture *f) {
+  if (f->outcome.kind != PG_OK)
+    fail_msg("%s: %s", f->outcome.sqlstate, f->outcome.err.text);
+}
+
+/* ---- the operations ---- */
+
+static void on_claimed(void *arg, int statement, const PGresult *result) {
+  struct fixture *f = arg;
+  if (statement == CLAIM_STATEMENTS - 1)
+    assert_int_equal(claim_read(result, &f->signer, f->seal.hasher, &f->answer, &f->error), 0);
+}
+
+enum claim_verdict claim_ledger(struct fixture *f, struct claim *claim) {
+  claim_send(f->conn, claim, LEASE_US);
+  run(f, on_claimed);
+  assert_ok(f);
+  if (f->answer.verdict == CLAIM_HELD) {
+    claim->ledger_id = f->answer.ledger_id;
+    claim->edge = f->answer.edge;
+  }
+  return f->answer.verdict;
+}
+
+static void on_written(void *arg, int statement, const PGresult *result) {
+  struct fixture *f = arg;
+  (void)statement;
+  f->was_written = append_was_written(result, f->count);
+}
+
+bool append_by(struct fixture *f, struct claim *claim, const struct append_item *items, int count) {
+  f->count = count;
+  f->was_written = false;
+  seal_make(&f->seal, claim, &(struct seal_batch){items, count, COMMITTED_US}, &f->signer);
+  append_send(
+      f->appender, f->conn,
+      &(struct append_write){
+          .claim = claim, .seal = &f->seal, .items = items, .count = count, .lease_us = LEASE_US});
+  run(f, on_written);
+  bool is_written = f->outcome.kind == PG_OK && f->was_written;
+  if (is_written)
+    claim->edge = f->seal.growth.after;
+  return is_written;
+}
+
+bool append(struct fixture *f, const struct append_item *items, int count) {
+  return append_by(f, &f->claim, items, count);
+}
+
+static void on_matches(void *arg, int statement, const PGresult *result) {
+  struct fixture *f = arg;
+  (void)statement;
+  f->match_count = append_match_count(result);
+  assert_true(f->match_count <= MAX_MATCHES);
+  for (int i = 0; i < f->match_count; i++)
+    assert_int_equal(append_read_match(result, i, &f->matches[i], &f->error), 0);
+}
+
+void look_up(struct fixture *f, const struct append_item *items, int count) {
+  append_send_lookup(f->appender, f->conn, items, count);
+  run(f, on_matches);
+  assert_ok(f);
+}
+
+const struct append_match *match_of(const struct fixture *f, int index) {
+  for (int i = 0; i < f->match_count; i++) {
+    if (f->matches[i].index == index)
+      return &f->matches[i];
+  }
+  return NULL;
+}

@@ -1,0 +1,311 @@
+/*
+ * Claiming ledgers, against a real PostgreSQL: one owner at a time, fenced, and nothing appended to
+ * a ledger that doesn't fit together.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "ledger/rows.h"
+#include "support/ledger_fixture.h"
+
+static void sql(struct fixture *f, const char *statement) {
+  PQclear(store_query(&f->store, statement));
+}
+
+/* A claim by another writer. */
+static struct claim other_claim(void) {
+  struct claim claim;
+  claim_init(&claim);
+  return claim;
+}
+
+/* Appends events number..number+count-1. */
+static bool append_events(struct fixture *f, struct claim *claim, int number, int count) {
+  struct event events[8];
+  struct append_item items[8];
+  for (int i = 0; i < count; i++) {
+    events[i] = sample_event(number + i);
+    items[i] = (struct append_item){&events[i], 1000};
+  }
+  return append_by(f, claim, items, count);
+}
+
+/* ---- one owner ---- */
+
+static void a_leased_ledger_is_not_claimed_by_others(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
+  assert_int_equal(f->claim.ledger_id, 1);
+  assert_int_equal(other.ledger_id, 2);
+  assert_true(append_events(f, &f->claim, 1, 1));
+  assert_true(append_events(f, &other, 2, 1));
+}
+
+static void a_ledger_whose_lease_is_over_is_claimed_as_it_stands(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  claim_ledger(f, &f->claim);
+  assert_true(append_events(f, &f->claim, 1, 3));
+  sql(f, "UPDATE ledgers SET leased_until = now() - interval '1 second'");
+  assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
+  assert_int_equal(other.ledger_id, 1);
+  assert_int_equal(other.edge.size, 3);
+  assert_true(append_events(f, &other, 4, 2));
+  assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
+  assert_int_equal(other.edge.size, 5);
+}
+
+static void who_lost_a_ledger_cannot_write_and_gets_another(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  claim_ledger(f, &f->claim);
+  sql(f, "UPDATE ledgers SET leased_until = now()");
+  claim_ledger(f, &other);
+  assert_int_equal(other.ledger_id, 1);
+  assert_false(append_events(f, &f->claim, 1, 1));
+  assert_ok(f);
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM audit_events"), 0);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.ledger_id, 2);
+}
+
+static void a_write_extends_the_lease(void **state) {
+  struct fixture *f = *state;
+  claim_ledger(f, &f->claim);
+  sql(f, "UPDATE ledgers SET leased_until = now()");
+  assert_true(append_events(f, &f->claim, 1, 1));
+  assert_int_equal(store_number(&f->store,
+                                "SELECT count(*) FROM ledgers WHERE leased_until BETWEEN"
+                                " now() + interval '50 seconds' AND now() + interval '60 seconds'"),
+                   1);
+}
+
+static void a_ledger_given_back_is_free_at_once(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  claim_ledger(f, &f->claim);
+  claim_send_release(f->conn, &f->claim);
+  run(f, NULL);
+  assert_ok(f);
+  claim_ledger(f, &other);
+  assert_int_equal(other.ledger_id, 1);
+}
+
+static void a_ledger_that_is_being_written_is_passed_over(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  claim_ledger(f, &f->claim);
+  sql(f, "UPDATE ledgers SET leased_until = now() - interval '1 second'");
+  sql(f, "BEGIN");
+  sql(f, "SELECT * FROM ledgers FOR UPDATE");
+  assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
+  sql(f, "COMMIT");
+  assert_int_equal(other.ledger_id, 2);
+}
+
+/* Two that find nothing free would make the same ledger: the second waits for the first, and sees
+ * that it came too late. */
+static void who_comes_second_in_making_one_tries_again(void **state) {
+  struct fixture *f = *state;
+  sql(f,
+      "INSERT INTO ledgers (ledger_id, owner, leased_until)"
+      " VALUES (1, gen_random_uuid(), now() + interval '1 hour')");
+  sql(f,
+      "CREATE FUNCTION be_second() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+      " IF pg_trigger_depth() = 1 THEN INSERT INTO ledgers (ledger_id, owner, leased_until)"
+      " VALUES (new.ledger_id, gen_random_uuid(), now() + interval '1 hour'); END IF;"
+      " RETURN new; END $$");
+  sql(f,
+      "CREATE TRIGGER be_second BEFORE INSERT ON ledgers"
+      " FOR EACH ROW EXECUTE FUNCTION be_second()");
+  enum claim_verdict verdict = claim_ledger(f, &f->claim);
+  sql(f, "DROP TRIGGER be_second ON ledgers");
+  sql(f, "DROP FUNCTION be_second()");
+  assert_int_equal(verdict, CLAIM_RACED);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.ledger_id, 3);
+}
+
+/* ---- what is stored ---- */
+
+static void sign(struct fixture *f, struct signing_key **ret_key) {
+  static const char dir[] = "/tmp/test_claim.XXXXXX";
+  char folder[sizeof(dir)];
+  char path[64];
+  struct error err;
+  memcpy(folder, dir, sizeof(dir));
+  assert_non_null(mkdtemp(folder));
+  snprintf(path, sizeof(path), "%s/key.pem", folder);
+  assert_int_equal(signing_key_generate(path, ret_key, &err), 0);
+  unlink(path);
+  rmdir(folder);
+  f->signer.key = *ret_key;
+}
+
+struct tampering {
+  const char *statement;
+  const char *reason; /* NULL: not to be noticed */
+};
+
+static void check_tampering(struct fixture *f, const struct tampering *tampering) {
+  struct claim other = other_claim();
+  sql(f, "TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes");
+  f->claim = other_claim();
+  claim_ledger(f, &f->claim);
+  assert_true(append_events(f, &f->claim, 1, 3));
+  assert_true(append_events(f, &f->claim, 4, 2));
+  sql(f, "UPDATE ledgers SET owner = NULL");
+  sql(f, tampering->statement);
+  assert_int_equal(claim_ledger(f, &other), tampering->reason ? CLAIM_SUSPECT : CLAIM_HELD);
+  if (!tampering->reason)
+    return;
+  assert_int_equal(f->answer.ledger_id, 1);
+  if (!strstr(f->answer.reason, tampering->reason))
+    fail_msg("\"%s\" isn't \"%s\"", f->answer.reason, tampering->reason);
+}
+
+static void what_does_not_fit_together_is_suspect(void **state) {
+  struct fixture *f = *state;
+  struct signing_key *key = NULL;
+  static const struct tampering cases[] = {
+      {"SELECT 1", NULL},
+      {"UPDATE ledger_batches SET checkpoint = NULL", NULL},
+      {"UPDATE ledgers SET tree_size = 6", "isn't where the last"},
+      {"UPDATE ledgers SET tree_size = 7", "edge isn't that"},
+      {"UPDATE ledgers SET edge = edge || '\\x00'", "edge isn't that"},
+      {"UPDATE ledgers SET edge = set_byte(edge, 40, 255 - get_byte(edge, 40))",
+       "doesn't give the root"},
+      {"UPDATE ledger_batches SET root = set_byte(root, 9, 255 - get_byte(root, 9))",
+       "doesn't give the root"},
+      {"DELETE FROM ledger_batches WHERE first_sequence = 3", "isn't where the last"},
+      {"DELETE FROM ledger_batches", "has no row"},
+      {"UPDATE ledgers SET tree_size = 0, edge = ''", "isn't where the last"},
+      {"UPDATE ledger_batches SET checkpoint = replace(checkpoint, '5', '6')",
+       "checkpoint of the last"},
+      {"UPDATE ledger_batches b SET checkpoint = (SELECT checkpoint FROM ledger_batches"
+       " WHERE first_sequence = 0) WHERE first_sequence = 3",
+       "checkpoint of the last"},
+  };
+  sign(f, &key);
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+    check_tampering(f, &cases[i]);
+  signing_key_free(key);
+}
+
+static void a_suspect_ledger_is_never_claimed_again(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  claim_ledger(f, &f->claim);
+  claim_send_suspect(f->conn, &f->claim, 1);
+  run(f, NULL);
+  assert_ok(f);
+  assert_false(append_events(f, &f->claim, 1, 1));
+  assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
+  assert_int_equal(other.ledger_id, 2);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.ledger_id, 3);
+}
+
+/* ---- the record of a batch ---- */
+
+static bool bytes_are(struct fixture *f, const char *query, const void *bytes, size_t len) {
+  PGresult *result = store_query(&f->store, query);
+  size_t got = 0;
+  unsigned char *value = PQunescapeBytea((unsigned char *)PQgetvalue(result, 0, 0), &got);
+  bool is_same = got == len && memcmp(value, bytes, len) == 0;
+  PQfreemem(value);
+  PQclear(result);
+  return is_same;
+}
+
+static void a_batch_is_recorded_with_its_hashes(void **state) {
+  struct fixture *f = *state;
+  struct signing_key *key = NULL;
+  sign(f, &key);
+  claim_ledger(f, &f->claim);
+  assert_true(append_events(f, &f->claim, 1, 3));
+  assert_true(append_events(f, &f->claim, 4, 2));
+  struct str note = str_of(buf_bytes(&f->seal.note), buf_len(&f->seal.note));
+  const struct checkpoint checkpoint = {.ledger_id = 1, .size = 5, .root = f->seal.root};
+  assert_true(checkpoint_matches(&checkpoint, &f->signer, note));
+  assert_true(bytes_are(f, "SELECT leaf_hashes FROM ledger_batches WHERE first_sequence = 3",
+                        f->seal.growth.nodes, (size_t)2 * MERKLE_HASH_SIZE));
+  assert_true(bytes_are(f, "SELECT root FROM ledger_batches WHERE first_sequence = 3",
+                        f->seal.root.bytes, MERKLE_HASH_SIZE));
+  assert_true(bytes_are(f,
+                        "SELECT convert_to(checkpoint, 'UTF8') FROM ledger_batches"
+                        " WHERE first_sequence = 3",
+                        note.data, note.len));
+  assert_int_equal(store_number(&f->store,
+                                "SELECT (extract(epoch FROM committed_at) * 1000000)::int8"
+                                " FROM ledger_batches WHERE first_sequence = 0"),
+                   COMMITTED_US);
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM ledger_nodes"), 0);
+  signing_key_free(key);
+}
+
+/* The leaf of an event that is read back is the one that was stored with it. */
+static void an_event_read_back_has_its_leaf(void **state) {
+  struct fixture *f = *state;
+  struct event event = sample_event(1);
+  const struct event_place place = {.received_us = 1234567, .ledger_id = 1};
+  struct buf packed;
+  claim_ledger(f, &f->claim);
+  assert_true(append(f, &(struct append_item){&event, place.received_us}, 1));
+  buf_init(&packed, 4096);
+  assert_true(event_pack(&event, &place, &packed));
+  struct merkle_hash leaf = merkle_hash_leaf(f->seal.hasher, buf_bytes(&packed), buf_len(&packed));
+  assert_true(bytes_are(f, "SELECT leaf_hashes FROM ledger_batches", &leaf, sizeof(leaf)));
+  buf_deinit(&packed);
+}
+
+#define CROWD 300
+
+static void complete_subtrees_of_256_are_stored(void **state) {
+  struct fixture *f = *state;
+  struct event *events = xcalloc(3 * CROWD, sizeof(*events));
+  struct append_item *items = xcalloc(3 * CROWD, sizeof(*items));
+  for (int i = 0; i < 3 * CROWD; i++) {
+    events[i] = sample_event(i + 1);
+    items[i] = (struct append_item){&events[i], 1000};
+  }
+  claim_ledger(f, &f->claim);
+  for (int i = 0; i < 3; i++) {
+    assert_true(append(f, items + (ptrdiff_t)CROWD * i, CROWD));
+    assert_int_equal(store_number(&f->store, "SELECT count(*) FROM ledger_nodes"), i + 1);
+    assert_true(bytes_are(f, "SELECT hash FROM ledger_nodes ORDER BY node_index DESC LIMIT 1",
+                          merkle_growth_node(&f->seal.growth, 8, i), MERKLE_HASH_SIZE));
+  }
+  assert_int_equal(store_number(&f->store,
+                                "SELECT count(*) FROM ledger_nodes WHERE level = 8"
+                                " AND ledger_id = 1 AND node_index BETWEEN 0 AND 2"),
+                   3);
+  free(items);
+  free(events);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ledger_setup, ledger_teardown)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(a_leased_ledger_is_not_claimed_by_others),
+      TEST(a_ledger_whose_lease_is_over_is_claimed_as_it_stands),
+      TEST(who_lost_a_ledger_cannot_write_and_gets_another),
+      TEST(a_write_extends_the_lease),
+      TEST(a_ledger_given_back_is_free_at_once),
+      TEST(a_ledger_that_is_being_written_is_passed_over),
+      TEST(who_comes_second_in_making_one_tries_again),
+      TEST(what_does_not_fit_together_is_suspect),
+      TEST(a_suspect_ledger_is_never_claimed_again),
+      TEST(a_batch_is_recorded_with_its_hashes),
+      TEST(an_event_read_back_has_its_leaf),
+      TEST(complete_subtrees_of_256_are_stored),
+  };
+  return cmocka_run_group_tests(tests, ledger_group_setup, ledger_group_teardown);
+}
