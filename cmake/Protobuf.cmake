@@ -13,6 +13,7 @@ set(GEN_DIR ${CMAKE_CURRENT_BINARY_DIR}/gen)
 
 set(PROTO_FILES
     auditstore/v1/event.proto
+    auditstore/v1/ledger.proto
     auditstore/v1/audit_store.proto
     auditstore/v1/admin.proto
     google/rpc/status.proto

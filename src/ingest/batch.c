@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "ingest/answers.h"
+#include "ingest/proofs.h"
 #include "ledger/rows.h"
 
 void batch_deinit(struct batch *b) {
@@ -136,6 +137,18 @@ void batch_mark_written(struct batch *b, const struct batch_place *first) {
     result->ledger_id = first->ledger_id;
     result->sequence = first->sequence + i;
     result->committed_us = first->committed_us;
+  }
+}
+
+void batch_attach_proofs(struct batch *b, const struct seal *seal) {
+  for (int i = 0; i < b->item_count; i++) {
+    struct ingest_request *request = b->requests[b->slots[i].request];
+    const struct ingest_result *result = item_result(b, i);
+    if (!request->wants_proof)
+      continue;
+    if (!request->proofs)
+      request->proofs = proofs_new(seal, result->ledger_id, request->count);
+    proofs_add(request->proofs, seal, b->slots[i].index, result->sequence);
   }
 }
 

@@ -56,6 +56,9 @@ struct batch_place {
 };
 void batch_mark_written(struct batch *b, const struct batch_place *first);
 
+/* The same items, of requests that want it, get proofs from the seal they were written with. */
+void batch_attach_proofs(struct batch *b, const struct seal *seal);
+
 /* An item was found stored. `ledger_id` is the one the lane wrote to last: what is found there with
  * the very time of arrival comes from a write of ours whose answer was lost, and is no duplicate.
  */

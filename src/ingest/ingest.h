@@ -42,8 +42,10 @@ struct ingest_request {
   struct ingest_result *results; /* `count` of them, zeroed; filled before on_done */
   int count;                     /* 1 .. max_request_events */
   bool is_atomic;                /* one refused event refuses all */
-  size_t size_bytes;             /* for the queue's account */
-  int64_t deadline_us; /* monotonic; CLOCK_NEVER: write_timeout from now. Not started after it */
+  bool wants_proof;
+  struct proofs *proofs; /* NULL; set before on_done for events written now. The caller frees it */
+  size_t size_bytes;     /* for the queue's account */
+  int64_t deadline_us;   /* monotonic; CLOCK_NEVER: write_timeout from now. Not started after it */
   /* Exactly once, from the loop. `failure` is NULL when results[] hold the outcome of each event;
    * else nothing of the request was stored for sure (or, for DEADLINE_EXCEEDED and UNAVAILABLE, it
    * is not known) and it is the answer; the callee takes it. */

@@ -364,6 +364,7 @@ static void on_written(void *arg, const struct pg_outcome *outcome) {
   batch_mark_written(&lane->batch, &(struct batch_place){.ledger_id = lane->claim.ledger_id,
                                                          .sequence = lane->claim.edge.size,
                                                          .committed_us = lane->seal.committed_us});
+  batch_attach_proofs(&lane->batch, &lane->seal);
   lane->claim.edge = lane->seal.growth.after;
   batch_settle_decided(&lane->batch);
   lane->needs_lookup = lane->batch.is_cut;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ingest/proofs.h"
 
 #define US_PER_S 1000000
 
@@ -57,6 +58,7 @@ void write_free(struct write *write) {
   for (int i = 0; i < write->input_count; i++)
     grpc_status_free(write->rejected[i]);
   grpc_status_free(write->failure);
+  proofs_free(write->request.proofs);
   struct grpc_message *message = write->message;
   if (write->is_on_heap)
     free(write);
@@ -104,6 +106,7 @@ struct write *write_new(struct validator *v, const struct write_input *input,
   struct write *write = write_alloc(message, failure ? 0 : input->count);
   write->failure = failure;
   write->inputs = input->events;
+  write->request.wants_proof = input->wants_proof;
   write->request.is_atomic = input->mode != AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL;
   if (!failure)
     write_validate(write, v, input);
@@ -113,12 +116,13 @@ struct write *write_new(struct validator *v, const struct write_input *input,
 /* ---- out ---- */
 
 /* Per event at most a receipt with its time, an id and a rejection, each with its pointer and
- * rounded up to the arena's alignment. */
+ * rounded up to the arena's alignment; and what proves it. */
 size_t write_output_max_bytes(const struct write *write) {
   size_t per_event = sizeof(Auditstore__V1__Receipt) + sizeof(Google__Protobuf__Timestamp) +
                      sizeof(ProtobufCBinaryData) + UUID_TEXT_LEN +
                      sizeof(Auditstore__V1__RejectedEvent) + 2 * sizeof(void *) + 7 * (size_t)16;
-  return ((size_t)write->input_count + 1) * per_event;
+  return ((size_t)write->input_count + 1) * per_event +
+         proofs_message_max_bytes(write->request.proofs);
 }
 
 static void *must_alloc(struct arena *arena, size_t count, size_t size) {
@@ -177,6 +181,15 @@ static void fill_receipts(const struct write *write, struct arena *arena,
   }
 }
 
+static void fill_proofs(const struct write *write, struct arena *arena, struct write_output *out) {
+  int next = 0; /* of the request's events */
+  for (size_t i = 0; i < out->receipt_count; i++) {
+    while (write->indexes[next] != (int)out->receipts[i]->first_index)
+      next++;
+    proofs_fill(write->request.proofs, next, out->receipts[i], arena);
+  }
+}
+
 static void put_id(const struct uuid *id, struct arena *arena, ProtobufCBinaryData *ret_text) {
   char *text = must_alloc(arena, 1, UUID_TEXT_LEN);
   uuid_format(id, text);
@@ -229,6 +242,8 @@ void write_fill_output(const struct write *write, struct arena *arena,
   if (write->failure)
     return;
   fill_receipts(write, arena, ret_output);
+  if (write->request.proofs)
+    fill_proofs(write, arena, ret_output);
   fill_ids(write, arena, ret_output);
   fill_rejected(write, arena, ret_output);
 }

@@ -14,6 +14,7 @@ struct write_input {
   Auditstore__V1__AuditEvent *const *events;
   size_t count;
   Auditstore__V1__WriteMode mode;
+  bool wants_proof;
 };
 
 struct write {

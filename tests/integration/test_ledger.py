@@ -79,12 +79,63 @@ class RecordTest(LedgerCase):
                                     " FROM audit_events")),
             reply.receipts[0].committed_at.ToMicroseconds())
 
+    def proven(self, receipts):
+        """The sequences that the receipts prove, by what is read back."""
+        stored = {(event.ledger_id, event.sequence): event.SerializeToString(deterministic=True)
+                  for event in ledgers.stored_events(self.reader, self.stubs)}
+        found = []
+        for receipt in receipts:
+            checkpoint = receipt.checkpoint
+            self.assertEqual(receipt.ledger_id, checkpoint.ledger_id)
+            self.assertEqual(receipt.count, len(receipt.proofs))
+            note = ledgers.Note(checkpoint.note)
+            self.assertEqual((note.size, note.root), (checkpoint.tree_size, checkpoint.root_hash))
+            for i, proof in enumerate(receipt.proofs):
+                self.assertEqual(receipt.first_sequence + i, proof.sequence)
+                leaf = ledgers.leaf_hash(stored[receipt.ledger_id, proof.sequence])
+                self.assertEqual(checkpoint.root_hash, ledgers.root_of_proof(
+                    leaf, proof.sequence, checkpoint.tree_size, proof.path))
+                found.append((receipt.ledger_id, proof.sequence))
+            self.notes.append(note)
+        return found
+
+    def test_receipts_prove_what_was_written_if_asked_to(self):
+        daemon = self.start({"ingest.lanes": 2, "ingest.max_batch_events": 300})
+        self.reader, self.notes = daemon.stub, []
+        store = self.stubs.store
+        written = [events.make(self.stubs, n, event_id=events.new_id()) for n in range(600)]
+        calls = [daemon.stub.WriteEvents.future(store.WriteEventsRequest(
+            events=written[n:n + 1 + n % 7], want_proof=True), timeout=60) for n in range(0, 600, 7)]
+        receipts = [receipt for call in calls for receipt in call.result().receipts]
+        stream = daemon.stub.StreamEvents((store.StreamEventsRequest(
+            events=[events.make(self.stubs, n) for n in range(n % 40 + 1)], want_proof=True)
+            for n in range(100)), timeout=60)
+        receipts += [receipt for ack in stream for receipt in ack.receipts]
+        found = self.proven(receipts)
+        self.assertEqual(sorted(found), sorted(ledgers.leaves(self.postgres)))
+        ledgers.verify_note(self, self.notes[-1], self.public_key, self.folder)
+        reply = daemon.stub.WriteEvents(store.WriteEventsRequest(
+            events=[written[0], events.make(self.stubs), events.make(self.stubs, event_type="")],
+            mode=store.WRITE_MODE_PARTIAL, want_proof=True), timeout=60)
+        self.assertEqual([(True, 0), (False, 1)], [(r.duplicate, len(r.proofs)) for r in reply.receipts])
+        self.assertEqual([False, True], [r.HasField("checkpoint") for r in reply.receipts])
+        self.proven(reply.receipts[1:])
+
+    def test_nobody_gets_proofs_unasked(self):
+        (receipt,) = self.write(self.start(), 5).receipts
+        self.assertEqual((0, False), (len(receipt.proofs), receipt.HasField("checkpoint")))
+
     def test_without_a_key_nothing_is_signed_and_the_log_says_so(self):
         daemon = self.start({"ledger.signing_key_file": ""})
         self.write(daemon, 3)
         self.assertEqual("1", self.postgres.value(
             "SELECT count(*) FROM ledger_batches WHERE checkpoint IS NULL"))
         self.assertIn("checkpoints are not signed", daemon.log())
+        reply = daemon.stub.WriteEvents(self.stubs.store.WriteEventsRequest(
+            events=[events.make(self.stubs)], want_proof=True), timeout=60)
+        self.assertEqual("", reply.receipts[0].checkpoint.note)
+        self.assertEqual(reply.receipts[0].checkpoint.root_hash.hex(), self.postgres.value(
+            "SELECT encode(root, 'hex') FROM ledger_batches WHERE first_sequence = 3"))
         ledgers.check(self, self.postgres)
 
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "ingest/proofs.h"
 
 /* ---- set up ---- */
 
@@ -71,6 +72,7 @@ void job_free(struct job *job) {
   for (int i = 0; i < job->request.count; i++)
     grpc_status_free(job->request.results[i].status);
   grpc_status_free(job->failure);
+  proofs_free(job->request.proofs);
   free(job->request.results);
   free(job->events);
   free(job);
