@@ -93,24 +93,44 @@ static bool batch_has_room(const struct queue *q, const struct batch *batch,
          batch->size_bytes + (int64_t)request->size_bytes <= q->config->max_batch_bytes;
 }
 
-/* While a batch is made up its sources stay in turn, so that one may give several requests; they
- * are bound only when it is complete. */
+/* The sources that this batch may take from: the others stay for the other free lanes, which could
+ * do nothing if one lane had all of them. */
+static size_t queue_source_share(const struct queue *q, int free_lanes) {
+  size_t lanes = (size_t)free_lanes;
+  return (q->ready.count + lanes - 1) / lanes;
+}
+
+static struct ingest_request *first_of(const struct ingest_source *source) {
+  return LIST_ENTRY(source->requests.first, struct ingest_request, link);
+}
+
+/* Takes one request of the first source in turn. False: the batch has no room for it. */
+static bool queue_take_one(struct queue *q, struct list *turn, struct batch *batch) {
+  struct ingest_source *source = LIST_ENTRY(turn->first, struct ingest_source, link);
+  struct ingest_request *request = first_of(source);
+  if (!batch_has_room(q, batch, request))
+    return false;
+  queue_remove(q, request);
+  batch_add(batch, request);
+  list_remove(turn, &source->link);
+  if (source->requests.count > 0)
+    list_push_back(turn, &source->link);
+  else
+    source->state = SOURCE_IDLE;
+  return true;
+}
+
+/* While a batch is made up its sources take turns, so that each may give several requests; they are
+ * bound only when it is complete. */
 void queue_take(struct queue *q, int free_lanes, struct batch *batch) {
   int share = queue_share(q, free_lanes);
-  while (q->ready.first && batch->event_count < share) {
-    struct ingest_source *source = LIST_ENTRY(q->ready.first, struct ingest_source, link);
-    struct ingest_request *request =
-        LIST_ENTRY(source->requests.first, struct ingest_request, link);
-    if (!batch_has_room(q, batch, request))
-      break;
-    queue_remove(q, request);
-    batch_add(batch, request);
-    list_remove(&q->ready, &source->link);
-    if (source->requests.count > 0)
-      list_push_back(&q->ready, &source->link);
-    else
-      source->state = SOURCE_IDLE;
-  }
+  struct list turn = {0};
+  for (size_t left = queue_source_share(q, free_lanes); left > 0; left--)
+    list_push_back(&turn, list_pop_front(&q->ready));
+  while (turn.first && batch->event_count < share && queue_take_one(q, &turn, batch))
+    ;
+  while (turn.first)
+    list_push_back(&q->ready, list_pop_front(&turn));
   for (int i = 0; i < batch->request_count; i++) {
     batch->requests[i]->source->in_flight++;
     source_update(batch->requests[i]->source);

@@ -17,6 +17,7 @@ HEALTHY = {
     "auditstore_ready": "1+0x30",
     'auditstore_pool_state{state="up"}': "1+0x30",
     'auditstore_pool_state{state="down"}': "0+0x30",
+    "auditstore_ledger_suspects_total": "1+0x30",
     "auditstore_pool_waiters": "0+0x30",
     "auditstore_pool_in_use": "2+0x30",
     "auditstore_pool_open": "4+0x30",
@@ -32,6 +33,7 @@ HEALTHY = {
 CASES = {
     "AuditstoreNotReady": (3, {"auditstore_ready": "1 0+0x30"}),
     "AuditstoreDatabaseDown": (3, {'auditstore_pool_state{state="down"}': "0 1+0x30"}),
+    "AuditstoreLedgerSuspect": (2, {"auditstore_ledger_suspects_total": "1 2+0x30"}),
     "AuditstorePoolExhausted": (3, {"auditstore_pool_waiters": "0 3+0x30",
                                     "auditstore_pool_in_use": "2 10+0x30"}),
     "AuditstorePoolSlow": (1, {"auditstore_pool_oldest_wait_seconds": "0 2.6+0x30"}),

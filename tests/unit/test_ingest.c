@@ -103,6 +103,19 @@ static void the_queue_is_split_among_free_lanes(void **state) {
   assert_int_equal(store_number(&f->store, "SELECT tree_size FROM ledgers WHERE ledger_id = 2"), 5);
 }
 
+/* A lane that took from every stream would leave nothing for the others. */
+static void streams_are_split_among_free_lanes(void **state) {
+  struct fixture *f = *state;
+  f->config.min_split_events = 1;
+  f->config.max_batch_events = 10;
+  struct ingest_source *sources[] = {source_new(f), source_new(f), source_new(f), source_new(f)};
+  for (int i = 0; i < 20; i++)
+    submit(f, sources[i % 4], job_new(f, 2));
+  wait_all(f);
+  assert_in_range(store_number(&f->store, "SELECT min(tree_size) FROM ledgers"), 10, 20);
+  assert_ledgers_are_dense(f);
+}
+
 /* ---- duplicates ---- */
 
 static void a_repeat_gets_the_first_receipt(void **state) {
@@ -423,6 +436,7 @@ int main(void) {
       TEST(a_source_in_flight_is_not_taken_by_another_lane),
       TEST(a_request_above_the_batch_size_goes_alone),
       TEST(the_queue_is_split_among_free_lanes),
+      TEST(streams_are_split_among_free_lanes),
       TEST(a_repeat_gets_the_first_receipt),
       TEST(repeats_and_new_events_may_be_mixed),
       TEST(other_content_fails_an_atomic_request_as_a_whole),
