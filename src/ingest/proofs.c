@@ -118,7 +118,7 @@ void proofs_fill(const struct proofs *proofs, int index, Auditstore__V1__Receipt
     return;
   receipt->checkpoint = make_checkpoint(proofs, arena);
   receipt->n_proofs = receipt->count;
-  receipt->proofs = must_alloc(arena, receipt->count, sizeof(*receipt->proofs));
+  receipt->proofs = must_alloc(arena, receipt->count, sizeof(Auditstore__V1__InclusionProof *));
   for (uint32_t i = 0; i < receipt->count; i++)
     receipt->proofs[i] = make_proof(proofs, &proofs->paths[(size_t)index + i], arena);
 }

@@ -44,7 +44,8 @@ struct pg_inet {
   uint8_t bytes[16];
 };
 
-/* A time as a timestamptz counts it: a parameter that is no array holds that as a big-endian int8. */
+/* A time as a timestamptz counts it: a parameter that is no array holds that as a big-endian int8.
+ */
 int64_t pg_timestamptz(int64_t unix_us);
 
 /* Starts a one-dimensional array of `count` elements; then each element is appended with one of the

@@ -4,6 +4,7 @@
     proxy.freeze()                         # those that are open pass nothing any more, and stay open
     proxy.hold_new = True                  # new ones are accepted and pass nothing
     proxy.cut()                            # those that are open are closed
+    proxy.cut_in = 1000                    # the one that passes the 1000th byte from now on is closed
     proxy.inject(data)                     # bytes for the client, as if the server had sent them
     proxy.accepted                         # how many connections there were
 """
@@ -62,7 +63,10 @@ class _Link:
             if not data:
                 return False
             if not self.is_frozen:
-                (self.server if sock is self.client else self.client).sendall(data)
+                passed = self.proxy.pass_on(data)
+                (self.server if sock is self.client else self.client).sendall(passed)
+                if len(passed) < len(data):
+                    return False
         return not self.proxy.is_closed
 
     def close(self):
@@ -80,6 +84,9 @@ class Proxy:
         self.buffer_bytes = buffer_bytes
         self.hold_new = False
         self.is_closed = False
+        self.cut_in = None
+        self.cuts = 0
+        self.cut_lock = threading.Lock()
         self.thaw = threading.Event()
         self.links = []
         self.accepted = 0
@@ -104,6 +111,18 @@ class Proxy:
             client, _ = self.listener.accept()
             self.accepted += 1
             self.links.append(_Link(self, client))
+
+    def pass_on(self, data):
+        """What of it gets through: less than all of it is the end of its connection."""
+        with self.cut_lock:
+            if self.cut_in is None:
+                return data
+            left, self.cut_in = self.cut_in, self.cut_in - len(data)
+            if self.cut_in >= 0:
+                return data
+            self.cut_in = None
+            self.cuts += 1
+            return data[:left]
 
     def freeze(self):
         for link in self.links:

@@ -2,6 +2,7 @@
  * Claiming ledgers, against a real PostgreSQL: one owner at a time, fenced, and nothing appended to
  * a ledger that doesn't fit together.
  */
+#include <assert.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -218,7 +219,7 @@ static bool bytes_are(struct fixture *f, const char *query, const void *bytes, s
   PGresult *result = store_query(&f->store, query);
   size_t got = 0;
   unsigned char *value = PQunescapeBytea((unsigned char *)PQgetvalue(result, 0, 0), &got);
-  bool is_same = got == len && memcmp(value, bytes, len) == 0;
+  bool is_same = str_equal(str_of(value, got), str_of(bytes, len));
   PQfreemem(value);
   PQclear(result);
   return is_same;
@@ -232,6 +233,7 @@ static void a_batch_is_recorded_with_its_hashes(void **state) {
   assert_true(append_events(f, &f->claim, 1, 3));
   assert_true(append_events(f, &f->claim, 4, 2));
   struct str note = str_of(buf_bytes(&f->seal.note), buf_len(&f->seal.note));
+  assert(note.data);
   const struct checkpoint checkpoint = {.ledger_id = 1, .size = 5, .root = f->seal.root};
   assert_true(checkpoint_matches(&checkpoint, &f->signer, note));
   assert_true(bytes_are(f, "SELECT leaf_hashes FROM ledger_batches WHERE first_sequence = 3",
