@@ -9,11 +9,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define COPY_COLUMNS                                                                               \
-  "event_id, event_time, received_at, ledger_id, sequence, event_type, event_category, "           \
-  "event_action, outcome, severity, actor_type, actor_id, actor_ip, resource_type, resource_id, "  \
-  "namespace, correlation_id, duration_us, sensitive, event_data"
-#define COPY_COLUMN_COUNT 20
 /* One CopyData message each; larger ones gain nothing. */
 #define COPY_CHUNK_BYTES (64 * 1024)
 
@@ -22,7 +17,7 @@ struct copy_state {
   struct buf rows; /* the whole of it, encoded before the clock starts */
 };
 
-static bool put_row(struct buf *out, const struct sample *s, int worker, int64_t number) {
+bool copy_put_row(struct buf *out, const struct sample *s, int worker, int64_t number) {
   static const struct pg_inet ip = {.length = 4, .bytes = {192, 0, 2, 7}};
   return buf_append_be16(out, COPY_COLUMN_COUNT) && pg_put_uuid(out, &s->id) &&
          pg_put_timestamptz(out, s->time_us) && pg_put_timestamptz(out, s->time_us) &&
@@ -44,7 +39,7 @@ static bool encode(struct buf *out, int worker, int count) {
   for (int i = 0; ok && i < count; i++) {
     struct sample s;
     sample_make(&s, &ids, i);
-    ok = put_row(out, &s, worker, i);
+    ok = copy_put_row(out, &s, worker, i);
   }
   return ok && buf_append_be16(out, 0xffff);
 }

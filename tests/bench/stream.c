@@ -1,72 +1,22 @@
 #include "bench/stream.h"
 
 #include "auditstore/auditstore.h"
-#include "bench/sample.h"
+#include "bench/event.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-struct stream_event {
-  Auditstore__V1__AuditEvent event;
-  Auditstore__V1__Actor actor;
-  Auditstore__V1__Resource resource;
-  Google__Protobuf__Timestamp time;
-  Google__Protobuf__Duration duration;
-  struct sample sample;
-};
 
 struct stream_state {
   const struct stream_config *config;
   struct auditstore_channel *channel;
   struct auditstore_v1_audit_store_stream_events_stream *stream;
-  struct stream_event *events;
+  struct bench_event *events;
   Auditstore__V1__AuditEvent **pointers;
   struct uuid_v7 ids;
   int64_t next;
   int in_flight;
   int64_t stored;
 };
-
-static char text_type[] = SAMPLE_TYPE;
-static char text_category[] = SAMPLE_CATEGORY;
-static char text_action[] = SAMPLE_ACTION;
-static char text_actor_type[] = SAMPLE_ACTOR_TYPE;
-static char text_ip[] = SAMPLE_IP;
-static char text_resource_type[] = SAMPLE_RESOURCE_TYPE;
-static char text_namespace[] = SAMPLE_NAMESPACE;
-
-static void event_init(struct stream_event *e) {
-  auditstore__v1__audit_event__init(&e->event);
-  auditstore__v1__actor__init(&e->actor);
-  auditstore__v1__resource__init(&e->resource);
-  google__protobuf__timestamp__init(&e->time);
-  google__protobuf__duration__init(&e->duration);
-  e->event.event_id = e->sample.id_text;
-  e->event.event_time = &e->time;
-  e->event.event_type = text_type;
-  e->event.event_category = text_category;
-  e->event.event_action = text_action;
-  e->event.outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_SUCCESS;
-  e->event.severity = AUDITSTORE__V1__SEVERITY__SEVERITY_INFO;
-  e->event.actor = &e->actor;
-  e->actor.type = text_actor_type;
-  e->actor.id = e->sample.actor_id;
-  e->actor.ip = text_ip;
-  e->event.resource = &e->resource;
-  e->resource.type = text_resource_type;
-  e->resource.id = e->sample.resource_id;
-  e->resource.namespace_ = text_namespace;
-  e->event.correlation_id = e->sample.correlation_id;
-  e->event.duration = &e->duration;
-  e->duration.nanos = 1500000;
-  e->event.event_data = e->sample.event_data;
-}
-
-static void event_refill(struct stream_state *s, struct stream_event *e) {
-  sample_make(&e->sample, &s->ids, s->next++);
-  e->time.seconds = e->sample.time_us / 1000000;
-  e->time.nanos = (int32_t)(e->sample.time_us % 1000000) * 1000;
-}
 
 static void *stream_prepare(const void *config, int worker) {
   (void)worker;
@@ -85,7 +35,7 @@ static void *stream_prepare(const void *config, int worker) {
     return NULL;
   }
   for (int i = 0; i < c->batch_events; i++) {
-    event_init(&s->events[i]);
+    bench_event_init(&s->events[i]);
     s->pointers[i] = &s->events[i].event;
   }
   return s;
@@ -95,7 +45,7 @@ static bool stream_send_batch(struct stream_state *s) {
   int64_t left = s->config->events_per_worker - s->next;
   int count = left < s->config->batch_events ? (int)left : s->config->batch_events;
   for (int i = 0; i < count; i++)
-    event_refill(s, &s->events[i]);
+    bench_event_refill(&s->events[i], &s->ids, s->next++);
   Auditstore__V1__StreamEventsRequest request = AUDITSTORE__V1__STREAM_EVENTS_REQUEST__INIT;
   request.n_events = (size_t)count;
   request.events = s->pointers;
