@@ -315,12 +315,6 @@ static void lane_look_up(struct lane *lane) {
 
 /* ---- writing ---- */
 
-static void on_insert(void *arg, int statement, const PGresult *result) {
-  struct lane *lane = arg;
-  (void)statement;
-  lane->was_written = append_was_written(result, lane->batch.item_count);
-}
-
 static void lane_stale(struct lane *lane) {
   if (!lane->is_in_doubt)
     log_warn("ledger was taken by another writer", KV("ledger_id", lane->claim.ledger_id),
@@ -334,13 +328,14 @@ static void lane_stale(struct lane *lane) {
   lane_pause(lane);
 }
 
-static enum ingest_batch_result write_result(const struct lane *lane,
-                                             const struct pg_outcome *outcome) {
+static enum ingest_batch_result write_result(const struct pg_outcome *outcome) {
   if (outcome->kind == PG_LOST)
     return INGEST_BATCH_LOST;
+  if (append_is_stale(outcome))
+    return INGEST_BATCH_STALE;
   if (outcome->kind == PG_REFUSED)
     return INGEST_BATCH_REFUSED;
-  return lane->was_written ? INGEST_BATCH_COMMITTED : INGEST_BATCH_STALE;
+  return INGEST_BATCH_COMMITTED;
 }
 
 static void count_write(struct lane *lane, enum ingest_batch_result result) {
@@ -354,13 +349,13 @@ static void count_write(struct lane *lane, enum ingest_batch_result result) {
 
 static void on_written(void *arg, const struct pg_outcome *outcome) {
   struct lane *lane = arg;
-  count_write(lane, write_result(lane, outcome));
-  if (!lane_check(lane, outcome))
-    return;
-  if (!lane->was_written) {
+  count_write(lane, write_result(outcome));
+  if (append_is_stale(outcome)) {
     lane_stale(lane);
     return;
   }
+  if (!lane_check(lane, outcome))
+    return;
   batch_mark_written(&lane->batch, &(struct batch_place){.ledger_id = lane->claim.ledger_id,
                                                          .sequence = lane->claim.edge.size,
                                                          .committed_us = lane->seal.committed_us});
@@ -375,20 +370,19 @@ static void on_written(void *arg, const struct pg_outcome *outcome) {
   lane_advance(lane);
 }
 
+/* The server inserts the events while their record is computed. */
 static void lane_write(struct lane *lane) {
-  static const struct pg_pipeline_cb cb = {.on_result = on_insert, .on_done = on_written};
-  batch_gather(&lane->batch, lane->group_limit, lane->cuts_twins);
-  lane->was_written = false;
+  static const struct pg_pipeline_cb cb = {.on_done = on_written};
+  struct batch *batch = &lane->batch;
+  batch_gather(batch, lane->group_limit, lane->cuts_twins);
   lane->write_started_us = now_us(lane);
+  append_send_events(lane->appender, lane->conn, &lane->claim, batch->items, batch->item_count);
+  pg_push(lane->conn);
   seal_make(&lane->seal, &lane->claim,
-            &(struct seal_batch){lane->batch.items, lane->batch.item_count, wall_us(lane)},
+            &(struct seal_batch){batch->items, batch->item_count, wall_us(lane)},
             lane->env->signer);
-  append_send(lane->appender, lane->conn,
-              &(struct append_write){.claim = &lane->claim,
-                                     .seal = &lane->seal,
-                                     .items = lane->batch.items,
-                                     .count = lane->batch.item_count,
-                                     .lease_us = lane->env->ledger->lease_us});
+  append_send_record(lane->appender, lane->conn, &lane->claim, &lane->seal,
+                     lane->env->ledger->lease_us);
   lane_run(lane, LANE_WRITING, &cb);
 }
 

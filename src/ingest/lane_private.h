@@ -58,7 +58,6 @@ struct lane {
   int64_t known_from_us, known_until_us;
 
   /* the answer of the pipeline under way, not to be acted on before it has ended */
-  bool was_written;
   int64_t write_started_us;
   struct claim_answer answer;
   struct append_match *matches; /* owned */

@@ -120,6 +120,15 @@ static bool queue_take_one(struct queue *q, struct list *turn, struct batch *bat
   return true;
 }
 
+/* One more source for a batch that would be too small to be worth a transaction of its own. False:
+ * it isn't, or there is none. */
+static bool queue_add_source(struct queue *q, struct list *turn, const struct batch *batch) {
+  if (turn->first || !q->ready.first || batch->event_count >= q->config->min_split_events)
+    return false;
+  list_push_back(turn, list_pop_front(&q->ready));
+  return true;
+}
+
 /* While a batch is made up its sources take turns, so that each may give several requests; they are
  * bound only when it is complete. */
 void queue_take(struct queue *q, int free_lanes, struct batch *batch) {
@@ -127,8 +136,10 @@ void queue_take(struct queue *q, int free_lanes, struct batch *batch) {
   struct list turn = {0};
   for (size_t left = queue_source_share(q, free_lanes); left > 0; left--)
     list_push_back(&turn, list_pop_front(&q->ready));
-  while (turn.first && batch->event_count < share && queue_take_one(q, &turn, batch))
-    ;
+  do {
+    while (turn.first && batch->event_count < share && queue_take_one(q, &turn, batch))
+      ;
+  } while (queue_add_source(q, &turn, batch));
   while (turn.first)
     list_push_back(&q->ready, list_pop_front(&turn));
   for (int i = 0; i < batch->request_count; i++) {

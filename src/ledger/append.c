@@ -1,6 +1,7 @@
 #include "ledger/append.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,26 +12,15 @@
 #define ENCODED_MAX_BYTES (1024LL * 1024 * 1024 - 1024)
 #define SQL_MAX_BYTES     16384
 
-/* Parameters of the insert: those of the batch as a whole, then one array per column of struct
- * event, then received_at and place (the event's index in the caller's order). The lookup has the
- * arrays of the rows only. */
-static const enum pg_type batch_types[] = {
-    PG_INT8,        /* $1 ledger */
-    PG_INT8,        /* $2 its size */
-    PG_INT8,        /* $3 how many events */
-    PG_UUID,        /* $4 owner */
-    PG_INT8,        /* $5 lease, in microseconds */
-    PG_BYTEA,       /* $6 edge behind the batch */
-    PG_BYTEA,       /* $7 leaf hashes */
-    PG_BYTEA,       /* $8 root */
-    PG_TIMESTAMPTZ, /* $9 committed_at */
-    PG_TEXT,        /* $10 checkpoint */
-    PG_INT2_ARRAY,  /* $11 to $13: the nodes to be stored: level, index, hash */
-    PG_INT8_ARRAY,  PG_BYTEA_ARRAY,
-};
-#define BATCH_PARAMS  ((int)(sizeof(batch_types) / sizeof(batch_types[0])))
+/* Parameters of the events' insert: the ledger and the first sequence, then one array per column of
+ * struct event, then received_at and place (the event's index in the caller's order). The lookup
+ * has the arrays alone. */
+#define EVENT_SCALARS 2
 #define ROW_ARRAYS    (EVENT_COLUMN_COUNT + 2)
-#define INSERT_PARAMS (BATCH_PARAMS + ROW_ARRAYS)
+#define PARAMS_MAX    (EVENT_SCALARS + ROW_ARRAYS)
+
+/* Before the one element of an array: number of dimensions, flags, type, length, lower bound. */
+#define ARRAY_HEADER_BYTES 20
 
 /* Each stored level stands for so many of the log. */
 #define STORED_LEVEL_STEP 8
@@ -40,10 +30,10 @@ struct appender {
   int *order;         /* owned; indices of the items by event_id and time */
   int order_cap;
   int param_count;
-  size_t offsets[INSERT_PARAMS + 1];
-  bool is_null[INSERT_PARAMS];
-  const char *values[INSERT_PARAMS];
-  int lengths[INSERT_PARAMS];
+  size_t offsets[PARAMS_MAX + 1];
+  bool is_null[PARAMS_MAX];
+  const char *values[PARAMS_MAX];
+  int lengths[PARAMS_MAX];
 };
 
 struct appender *appender_new(void) {
@@ -64,7 +54,7 @@ void appender_free(struct appender *a) {
 
 struct sql {
   char text[SQL_MAX_BYTES];
-  Oid types[INSERT_PARAMS];
+  Oid types[PARAMS_MAX];
 };
 
 static void sql_add(struct buf *out, const char *text) {
@@ -107,26 +97,40 @@ static void sql_finish(struct buf *out, struct sql *sql, int first_array) {
 static void make_insert(struct sql *sql) {
   struct buf out;
   buf_init(&out, SQL_MAX_BYTES - 1);
-  sql_add(&out,
-          "WITH head AS (UPDATE ledgers SET tree_size = tree_size + $3, edge = $6,"
-          "  leased_until = now() + $5 * interval '1 microsecond'"
-          "  WHERE ledger_id = $1 AND tree_size = $2 AND owner = $4"
-          "  RETURNING tree_size - $3 AS size),"
-          " batch AS (INSERT INTO ledger_batches (ledger_id, first_sequence, event_count,"
-          "  leaf_hashes, root, committed_at, checkpoint)"
-          "  SELECT $1, size, $3, $7, $8, $9, $10 FROM head),"
-          " nodes AS (INSERT INTO ledger_nodes (ledger_id, level, node_index, hash)"
-          "  SELECT $1, n.level, n.node_index, n.hash"
-          "  FROM head, unnest($11, $12, $13) AS n(level, node_index, hash))"
-          " INSERT INTO audit_events (");
+  sql_add(&out, "INSERT INTO audit_events (");
   sql_add_names(&out, "");
   sql_add(&out, "received_at, ledger_id, sequence) SELECT ");
   sql_add_names(&out, "u.");
-  sql_add(&out, "u.received_at, $1, head.size + u.place FROM head, ");
-  sql_add_unnest(&out, BATCH_PARAMS + 1);
-  sql_finish(&out, sql, BATCH_PARAMS);
-  for (int i = 0; i < BATCH_PARAMS; i++)
-    sql->types[i] = (Oid)batch_types[i];
+  sql_add(&out, "u.received_at, $1, $2 + u.place FROM ");
+  sql_add_unnest(&out, EVENT_SCALARS + 1);
+  sql_finish(&out, sql, EVENT_SCALARS);
+  for (int i = 0; i < EVENT_SCALARS; i++)
+    sql->types[i] = PG_INT8;
+}
+
+/* A single event has no need of arrays: PostgreSQL takes 50 us to set up the rows of 28 of them, as
+ * long as it takes to insert the row. */
+static void make_insert_one(struct sql *sql) {
+  struct buf out;
+  buf_init(&out, SQL_MAX_BYTES - 1);
+  sql_add(&out, "INSERT INTO audit_events (");
+  sql_add_names(&out, "");
+  sql_add(&out, "received_at, ledger_id, sequence) VALUES (");
+  for (int i = 0; i < EVENT_COLUMN_COUNT + 1; i++) {
+    bool ok = buf_append_format(&out, "$%d, ", EVENT_SCALARS + 1 + i);
+    assert(ok);
+    (void)ok;
+  }
+  bool ok = buf_append_format(&out, "$1, $2 + $%d)", PARAMS_MAX);
+  assert(ok);
+  (void)ok;
+  sql_finish(&out, sql, EVENT_SCALARS);
+  for (int i = 0; i < EVENT_SCALARS; i++)
+    sql->types[i] = PG_INT8;
+  for (int i = 0; i < EVENT_COLUMN_COUNT; i++)
+    sql->types[EVENT_SCALARS + i] = (Oid)event_columns[i].element;
+  sql->types[PARAMS_MAX - 2] = PG_TIMESTAMPTZ;
+  sql->types[PARAMS_MAX - 1] = PG_INT4;
 }
 
 /* The subquery is a lateral one with a limit so that each id is always looked up in the primary
@@ -157,12 +161,21 @@ static void make_lookup(struct sql *sql) {
 
 static const struct pg_statement *insert_statement(void) {
   static struct sql sql;
-  static struct pg_statement statement = {.name = "append_insert",
-                                          .param_count = INSERT_PARAMS,
+  static struct pg_statement statement = {.name = "append_events",
+                                          .param_count = PARAMS_MAX,
                                           .sql = sql.text,
                                           .param_types = sql.types};
   if (!sql.text[0])
     make_insert(&sql);
+  return &statement;
+}
+
+static const struct pg_statement *insert_one_statement(void) {
+  static struct sql sql;
+  static struct pg_statement statement = {
+      .name = "append_event", .param_count = PARAMS_MAX, .sql = sql.text, .param_types = sql.types};
+  if (!sql.text[0])
+    make_insert_one(&sql);
   return &statement;
 }
 
@@ -174,6 +187,51 @@ static const struct pg_statement *lookup_statement(void) {
                                           .param_types = sql.types};
   if (!sql.text[0])
     make_lookup(&sql);
+  return &statement;
+}
+
+/* A ledger that isn't the claim's, or has another size, gives no first_sequence, and the row is
+ * refused for that: the transaction ends, and the events are gone with it. */
+static const struct pg_statement *record_statement(void) {
+  static const Oid types[] = {
+      PG_INT8,        /* $1 ledger */
+      PG_INT8,        /* $2 its size */
+      PG_INT8,        /* $3 how many events */
+      PG_UUID,        /* $4 owner */
+      PG_INT8,        /* $5 lease, in microseconds */
+      PG_BYTEA,       /* $6 edge behind the batch */
+      PG_BYTEA,       /* $7 leaf hashes */
+      PG_BYTEA,       /* $8 root */
+      PG_TIMESTAMPTZ, /* $9 committed_at */
+      PG_TEXT,        /* $10 checkpoint */
+  };
+  static const struct pg_statement statement = {
+      .name = "append_record",
+      .sql =
+          "WITH head AS (UPDATE ledgers SET tree_size = tree_size + $3, edge = $6,"
+          "  leased_until = now() + $5 * interval '1 microsecond'"
+          "  WHERE ledger_id = $1 AND tree_size = $2 AND owner = $4"
+          "  RETURNING tree_size - $3 AS size)"
+          " INSERT INTO ledger_batches (ledger_id, first_sequence, event_count, leaf_hashes,"
+          "  root, committed_at, checkpoint)"
+          "  VALUES ($1, (SELECT size FROM head), $3, $7, $8, $9, $10)",
+      .param_count = sizeof(types) / sizeof(types[0]),
+      .param_types = types,
+  };
+  return &statement;
+}
+
+static const struct pg_statement *nodes_statement(void) {
+  static const Oid types[] = {PG_INT8, PG_INT2_ARRAY, PG_INT8_ARRAY, PG_BYTEA_ARRAY};
+  static const struct pg_statement statement = {
+      .name = "append_nodes",
+      .sql =
+          "INSERT INTO ledger_nodes (ledger_id, level, node_index, hash)"
+          " SELECT $1, n.level, n.node_index, n.hash"
+          " FROM unnest($2, $3, $4) AS n(level, node_index, hash)",
+      .param_count = sizeof(types) / sizeof(types[0]),
+      .param_types = types,
+  };
   return &statement;
 }
 
@@ -218,7 +276,7 @@ static void put_int8(struct appender *a, int64_t value) {
   (void)ok;
 }
 
-/* ---- the batch as a whole ---- */
+/* ---- the record ---- */
 
 static void put_timestamptz(struct appender *a, int64_t unix_us) {
   put_int8(a, pg_timestamptz(unix_us));
@@ -277,25 +335,6 @@ static void put_nodes(struct appender *a, const struct merkle_growth *growth, en
   (void)ok;
 }
 
-static void put_batch(struct appender *a, const struct append_write *write) {
-  const struct claim *claim = write->claim;
-  const struct seal *seal = write->seal;
-  const struct merkle_growth *growth = &seal->growth;
-  put_int8(a, claim->ledger_id);
-  put_int8(a, claim->edge.size);
-  put_int8(a, write->count);
-  put_bytes(a, claim->owner.bytes, sizeof(claim->owner.bytes));
-  put_int8(a, write->lease_us);
-  put_edge(a, &growth->after);
-  put_bytes(a, growth->nodes, (size_t)write->count * MERKLE_HASH_SIZE);
-  put_bytes(a, seal->root.bytes, MERKLE_HASH_SIZE);
-  put_timestamptz(a, seal->committed_us);
-  put_note(a, &seal->note);
-  put_nodes(a, growth, PG_INT2, put_level);
-  put_nodes(a, growth, PG_INT8, put_index);
-  put_nodes(a, growth, PG_BYTEA, put_hash);
-}
-
 /* ---- the rows ---- */
 
 static void put_column(struct appender *a, const struct event_column *column,
@@ -330,29 +369,80 @@ static void appender_begin(struct appender *a) {
 }
 
 /* The pointers are taken last: the buffer moves while it grows. */
-static void appender_send(struct appender *a, struct pg_lease *conn,
-                          const struct pg_statement *statement) {
-  assert(a->param_count == statement->param_count);
+static void appender_locate(struct appender *a) {
   a->offsets[a->param_count] = buf_len(&a->encoded);
   for (int i = 0; i < a->param_count; i++) {
     a->values[i] = a->is_null[i] ? NULL : (const char *)buf_bytes(&a->encoded) + a->offsets[i];
     a->lengths[i] = (int)(a->offsets[i + 1] - a->offsets[i]);
   }
+}
+
+/* From arrays of one element to the elements. */
+static void appender_unwrap(struct appender *a, int first) {
+  for (int i = first; i < a->param_count; i++) {
+    uint32_t len;
+    const char *element = a->values[i] + ARRAY_HEADER_BYTES;
+    memcpy(&len, element, sizeof(len));
+    a->lengths[i] = (int)be32toh(len);
+    a->values[i] = a->lengths[i] < 0 ? NULL : element + sizeof(len);
+  }
+}
+
+static void appender_send(struct appender *a, struct pg_lease *conn,
+                          const struct pg_statement *statement) {
+  assert(a->param_count == statement->param_count);
   pg_send(conn, statement, &(struct pg_params){.values = a->values, .lengths = a->lengths});
 }
 
-void append_send(struct appender *a, struct pg_lease *conn, const struct append_write *write) {
-  assert(write->count > 0);
-  assert(write->seal->growth.after.size == write->claim->edge.size + write->count);
+void append_send_events(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                        const struct append_item *items, int count) {
+  assert(count > 0);
   appender_begin(a);
-  put_batch(a, write);
-  put_rows(a, write->items, write->count);
-  appender_send(a, conn, insert_statement());
+  put_int8(a, claim->ledger_id);
+  put_int8(a, claim->edge.size);
+  put_rows(a, items, count);
+  appender_locate(a);
+  if (count == 1)
+    appender_unwrap(a, EVENT_SCALARS);
+  appender_send(a, conn, count == 1 ? insert_one_statement() : insert_statement());
 }
 
-bool append_was_written(const PGresult *result, int count) {
-  const char *rows = PQcmdTuples((PGresult *)result);
-  return strtol(rows, NULL, 10) == count;
+static void send_nodes(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                       const struct merkle_growth *growth) {
+  appender_begin(a);
+  put_int8(a, claim->ledger_id);
+  put_nodes(a, growth, PG_INT2, put_level);
+  put_nodes(a, growth, PG_INT8, put_index);
+  put_nodes(a, growth, PG_BYTEA, put_hash);
+  appender_locate(a);
+  appender_send(a, conn, nodes_statement());
+}
+
+void append_send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                        const struct seal *seal, int64_t lease_us) {
+  const struct merkle_growth *growth = &seal->growth;
+  int64_t count = growth->after.size - claim->edge.size;
+  if (stored_nodes(growth) > 0)
+    send_nodes(a, conn, claim, growth);
+  appender_begin(a);
+  put_int8(a, claim->ledger_id);
+  put_int8(a, claim->edge.size);
+  put_int8(a, count);
+  put_bytes(a, claim->owner.bytes, sizeof(claim->owner.bytes));
+  put_int8(a, lease_us);
+  put_edge(a, &growth->after);
+  put_bytes(a, growth->nodes, (size_t)count * MERKLE_HASH_SIZE);
+  put_bytes(a, seal->root.bytes, MERKLE_HASH_SIZE);
+  put_timestamptz(a, seal->committed_us);
+  put_note(a, &seal->note);
+  appender_locate(a);
+  appender_send(a, conn, record_statement());
+}
+
+/* The events are the first statement; what the others break is the ledger's. */
+bool append_is_stale(const struct pg_outcome *outcome) {
+  return outcome->kind == PG_REFUSED && outcome->statement > 0 &&
+         strncmp(outcome->sqlstate, "23", 2) == 0;
 }
 
 void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct append_item *items,
@@ -360,6 +450,7 @@ void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct 
   assert(count > 0);
   appender_begin(a);
   put_rows(a, items, count);
+  appender_locate(a);
   appender_send(a, conn, lookup_statement());
 }
 

@@ -1,7 +1,5 @@
 #include "ledger/event.h"
 
-#include <arpa/inet.h>
-#include <assert.h>
 #include <string.h>
 
 const struct event_text_field event_text_fields[EVENT_TEXT_COUNT] = {
@@ -65,13 +63,10 @@ static bool put_duration(const struct event *e, struct arena *arena,
 static bool put_ip(const struct pg_inet *ip, struct arena *arena, ProtobufCBinaryData *ret) {
   if (!ip->length)
     return true;
-  char *text = arena_alloc(arena, INET6_ADDRSTRLEN);
+  char *text = arena_alloc(arena, PG_INET_TEXT_SIZE);
   if (!text)
     return false;
-  const char *ok =
-      inet_ntop(ip->length == 4 ? AF_INET : AF_INET6, ip->bytes, text, INET6_ADDRSTRLEN);
-  assert(ok);
-  *ret = to_bytes(str_z(ok));
+  *ret = to_bytes(str_of(text, pg_inet_format(ip, text)));
   return true;
 }
 

@@ -4,9 +4,6 @@
  * their default value are left out, as protobuf implementations write them, so that others can make
  * the same bytes from what they read.
  */
-#include <arpa/inet.h>
-#include <assert.h>
-
 #include "ledger/event.h"
 
 enum wire { WIRE_VARINT = 0, WIRE_BYTES = 2 };
@@ -99,12 +96,9 @@ static void put_time(struct out *out, unsigned field, int64_t us) {
 }
 
 static void put_ip(struct out *out, unsigned field, const struct pg_inet *ip) {
-  char text[INET6_ADDRSTRLEN];
-  if (!ip->length)
-    return;
-  const char *ok = inet_ntop(ip->length == 4 ? AF_INET : AF_INET6, ip->bytes, text, sizeof(text));
-  assert(ok);
-  put_bytes(out, field, str_z(ok));
+  char text[PG_INET_TEXT_SIZE];
+  if (ip->length)
+    put_bytes(out, field, str_of(text, pg_inet_format(ip, text)));
 }
 
 static void put_actor(struct out *out, const struct event *event) {

@@ -48,6 +48,10 @@ struct pg_inet {
  */
 int64_t pg_timestamptz(int64_t unix_us);
 
+/* The address's canonical text; how long it is, without its NUL. */
+#define PG_INET_TEXT_SIZE 46
+size_t pg_inet_format(const struct pg_inet *inet, char ret_text[PG_INET_TEXT_SIZE]);
+
 /* Starts a one-dimensional array of `count` elements; then each element is appended with one of the
  * pg_put_ functions below. `has_null` must say whether any is NULL. */
 bool pg_put_array(struct buf *out, enum pg_type element, int count, bool has_null);

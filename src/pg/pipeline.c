@@ -169,6 +169,16 @@ void pg_send(struct pg_lease *conn, const struct pg_statement *statement,
     pg_conn_check(conn);
 }
 
+/* The rest of it, and what goes wrong, is seen to by pg_run(). */
+void pg_push(struct pg_lease *conn) {
+  struct pipeline *pipeline = &conn->pipeline;
+  assert(pipeline->phase == PIPELINE_QUEUING);
+  if (!pipeline->is_broken && PQflush(conn->pq) < 0)
+    pipeline->is_broken = true;
+  if (!conn->is_dead)
+    pg_conn_check(conn);
+}
+
 void pg_pipeline_flush(struct pg_lease *conn) {
   struct pipeline *pipeline = &conn->pipeline;
   if (!pipeline->is_flushed) {

@@ -112,6 +112,9 @@ struct pg_pipeline_cb {
 void pg_send(struct pg_lease *conn, const struct pg_statement *statement,
              const struct pg_params *params);
 
+/* Lets the server begin with what was added so far, as much of it as the socket takes at once. */
+void pg_push(struct pg_lease *conn);
+
 /* Ends the pipeline and sends it. The deadline is min(deadline_us, now + statement_timeout +
  * query_grace). */
 void pg_run(struct pg_lease *conn, int64_t deadline_us, const struct pg_pipeline_cb *cb, void *arg);

@@ -15,15 +15,20 @@
 
 #define ROUNDS            5
 #define EVENTS_PER_ROUND  100000
+#define SMALL_ROUND       20000
 #define COPY_CONNECTIONS  4
 #define BATCHES_IN_FLIGHT 32
 
 struct figure {
   int clients;
   int batch_events;
+  int events; /* a round's, of all clients together */
 };
 
-static const struct figure figures[] = {{1, 100}, {4, 100}};
+static const struct figure figures[] = {
+    {1, 100, EVENTS_PER_ROUND}, {4, 100, EVENTS_PER_ROUND}, {12, 100, EVENTS_PER_ROUND},
+    {4, 1, SMALL_ROUND},        {4, 10, EVENTS_PER_ROUND},  {4, 1000, EVENTS_PER_ROUND},
+};
 
 static int compare_doubles(const void *a, const void *b) {
   double x = *(const double *)a;
@@ -58,7 +63,7 @@ static int run_round(char **argv, const struct figure *figure, struct round *ret
   const struct copy_config copy = {argv[2], EVENTS_PER_ROUND / COPY_CONNECTIONS};
   const struct stream_config stream = {
       .server = argv[1],
-      .events_per_worker = EVENTS_PER_ROUND / figure->clients,
+      .events_per_worker = figure->events / figure->clients,
       .batch_events = figure->batch_events,
       .batches_in_flight = BATCHES_IN_FLIGHT,
   };
@@ -76,8 +81,8 @@ static int run_round(char **argv, const struct figure *figure, struct round *ret
   if (copy_seconds <= 0 || stream_seconds <= 0 || cpu_before < 0 || cpu_after < 0)
     return -1;
   ret_round->copy_per_s = EVENTS_PER_ROUND / copy_seconds;
-  ret_round->stream_per_s = EVENTS_PER_ROUND / stream_seconds;
-  ret_round->cpu_us = (cpu_after - cpu_before) * 1e6 / EVENTS_PER_ROUND;
+  ret_round->stream_per_s = figure->events / stream_seconds;
+  ret_round->cpu_us = (cpu_after - cpu_before) * 1e6 / figure->events;
   return 0;
 }
 
@@ -98,9 +103,9 @@ static int run_figure(char **argv, const struct figure *figure) {
   printf(
       "{\"bench\":\"ingest.stream\",\"clients\":%d,\"batch_events\":%d,\"rounds\":%d,"
       "\"events_per_s\":%.0f,\"raw_copy_per_s\":%.0f,\"ratio_to_copy\":%.2f,"
-      "\"daemon_cpu_us_per_event\":%.2f}\n",
+      "\"daemon_cpu_us_per_event\":%.2f,\"daemon_peak_mib\":%.0f}\n",
       figure->clients, figure->batch_events, ROUNDS, median(stream, ROUNDS), median(copy, ROUNDS),
-      median(ratio, ROUNDS), median(cpu, ROUNDS));
+      median(ratio, ROUNDS), median(cpu, ROUNDS), process_peak_mib((int)strtol(argv[3], NULL, 10)));
   fflush(stdout);
   return 0;
 }

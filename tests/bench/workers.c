@@ -84,3 +84,18 @@ double process_cpu_seconds(int pid) {
   unsigned long system = strtoul(end, NULL, 10);
   return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
+
+double process_peak_mib(int pid) {
+  char path[64];
+  char line[256];
+  double kib = -1;
+  snprintf(path, sizeof(path), "/proc/%d/status", pid);
+  FILE *file = fopen(path, "r");
+  while (file && fgets(line, sizeof(line), file)) {
+    if (strncmp(line, "VmHWM:", strlen("VmHWM:")) == 0)
+      kib = strtod(line + strlen("VmHWM:"), NULL);
+  }
+  if (file)
+    fclose(file);
+  return kib / 1024;
+}

@@ -19,3 +19,6 @@ double workers_run(int count, const struct worker_task *task);
 
 /* User and system CPU seconds a process has used so far (/proc/PID/stat). */
 double process_cpu_seconds(int pid);
+
+/* The most memory it has had in RAM so far, in MiB (/proc/PID/status). */
+double process_peak_mib(int pid);

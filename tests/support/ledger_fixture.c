@@ -113,25 +113,15 @@ enum claim_verdict claim_ledger(struct fixture *f, struct claim *claim) {
   return f->answer.verdict;
 }
 
-static void on_written(void *arg, int statement, const PGresult *result) {
-  struct fixture *f = arg;
-  (void)statement;
-  f->was_written = append_was_written(result, f->count);
-}
-
 bool append_by(struct fixture *f, struct claim *claim, const struct append_item *items, int count) {
-  f->count = count;
-  f->was_written = false;
+  append_send_events(f->appender, f->conn, claim, items, count);
   seal_make(&f->seal, claim, &(struct seal_batch){items, count, COMMITTED_US}, &f->signer);
-  append_send(
-      f->appender, f->conn,
-      &(struct append_write){
-          .claim = claim, .seal = &f->seal, .items = items, .count = count, .lease_us = LEASE_US});
-  run(f, on_written);
-  bool is_written = f->outcome.kind == PG_OK && f->was_written;
-  if (is_written)
-    claim->edge = f->seal.growth.after;
-  return is_written;
+  append_send_record(f->appender, f->conn, claim, &f->seal, LEASE_US);
+  run(f, NULL);
+  if (f->outcome.kind != PG_OK)
+    return false;
+  claim->edge = f->seal.growth.after;
+  return true;
 }
 
 bool append(struct fixture *f, const struct append_item *items, int count) {

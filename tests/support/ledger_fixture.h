@@ -22,8 +22,6 @@ struct fixture {
   struct pg_outcome outcome;
   struct error error;
   /* what on_result read */
-  int count; /* of the batch sent */
-  bool was_written;
   struct claim_answer answer;
   struct append_match matches[MAX_MATCHES];
   int match_count;

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -238,6 +239,28 @@ static void nothing_is_written_past_the_maximum(void **state) {
   buf_deinit(&out);
 }
 
+static void assert_canonical(const struct pg_inet *inet) {
+  char text[PG_INET_TEXT_SIZE];
+  char expected[INET6_ADDRSTRLEN];
+  inet_ntop(inet->length == 4 ? AF_INET : AF_INET6, inet->bytes, expected, sizeof(expected));
+  size_t len = pg_inet_format(inet, text);
+  assert_int_equal(len, strlen(expected));
+  assert_string_equal(text, expected);
+}
+
+static void addresses_have_their_canonical_text(void **state) {
+  (void)state;
+  for (unsigned place = 0; place < 4; place++)
+    for (unsigned value = 0; value < 256; value++) {
+      struct pg_inet inet = {.length = 4, .bytes = {10, 20, 30, 40}};
+      inet.bytes[place] = (uint8_t)value;
+      assert_canonical(&inet);
+    }
+  assert_canonical(&(struct pg_inet){.length = 4, .bytes = {255, 255, 255, 255}});
+  assert_canonical(&(struct pg_inet){.length = 16, .bytes = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}});
+  assert_canonical(&(struct pg_inet){.length = 16, .bytes = {[10] = 255, 255, 192, 0, 2, 255}});
+}
+
 static void an_absent_address_is_null(void **state) {
   (void)state;
   struct buf out;
@@ -257,6 +280,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(an_address_of_a_wrong_family_is_refused),
       cmocka_unit_test(nothing_is_written_past_the_maximum),
       cmocka_unit_test(an_absent_address_is_null),
+      cmocka_unit_test(addresses_have_their_canonical_text),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);
