@@ -71,7 +71,7 @@ static void answer_request(void *arg, struct ingest_request *request) {
   request->on_done(request, failure);
 }
 
-static void on_lane_idle(void *arg) {
+static void on_lane_change(void *arg) {
   struct ingest *ingest = arg;
   loop_defer(ingest->env.loop, &ingest->dispatch);
 }
@@ -87,10 +87,11 @@ struct ingest *ingest_new(struct loop *loop, const struct ingest_options *option
       .pool = options->pool,
       .partitions = options->partitions,
       .stats = &ingest->stats,
+      .config = config,
       .ledger = options->ledger,
       .signer = options->signer,
       .answer = answer_request,
-      .on_idle = on_lane_idle,
+      .on_change = on_lane_change,
       .arg = ingest,
   };
   queue_init(&ingest->queue, config);
@@ -245,17 +246,38 @@ void ingest_source_free(struct ingest_source *source) {
   queue_source_free(source);
 }
 
+/* A lane that nobody needs takes what is queued behind another's batch. */
+static bool ingest_follow(struct ingest *ingest, struct lane *lane) {
+  for (int i = 0; i < ingest->config->lanes; i++) {
+    struct lane *leader = ingest->lanes[i];
+    if (!lane_may_be_followed(leader) ||
+        !queue_take_behind(&ingest->queue, lane_batch(leader), lane_batch(lane)))
+      continue;
+    count_taken(ingest, lane_batch(lane));
+    ingest->stats.followed++;
+    lane_start_behind(lane, leader);
+    return true;
+  }
+  return false;
+}
+
+/* One batch, if there is one for `lane`, the first of the free ones. */
+static bool ingest_feed(struct ingest *ingest, struct lane *lane, int free_lanes) {
+  if (ingest->queue.ready.count == 0)
+    return ingest_follow(ingest, lane);
+  queue_take(&ingest->queue, free_lanes, lane_batch(lane));
+  count_taken(ingest, lane_batch(lane));
+  lane_start(lane);
+  return true;
+}
+
 /* At the end of the loop's turn, so that all that came in one turn can share a batch. */
 static void ingest_dispatch(void *arg) {
   struct ingest *ingest = arg;
   struct lane *lane = NULL;
   int free_lanes = idle_lanes(ingest, &lane);
-  while (free_lanes > 0 && ingest->queue.ready.count > 0 && !ingest->is_closing) {
-    queue_take(&ingest->queue, free_lanes, lane_batch(lane));
-    count_taken(ingest, lane_batch(lane));
-    lane_start(lane);
+  while (free_lanes > 0 && !ingest->is_closing && ingest_feed(ingest, lane, free_lanes))
     free_lanes = idle_lanes(ingest, &lane);
-  }
   ingest_wake(ingest);
   if (ingest->is_draining)
     ingest_finish_drain(ingest);

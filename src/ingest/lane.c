@@ -93,7 +93,8 @@ static void lane_finish(struct lane *lane) {
   lane_answer(lane);
   batch_clear(&lane->batch);
   lane->state = LANE_IDLE;
-  lane->env->on_idle(lane->env->arg);
+  lane_hand_over(lane);
+  lane->env->on_change(lane->env->arg);
 }
 
 static struct grpc_status *expired_answer(const struct lane *lane,
@@ -193,13 +194,13 @@ void lane_acquire(struct lane *lane) {
 static void lane_lost(struct lane *lane, const struct pg_outcome *outcome) {
   if (lane->state == LANE_WRITING && outcome->is_in_doubt) {
     lane->is_in_doubt = true;
-    lane->doubt_ledger_id = lane->claim.ledger_id;
-    lane->doubt_size = lane->claim.edge.size;
-    log_warn("commit in doubt", KV("ledger_id", lane->claim.ledger_id),
-             KV("tree_size", lane->claim.edge.size), KV("error", outcome->err.text));
+    lane->doubt_ledger_id = lane->target.ledger_id;
+    lane->doubt_size = lane->target.edge.size;
+    log_warn("commit in doubt", KV("ledger_id", lane->doubt_ledger_id),
+             KV("tree_size", lane->doubt_size), KV("error", outcome->err.text));
   }
   lane->outage = outcome->err;
-  lane->is_claimed = false;
+  lane->is_claimed = lane->is_claimed && lane->leader;
   lane_release(lane);
   lane_pause(lane);
 }
@@ -316,6 +317,10 @@ static void lane_look_up(struct lane *lane) {
 /* ---- writing ---- */
 
 static void lane_stale(struct lane *lane) {
+  if (lane->is_behind) {
+    lane_advance(lane);
+    return;
+  }
   if (!lane->is_in_doubt)
     log_warn("ledger was taken by another writer", KV("ledger_id", lane->claim.ledger_id),
              KV("tree_size", lane->claim.edge.size));
@@ -356,11 +361,12 @@ static void on_written(void *arg, const struct pg_outcome *outcome) {
   }
   if (!lane_check(lane, outcome))
     return;
-  batch_mark_written(&lane->batch, &(struct batch_place){.ledger_id = lane->claim.ledger_id,
-                                                         .sequence = lane->claim.edge.size,
+  batch_mark_written(&lane->batch, &(struct batch_place){.ledger_id = lane->target.ledger_id,
+                                                         .sequence = lane->target.edge.size,
                                                          .committed_us = lane->seal.committed_us});
   batch_attach_proofs(&lane->batch, &lane->seal);
-  lane->claim.edge = lane->seal.growth.after;
+  lane->is_ahead = true;
+  lane_move(lane);
   batch_settle_decided(&lane->batch);
   lane->needs_lookup = lane->batch.is_cut;
   lane->is_in_doubt = false;
@@ -370,20 +376,48 @@ static void on_written(void *arg, const struct pg_outcome *outcome) {
   lane_advance(lane);
 }
 
+static void lane_aim(struct lane *lane) {
+  lane->is_behind = lane->leader;
+  lane->target = lane->claim;
+  if (!lane->leader)
+    return;
+  lane->target = lane->leader->target;
+  lane->target.edge = lane->leader->seal.growth.after;
+}
+
+/* Only all of a batch may be followed: what is left of it would come after the follower's. */
+static bool is_worth_a_turn(const struct lane *lane) {
+  const struct config_ingest *config = lane->env->config;
+  return config->lanes > 1 && lane->batch.item_count >= config->min_split_events &&
+         lane->batch.group_count == lane->batch.open_count && !lane->is_in_doubt;
+}
+
 /* The server inserts the events while their record is computed. */
-static void lane_write(struct lane *lane) {
-  static const struct pg_pipeline_cb cb = {.on_done = on_written};
-  struct batch *batch = &lane->batch;
-  batch_gather(batch, lane->group_limit, lane->cuts_twins);
-  lane->write_started_us = now_us(lane);
-  append_send_events(lane->appender, lane->conn, &lane->claim, batch->items, batch->item_count);
+static void lane_send(struct lane *lane) {
+  const struct batch *batch = &lane->batch;
+  const struct claim *target = &lane->target;
+  if (lane->has_turn)
+    append_send_turn(lane->conn, target->ledger_id, target->edge.size);
+  append_send_events(lane->appender, lane->conn, target, batch->items, batch->item_count);
   pg_push(lane->conn);
-  seal_make(&lane->seal, &lane->claim,
+  seal_make(&lane->seal, target,
             &(struct seal_batch){batch->items, batch->item_count, wall_us(lane)},
             lane->env->signer);
-  append_send_record(lane->appender, lane->conn, &lane->claim, &lane->seal,
-                     lane->env->ledger->lease_us);
+  if (lane->leader)
+    append_send_turn(lane->conn, target->ledger_id, lane->leader->target.edge.size);
+  append_send_record(lane->appender, lane->conn, target, &lane->seal, lane->env->ledger->lease_us);
+}
+
+static void lane_write(struct lane *lane) {
+  static const struct pg_pipeline_cb cb = {.on_done = on_written};
+  batch_gather(&lane->batch, lane->group_limit, lane->cuts_twins);
+  lane_aim(lane);
+  lane->has_turn = is_worth_a_turn(lane);
+  lane->write_started_us = now_us(lane);
+  lane_send(lane);
   lane_run(lane, LANE_WRITING, &cb);
+  if (lane->has_turn)
+    lane->env->on_change(lane->env->arg);
 }
 
 /* ---- choosing the next step ---- */
@@ -391,16 +425,18 @@ static void lane_write(struct lane *lane) {
 void lane_advance(struct lane *lane) {
   int month = 0;
   lane_expire(lane);
-  if (lane->batch.open_count == 0) {
+  if (lane->batch.open_count == 0 && !lane->leader) {
     lane_finish(lane);
     return;
   }
   lane_answer(lane);
-  if (!lane->conn && lane_missing_month(lane, &month))
+  if (lane->leader && !lane_can_follow(lane))
+    lane_wait(lane);
+  else if (!lane->conn && lane_missing_month(lane, &month))
     lane_ensure(lane, month);
   else if (!lane->conn)
     lane_acquire(lane);
-  else if (!lane->is_claimed)
+  else if (!lane->leader && !lane->is_claimed)
     lane_claim(lane);
   else if (lane->needs_lookup)
     lane_look_up(lane);
@@ -413,6 +449,7 @@ void lane_start(struct lane *lane) {
   lane->group_limit = INT_MAX;
   lane->needs_lookup = lane->cuts_twins = false;
   lane->is_in_doubt = lane->is_ensure_forced = false;
+  lane->is_behind = lane->is_ahead = false;
   lane->fruitless = lane->trouble = lane->force_tries = 0;
   lane->outage.code = ERR_OK;
   lane_advance(lane);

@@ -12,6 +12,10 @@
  *   IDLE ─▶ [ENSURING] ─▶ ACQUIRING ─▶ [CLAIMING] ─▶ [LOOKING_UP] ─▶ WRITING ─▶ IDLE
  *              ▲                                                      │
  *              └────────────── PAUSING (after trouble) ◀──────────────┘
+ *
+ * A lane that follows another one doesn't claim: it acquires and writes, once, and whatever comes
+ * of that, FOLLOWs until the leader has ended. Then the two exchange their claims, so that it has
+ * the ledger that it wrote to, and it goes on as any other.
  */
 enum lane_state {
   LANE_IDLE,
@@ -20,6 +24,7 @@ enum lane_state {
   LANE_CLAIMING,   /* making sure of a ledger */
   LANE_LOOKING_UP, /* asking which events are stored already */
   LANE_WRITING,
+  LANE_FOLLOWING, /* until the leader has ended */
   LANE_PAUSING,
   LANE_CLOSING, /* giving the ledger back */
 };
@@ -27,7 +32,9 @@ enum lane_state {
 struct lane {
   const struct lane_env *env; /* borrowed */
   struct claim claim;
-  bool is_claimed; /* as far as is known: a write tells */
+  bool is_claimed;       /* as far as is known: a write tells */
+  struct lane *leader;   /* whose batch, which hasn't ended, this one was taken behind; or NULL */
+  struct lane *follower; /* or NULL */
   struct seal seal;
   enum lane_state state;
   struct appender *appender; /* owned */
@@ -57,6 +64,12 @@ struct lane {
   /* months that are known to exist lie side by side: the last one seen, as times */
   int64_t known_from_us, known_until_us;
 
+  /* the last write */
+  struct claim target; /* where it was sent: our claim, or what the leader's will be */
+  bool has_turn;       /* another may be sent behind it */
+  bool is_behind;      /* it was sent behind the leader's */
+  bool is_ahead;       /* it is committed and our claim isn't moved yet */
+
   /* the answer of the pipeline under way, not to be acted on before it has ended */
   int64_t write_started_us;
   struct claim_answer answer;
@@ -83,6 +96,20 @@ void lane_run(struct lane *lane, enum lane_state state, const struct pg_pipeline
 
 /* Whether the pipeline did what it was sent for; if not, the next step is under way. */
 bool lane_check(struct lane *lane, const struct pg_outcome *outcome);
+
+/* ---- lane_follow.c ---- */
+
+/* Whether a lane with a leader can go on: it writes once, behind what the leader is writing. */
+bool lane_can_follow(const struct lane *lane);
+
+/* Until the leader has ended, or the first request's time is up. */
+void lane_wait(struct lane *lane);
+
+/* The ledger is what the last write has made it, if our claim is where that was sent. */
+void lane_move(struct lane *lane);
+
+/* An ended lane hands its claim to its follower. */
+void lane_hand_over(struct lane *lane);
 
 /* ---- lane_claim.c ---- */
 

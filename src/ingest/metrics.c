@@ -5,6 +5,7 @@ enum {
   QUEUE_BYTES,
   BATCHES,
   RETRIES,
+  FOLLOWED,
   BISECTIONS,
   CLAIMS,
   SUSPECTS,
@@ -19,11 +20,17 @@ static const struct metric_family families[] = {
                       "Events that wait to be written."},
     [QUEUE_BYTES] = {"auditstore_ingest_queue_bytes", METRIC_GAUGE, METRIC_NUMBER, NULL,
                      "Their size."},
-    [BATCHES] = {"auditstore_ingest_batches_total", METRIC_COUNTER, METRIC_NUMBER, "result",
-                 "Write transactions: committed; refused by PostgreSQL (an event stored before, a "
-                 "bad row); stale, another writer had taken the ledger; lost, no answer came."},
+    [BATCHES] =
+        {"auditstore_ingest_batches_total", METRIC_COUNTER, METRIC_NUMBER, "result",
+         "Write transactions: committed; refused by PostgreSQL (an event stored before, a "
+         "bad row); stale, the ledger wasn't as expected: another writer had taken it, or the "
+         "batch before failed; lost, no answer came."},
     [RETRIES] = {"auditstore_ingest_batch_retries_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
                  "Pauses after trouble before a batch is tried again."},
+    [FOLLOWED] =
+        {"auditstore_ingest_batches_followed_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+         "Batches that a second lane took behind one that was still being written, because "
+         "the same streams had more."},
     [BISECTIONS] = {"auditstore_ingest_batch_bisections_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
                     "Batches halved to find the request that PostgreSQL refuses."},
     [CLAIMS] =
@@ -58,6 +65,7 @@ void ingest_metrics_write(struct metrics *metrics, const struct ingest *ingest) 
   for (int i = 0; i < INGEST_BATCH_RESULT_COUNT; i++)
     metrics_add_labelled(metrics, &families[BATCHES], batch_results[i], stats.batches[i]);
   metrics_add(metrics, &families[RETRIES], stats.retries);
+  metrics_add(metrics, &families[FOLLOWED], stats.followed);
   metrics_add(metrics, &families[BISECTIONS], stats.bisections);
   metrics_add(metrics, &families[CLAIMS], stats.claims);
   metrics_add(metrics, &families[SUSPECTS], stats.suspects);

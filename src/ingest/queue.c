@@ -129,6 +129,13 @@ static bool queue_add_source(struct queue *q, struct list *turn, const struct ba
   return true;
 }
 
+static void bind_sources(const struct batch *batch) {
+  for (int i = 0; i < batch->request_count; i++) {
+    batch->requests[i]->source->in_flight++;
+    source_update(batch->requests[i]->source);
+  }
+}
+
 /* While a batch is made up its sources take turns, so that each may give several requests; they are
  * bound only when it is complete. */
 void queue_take(struct queue *q, int free_lanes, struct batch *batch) {
@@ -142,10 +149,50 @@ void queue_take(struct queue *q, int free_lanes, struct batch *batch) {
   } while (queue_add_source(q, &turn, batch));
   while (turn.first)
     list_push_back(&q->ready, list_pop_front(&turn));
-  for (int i = 0; i < batch->request_count; i++) {
-    batch->requests[i]->source->in_flight++;
-    source_update(batch->requests[i]->source);
+  bind_sources(batch);
+}
+
+static int queued_events(const struct ingest_source *source) {
+  int events = 0;
+  for (struct list_link *link = source->requests.first; link; link = link->next)
+    events += LIST_ENTRY(link, struct ingest_request, link)->count;
+  return events;
+}
+
+/* Returns how many events the listed sources have queued. */
+static int list_sources(const struct batch *front, struct list *turn) {
+  int events = 0;
+  for (int i = 0; i < front->request_count; i++) {
+    struct ingest_source *source = front->requests[i] ? front->requests[i]->source : NULL;
+    if (!source || source->is_listed || !source->requests.first)
+      continue;
+    source->is_listed = true;
+    list_push_back(turn, &source->link);
+    events += queued_events(source);
   }
+  return events;
+}
+
+static void unlist_sources(const struct batch *front, struct list *turn) {
+  while (list_pop_front(turn))
+    ;
+  for (int i = 0; i < front->request_count; i++) {
+    if (front->requests[i])
+      front->requests[i]->source->is_listed = false;
+  }
+}
+
+bool queue_take_behind(struct queue *q, const struct batch *front, struct batch *batch) {
+  struct list turn = {0};
+  if (q->events < q->config->min_split_events)
+    return false;
+  if (list_sources(front, &turn) >= q->config->min_split_events) {
+    while (turn.first && queue_take_one(q, &turn, batch))
+      ;
+  }
+  unlist_sources(front, &turn);
+  bind_sources(batch);
+  return batch->request_count > 0;
 }
 
 int64_t queue_expire(struct queue *q, int64_t now_us, struct list *ret_expired) {

@@ -6,7 +6,8 @@
  *   IDLE ──push──▶ READY ──taken──▶ BOUND ──last answer──▶ IDLE, or READY when more is queued
  *
  * READY sources stand in a list and are served in turn, one request each. A BOUND one has requests
- * in a lane's batch; what it has queued behind them waits, because another lane might overtake.
+ * in a lane's batch; what it has queued behind them waits, because another lane might overtake,
+ * unless that lane takes it for a batch that is sent behind the first.
  */
 #pragma once
 
@@ -21,6 +22,7 @@ struct ingest_source {
   struct queue *queue;   /* borrowed */
   enum source_state state;
   int in_flight;    /* taken and not yet answered */
+  bool is_listed;   /* in queue_take_behind() */
   bool is_one_shot; /* made for one request; ends with it */
 };
 
@@ -53,6 +55,10 @@ void queue_push(struct queue *q, struct ingest_request *request);
 /* Moves whole requests from the ready sources to the empty `batch`: this lane's share of what is
  * queued, within the configured bounds, at least one request when any source is ready. */
 void queue_take(struct queue *q, int free_lanes, struct batch *batch);
+
+/* Moves to the empty `batch`, within the configured bounds, what sources of the open requests in
+ * `front` have queued behind these. False: that is too little to be worth it. */
+bool queue_take_behind(struct queue *q, const struct batch *front, struct batch *batch);
 
 /* Takes out the requests whose expires_at_us has come and returns them in *ret_expired, linked by
  * `link`. Returns when the next one expires, CLOCK_NEVER when none is left. */

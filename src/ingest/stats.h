@@ -32,6 +32,7 @@ struct ingest_stats {
   int64_t queue_bytes;
   int64_t batches[INGEST_BATCH_RESULT_COUNT]; /* write transactions, by how they ended */
   int64_t retries;    /* pauses of a lane after trouble, before the batch is tried again */
+  int64_t followed;   /* batches taken behind one that was still being written */
   int64_t bisections; /* batches halved to find the request that PostgreSQL refuses */
   int64_t claims;     /* ledgers claimed */
   int64_t suspects;   /* ledgers found not to fit together, and left alone */

@@ -190,8 +190,9 @@ static const struct pg_statement *lookup_statement(void) {
   return &statement;
 }
 
-/* A ledger that isn't the claim's, or has another size, gives no first_sequence, and the row is
- * refused for that: the transaction ends, and the events are gone with it. */
+/* A ledger that isn't the claim's, or has another size or edge, gives no first_sequence, and the
+ * row is refused for that: the transaction ends, and the events are gone with it. The edge tells
+ * when the batch that this one was sent behind was written after all, but with other events. */
 static const struct pg_statement *record_statement(void) {
   static const Oid types[] = {
       PG_INT8,        /* $1 ledger */
@@ -204,17 +205,18 @@ static const struct pg_statement *record_statement(void) {
       PG_BYTEA,       /* $8 root */
       PG_TIMESTAMPTZ, /* $9 committed_at */
       PG_TEXT,        /* $10 checkpoint */
+      PG_BYTEA,       /* $11 edge before it */
   };
   static const struct pg_statement statement = {
       .name = "append_record",
       .sql =
           "WITH head AS (UPDATE ledgers SET tree_size = tree_size + $3, edge = $6,"
           "  leased_until = now() + $5 * interval '1 microsecond'"
-          "  WHERE ledger_id = $1 AND tree_size = $2 AND owner = $4"
+          "  WHERE ledger_id = $1 AND tree_size = $2 AND owner = $4 AND edge = $11"
           "  RETURNING tree_size - $3 AS size)"
           " INSERT INTO ledger_batches (ledger_id, first_sequence, event_count, leaf_hashes,"
           "  root, committed_at, checkpoint)"
-          "  VALUES ($1, (SELECT size FROM head), $3, $7, $8, $9, $10)",
+          "  VALUES ($1, coalesce((SELECT size FROM head), -1), $3, $7, $8, $9, $10)",
       .param_count = sizeof(types) / sizeof(types[0]),
       .param_types = types,
   };
@@ -394,6 +396,23 @@ static void appender_send(struct appender *a, struct pg_lease *conn,
   pg_send(conn, statement, &(struct pg_params){.values = a->values, .lengths = a->lengths});
 }
 
+/* Two batches of the same number would wait for each other needlessly, no more. */
+static int64_t turn_number(int64_t ledger_id, int64_t sequence) {
+  return (int64_t)(((uint64_t)ledger_id << 40) ^ (uint64_t)sequence);
+}
+
+void append_send_turn(struct pg_lease *conn, int64_t ledger_id, int64_t sequence) {
+  static const Oid types[] = {PG_INT8};
+  static const struct pg_statement statement = {.name = "append_turn",
+                                                .sql = "SELECT pg_advisory_xact_lock($1)",
+                                                .param_count = 1,
+                                                .param_types = types};
+  uint64_t wire = htobe64((uint64_t)turn_number(ledger_id, sequence));
+  const char *value = (const char *)&wire;
+  int length = sizeof(wire);
+  pg_send(conn, &statement, &(struct pg_params){.values = &value, .lengths = &length});
+}
+
 void append_send_events(struct appender *a, struct pg_lease *conn, const struct claim *claim,
                         const struct append_item *items, int count) {
   assert(count > 0);
@@ -435,14 +454,17 @@ void append_send_record(struct appender *a, struct pg_lease *conn, const struct 
   put_bytes(a, seal->root.bytes, MERKLE_HASH_SIZE);
   put_timestamptz(a, seal->committed_us);
   put_note(a, &seal->note);
+  put_edge(a, &growth->before);
   appender_locate(a);
   appender_send(a, conn, record_statement());
 }
 
-/* The events are the first statement; what the others break is the ledger's. */
+/* Whatever else breaks a constraint of the ledgers' tables means that they aren't as we know them
+ * too. */
 bool append_is_stale(const struct pg_outcome *outcome) {
-  return outcome->kind == PG_REFUSED && outcome->statement > 0 &&
-         strncmp(outcome->sqlstate, "23", 2) == 0;
+  static const char prefix[] = "ledger";
+  return outcome->kind == PG_REFUSED &&
+         strncmp(outcome->constraint, prefix, sizeof(prefix) - 1) == 0;
 }
 
 void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct append_item *items,

@@ -3,8 +3,13 @@
  *
  * Two parts, sent one after the other: the events, with the sequences that follow from the size the
  * claim knows, and then their record, which advances the ledger's row if it is still the claim's
- * and has that size. If it isn't, the record fails, and the events with it: two writers never take
- * the same place. While the server inserts the events the caller can compute the record.
+ * and has that size and edge. If it isn't, the record fails, and the events with it: two writers
+ * never take the same place. While the server inserts the events the caller can compute the record.
+ *
+ * Two batches of one ledger may be under way on two connections: the second's claim is what the
+ * first's will be once it is committed. Each batch that another may be sent behind takes its turn
+ * first, and the one behind asks for that turn before its record: so it waits for the other's end
+ * in the server, which sees it when the two stand in each other's way.
  *
  * An appender is the caller's reusable memory for encoding; it has no connection. One appender
  * serves one batch at a time.
@@ -18,6 +23,10 @@ struct appender;
 struct appender *appender_new(void);
 void appender_free(struct appender *a);
 
+/* Queues a lock that is held to the transaction's end: the turn of the batch that begins at the
+ * sequence, or what waits for that batch's end. */
+void append_send_turn(struct pg_lease *conn, int64_t ledger_id, int64_t sequence);
+
 /* Queues the events on the lease's pipeline: items[i] gets the sequence claim->edge.size + i. Rows
  * are inserted in the order of event_id, so that two batches with common ids can't deadlock. */
 void append_send_events(struct appender *a, struct pg_lease *conn, const struct claim *claim,
@@ -28,7 +37,8 @@ void append_send_events(struct appender *a, struct pg_lease *conn, const struct 
 void append_send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
                         const struct seal *seal, int64_t lease_us);
 
-/* Whether the pipeline of both was refused because the ledger was another's or had another size. */
+/* Whether the pipeline of both was refused because the ledger was another's, or had another size or
+ * edge. */
 bool append_is_stale(const struct pg_outcome *outcome);
 
 /* What is stored under the ids and times of a batch: for each found item its index, its place, when

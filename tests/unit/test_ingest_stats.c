@@ -236,6 +236,7 @@ static void the_page_shows_each_number_under_its_name(void **state) {
       "auditstore_ingest_batches_total{result=\"lost\"} 0",
       "auditstore_ingest_batch_retries_total 0",
       "auditstore_ingest_batch_bisections_total 0",
+      "auditstore_ingest_batches_followed_total 0",
       "auditstore_ingest_refused_total{why=\"queue_full\"} 0",
       "auditstore_ingest_refused_total{why=\"expired\"} 0",
       "auditstore_ingest_refused_total{why=\"stopping\"} 0",

@@ -19,7 +19,8 @@ CREATE TABLE ledgers (
 -- One row per transaction that appended to a ledger, written by that transaction.
 CREATE TABLE ledger_batches (
   ledger_id      int8        NOT NULL,
-  first_sequence int8        NOT NULL,
+  -- The writer gives -1 when the ledger isn't as it knows it, and its transaction ends here.
+  first_sequence int8        NOT NULL CONSTRAINT ledger_batches_place CHECK (first_sequence >= 0),
   event_count    int4        NOT NULL CHECK (event_count > 0),
   leaf_hashes    bytea       NOT NULL CHECK (octet_length(leaf_hashes) = 32 * event_count),
   root           bytea       NOT NULL CHECK (octet_length(root) = 32), -- behind this batch
