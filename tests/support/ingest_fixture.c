@@ -211,3 +211,51 @@ void assert_receipt(struct fixture *f, const struct job *job, int index) {
            (long long)result(job, index)->sequence);
   assert_int_equal(store_number(&f->store, sql), 1);
 }
+
+/* ---- the server, from another session ---- */
+
+void kill_waiting(struct fixture *f, const char *wait_event) {
+  char sql[256];
+  snprintf(sql, sizeof(sql),
+           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = '%s'"
+           " AND application_name = 'auditstore_test'",
+           wait_event);
+  PQclear(store_query(&f->store, sql));
+}
+
+void kill_backends(struct fixture *f) {
+  PQclear(store_query(&f->store,
+                      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                      " WHERE application_name = 'auditstore_test'"));
+}
+
+int64_t count_waiting(struct fixture *f, const char *wait_event) {
+  char sql[256];
+  snprintf(sql, sizeof(sql),
+           "SELECT count(*) FROM pg_stat_activity WHERE wait_event = '%s'"
+           " AND application_name = 'auditstore_test'",
+           wait_event);
+  /* Otherwise a transaction sees only the backends that it saw first. */
+  PQclear(store_query(&f->store, "SELECT pg_stat_clear_snapshot()"));
+  return store_number(&f->store, sql);
+}
+
+void wait_for_event(struct fixture *f, const char *wait_event) {
+  int64_t limit_us = now_us(f) + 20 * SECOND_US;
+  while (count_waiting(f, wait_event) == 0) {
+    store_turn(&f->store);
+    assert_true(now_us(f) < limit_us);
+  }
+}
+
+void set_standby(struct fixture *f, const char *name) {
+  char sql[128];
+  snprintf(sql, sizeof(sql), "ALTER SYSTEM SET synchronous_standby_names = '%s'", name);
+  PQclear(store_query(&f->store, sql));
+  PQclear(store_query(&f->store, "SELECT pg_reload_conf()"));
+}
+
+void lock_ledger(struct fixture *f) {
+  PQclear(store_query(&f->store, "BEGIN"));
+  PQclear(store_query(&f->store, "SELECT * FROM ledgers WHERE ledger_id = 1 FOR UPDATE"));
+}

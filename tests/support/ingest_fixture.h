@@ -79,3 +79,20 @@ int64_t row_count(struct fixture *f);
 
 /* The ledgers hold what they say, each place once. */
 void assert_ledgers_are_dense(struct fixture *f);
+
+/* ---- the server, from another session ---- */
+
+/* Whoever writes to ledger 1 waits for a "transactionid" until that session sends COMMIT. */
+void lock_ledger(struct fixture *f);
+
+/* How many of ingest's backends wait for that; until one does. */
+int64_t count_waiting(struct fixture *f, const char *wait_event);
+void wait_for_event(struct fixture *f, const char *wait_event);
+
+/* Ends ingest's backends: all, or those that wait for that. */
+void kill_backends(struct fixture *f);
+void kill_waiting(struct fixture *f, const char *wait_event);
+
+/* Commits are answered only when this standby has them, which doesn't exist; "" is none. Backends
+ * that wait for it have committed and wait for "SyncRep". */
+void set_standby(struct fixture *f, const char *name);

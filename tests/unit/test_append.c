@@ -59,6 +59,22 @@ static void a_wrong_size_writes_nothing(void **state) {
   assert_int_equal(store_number(&f->store, "SELECT count(*) FROM ledger_batches"), 1);
 }
 
+/* Of the right size, but of other events: the batch that ours was computed behind was written
+ * differently. */
+static void a_wrong_edge_writes_nothing(void **state) {
+  struct fixture *f = *state;
+  struct event events[2] = {sample_event(1), sample_event(2)};
+  const struct append_item items[2] = {{&events[0], 1000}, {&events[1], 1000}};
+  claim_ledger(f, &f->claim);
+  assert_true(append(f, items, 1));
+  struct claim other = f->claim;
+  other.edge.nodes[0].bytes[0] ^= 1;
+  assert_false(append_by(f, &other, &items[1], 1));
+  assert_true(append_is_stale(&f->outcome));
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM audit_events"), 1);
+  assert_true(append(f, &items[1], 1));
+}
+
 static void a_refused_row_leaves_the_ledger_as_it_was(void **state) {
   struct fixture *f = *state;
   struct event event = sample_event(1);
@@ -252,6 +268,7 @@ int main(void) {
       TEST(a_ledger_is_made_once_and_starts_empty),
       TEST(a_batch_takes_the_next_places_in_its_order),
       TEST(a_wrong_size_writes_nothing),
+      TEST(a_wrong_edge_writes_nothing),
       TEST(a_refused_row_leaves_the_ledger_as_it_was),
       TEST(a_missing_partition_is_a_check_violation_without_a_constraint),
       TEST(the_lookup_compares_every_column),

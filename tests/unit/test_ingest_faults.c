@@ -119,12 +119,6 @@ static void a_suspect_ledger_is_left_alone(void **state) {
   assert_int_equal(stats.claims, 2);
 }
 
-static void kill_backends(struct fixture *f) {
-  PQclear(store_query(&f->store,
-                      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                      " WHERE application_name = 'auditstore_test'"));
-}
-
 static void killed_connections_lose_and_double_nothing(void **state) {
   struct fixture *f = *state;
   f->config.max_batch_events = 40;
@@ -159,26 +153,6 @@ static void killed_connections_lose_and_double_nothing(void **state) {
   assert_ledgers_are_dense(f);
 }
 
-static void wait_for_event(struct fixture *f, const char *wait_event) {
-  char sql[256];
-  snprintf(sql, sizeof(sql),
-           "SELECT count(*) FROM pg_stat_activity WHERE wait_event = '%s'"
-           " AND application_name = 'auditstore_test'",
-           wait_event);
-  int64_t limit_us = now_us(f) + 20 * SECOND_US;
-  while (store_number(&f->store, sql) == 0) {
-    store_turn(&f->store);
-    assert_true(now_us(f) < limit_us);
-  }
-}
-
-static void set_standby(struct fixture *f, const char *name) {
-  char sql[128];
-  snprintf(sql, sizeof(sql), "ALTER SYSTEM SET synchronous_standby_names = '%s'", name);
-  PQclear(store_query(&f->store, sql));
-  PQclear(store_query(&f->store, "SELECT pg_reload_conf()"));
-}
-
 /* The server commits, waits for a standby that doesn't exist, and loses the connection there: the
  * batch is in and nobody said so. */
 static void a_commit_whose_answer_was_lost_is_found(void **state) {
@@ -200,11 +174,6 @@ static void a_commit_whose_answer_was_lost_is_found(void **state) {
   }
   assert_int_equal(row_count(f), 4);
   assert_ledgers_are_dense(f);
-}
-
-static void lock_ledger(struct fixture *f) {
-  PQclear(store_query(&f->store, "BEGIN"));
-  PQclear(store_query(&f->store, "SELECT * FROM ledgers WHERE ledger_id = 1 FOR UPDATE"));
 }
 
 static void a_write_lost_before_its_commit_is_sent_again(void **state) {
