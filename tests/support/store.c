@@ -124,6 +124,8 @@ static void on_tick(uv_timer_t *timer) {
 
 void store_turn(struct store *s) {
   uv_timer_t tick;
+  /* Otherwise one that is due already doesn't end the wait: it runs before it. */
+  uv_update_time(&s->uv);
   uv_timer_init(&s->uv, &tick);
   uv_timer_start(&tick, on_tick, 10, 0);
   uv_run(&s->uv, UV_RUN_ONCE);
