@@ -11,10 +11,9 @@ static bool is_where_sent(const struct lane *lane) {
          lane->claim.edge.size == lane->target.edge.size;
 }
 
-/* One whose claim has gone elsewhere was itself sent behind a batch that failed. */
+/* One whose claim is elsewhere follows itself, or was sent behind a batch that failed. */
 bool lane_may_be_followed(const struct lane *lane) {
-  return lane->state == LANE_WRITING && lane->has_turn && !lane->leader && !lane->follower &&
-         is_where_sent(lane);
+  return lane->state == LANE_WRITING && lane->has_turn && !lane->follower && is_where_sent(lane);
 }
 
 void lane_start_behind(struct lane *lane, struct lane *leader) {

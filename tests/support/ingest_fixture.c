@@ -27,10 +27,9 @@ int ingest_group_teardown(void **state) {
   return 0;
 }
 
-int ingest_setup(void **state) {
-  struct fixture *f = *state;
+static int setup(struct fixture *f, int lanes) {
   f->config = (struct config_ingest){
-      .lanes = 2,
+      .lanes = lanes,
       .max_request_events = 1000,
       .max_batch_events = 512,
       .max_batch_bytes = 1024LL * 1024,
@@ -53,6 +52,14 @@ int ingest_setup(void **state) {
   f->next_event = 1;
   f->is_drained = false;
   return 0;
+}
+
+int ingest_setup(void **state) {
+  return setup(*state, 2);
+}
+
+int ingest_setup_of_three(void **state) {
+  return setup(*state, 3);
 }
 
 static void on_drained(void *arg) {

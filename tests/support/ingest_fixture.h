@@ -36,11 +36,13 @@ struct fixture {
   int next_event;
 };
 
-/* For cmocka: one server for the program, empty tables and a new ingest for each test. Teardown
+/* For cmocka: one server for the program, empty tables and a new ingest of two lanes, or three, for
+ * each test. Teardown
  * drains, asserts that every request was answered, and frees jobs and sources. */
 int ingest_group_setup(void **state);
 int ingest_group_teardown(void **state);
 int ingest_setup(void **state);
+int ingest_setup_of_three(void **state);
 int ingest_teardown(void **state);
 
 int64_t now_us(const struct fixture *f);

@@ -85,11 +85,16 @@ static void what_comes_meanwhile_is_sent_behind(void **state) {
   commit(f);
   wait_all(f);
   assert_pair(f, &pair);
+  /* The second has taken the first's ledger over, as it is by now. */
+  f->config.min_split_events = 1;
+  for (int i = 0; i < 2; i++)
+    submit(f, NULL, job_new(f, 1));
+  wait_all(f);
   struct ingest_stats stats = stats_of(f);
   assert_int_equal(stats.followed, 1);
-  assert_int_equal(stats.claims, 1);
+  assert_int_equal(stats.claims, 2);
   assert_int_equal(stats.batches[INGEST_BATCH_STALE], 0);
-  assert_int_equal(stats.batches[INGEST_BATCH_COMMITTED], 3);
+  assert_int_equal(stats.batches[INGEST_BATCH_COMMITTED], 5);
 }
 
 static void too_little_is_not_sent_behind(void **state) {
@@ -106,6 +111,50 @@ static void too_little_is_not_sent_behind(void **state) {
   commit(f);
   wait_all(f);
   assert_int_equal(stats_of(f).followed, 0);
+}
+
+static void one_batch_is_followed_by_one_lane(void **state) {
+  struct fixture *f = *state;
+  struct pair pair;
+  open_ledger(f, &pair);
+  lock_ledger(f);
+  send_blocked(f, &pair, "transactionid");
+  for (int i = 0; i < REQUESTS; i++)
+    submit(f, pair.source, job_new(f, REQUEST_EVENTS));
+  struct job *other = submit(f, NULL, job_new(f, 1));
+  store_run_until(&f->store, &other->is_done);
+  assert_int_equal(stats_of(f).followed, 1);
+  commit(f);
+  wait_all(f);
+  assert_batch(f, pair.first, 1);
+  assert_batch(f, pair.second, 1 + REQUESTS * REQUEST_EVENTS);
+  assert_ledgers_are_dense(f);
+}
+
+/* What is left of the first would come after the second. */
+static void part_of_a_batch_is_not_followed(void **state) {
+  struct fixture *f = *state;
+  struct ingest_source *source = source_new(f);
+  PQclear(store_query(&f->store,
+                      "ALTER TABLE audit_events ADD CONSTRAINT no_poison"
+                      " CHECK (event_type <> 'poison')"));
+  for (int i = 0; i < 4 * REQUESTS; i++)
+    submit(f, source, job_new(f, REQUEST_EVENTS));
+  f->jobs[4 * REQUESTS - 1]->events[0].text[EVENT_TEXT_EVENT_TYPE] = str_z("poison");
+  while (stats_of(f).bisections == 0)
+    store_turn(&f->store);
+  for (int i = 0; i < 4 * REQUESTS; i++)
+    submit(f, source, job_new(f, REQUEST_EVENTS));
+  wait_all(f);
+  PQclear(store_query(&f->store, "ALTER TABLE audit_events DROP CONSTRAINT no_poison"));
+  int64_t next = 0;
+  for (int i = 0; i < f->job_count; i++) {
+    if (f->jobs[i]->failure)
+      continue;
+    assert_int_equal(result(f->jobs[i], 0)->sequence, next);
+    next += REQUEST_EVENTS;
+  }
+  assert_int_equal(row_count(f), next);
 }
 
 /* The lanes take turns on one ledger for as long as the source has more. */
@@ -228,8 +277,10 @@ static void commits_of_both_are_found_when_their_answers_are_lost(void **state) 
   while (count_waiting(f, "advisory") > 0)
     store_turn(&f->store);
   wait_for_event(f, "SyncRep"); /* the second's */
+  kill_waiting(f, "SyncRep");
+  while (stats_of(f).batches[INGEST_BATCH_LOST] < 2)
+    store_turn(&f->store);
   set_standby(f, "");
-  kill_backends(f);
   wait_all(f);
   assert_pair(f, &pair);
 }
@@ -307,6 +358,9 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       TEST(what_comes_meanwhile_is_sent_behind),
       TEST(too_little_is_not_sent_behind),
+      cmocka_unit_test_setup_teardown(one_batch_is_followed_by_one_lane, ingest_setup_of_three,
+                                      ingest_teardown),
+      TEST(part_of_a_batch_is_not_followed),
       TEST(a_stream_stays_in_order),
       TEST(a_batch_behind_a_refused_one_is_written_after_it),
       TEST(a_refused_batch_behind_another_is_dealt_with_after_it),
