@@ -122,6 +122,7 @@ class World:
     def start_daemon(self):
         self.daemon = self.case.start_daemon({
             "database.port": self.proxy.port, "ledger.lease": "2s",
+            "ingest.lanes": self.random.choice((2, 2, 3)),
             "ledger.signing_key_file": self.case.key})
         self.stub = self.case.open_stub(self.daemon)
 
