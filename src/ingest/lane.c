@@ -392,7 +392,8 @@ static bool is_worth_a_turn(const struct lane *lane) {
          lane->batch.group_count == lane->batch.open_count && !lane->is_in_doubt;
 }
 
-/* The server inserts the events while their record is computed. */
+/* The server inserts the events while they are hashed, and advances the ledger while their record
+ * is signed. */
 static void lane_send(struct lane *lane) {
   const struct batch *batch = &lane->batch;
   const struct claim *target = &lane->target;
@@ -401,11 +402,13 @@ static void lane_send(struct lane *lane) {
   append_send_events(lane->appender, lane->conn, target, batch->items, batch->item_count);
   pg_push(lane->conn);
   seal_make(&lane->seal, target,
-            &(struct seal_batch){batch->items, batch->item_count, wall_us(lane)},
-            lane->env->signer);
+            &(struct seal_batch){batch->items, batch->item_count, wall_us(lane)});
   if (lane->leader)
     append_send_turn(lane->conn, target->ledger_id, lane->leader->target.edge.size);
-  append_send_record(lane->appender, lane->conn, target, &lane->seal, lane->env->ledger->lease_us);
+  append_send_advance(lane->appender, lane->conn, target, &lane->seal, lane->env->ledger->lease_us);
+  pg_push(lane->conn);
+  seal_sign(&lane->seal, target->ledger_id, lane->env->signer);
+  append_send_record(lane->appender, lane->conn, target, &lane->seal);
 }
 
 static void lane_write(struct lane *lane) {

@@ -190,33 +190,49 @@ static const struct pg_statement *lookup_statement(void) {
   return &statement;
 }
 
-/* A ledger that isn't the claim's, or has another size or edge, gives no first_sequence, and the
- * row is refused for that: the transaction ends, and the events are gone with it. The edge tells
- * when the batch that this one was sent behind was written after all, but with other events. */
+/* A ledger that isn't the claim's, or has another size or edge, would get the size -1, which its
+ * constraint refuses: the transaction ends, and the events are gone with it. The edge tells when
+ * the batch that this one was sent behind was written after all, but with other events. */
+static const struct pg_statement *advance_statement(void) {
+  static const Oid types[] = {
+      PG_INT8,  /* $1 ledger */
+      PG_INT8,  /* $2 its size */
+      PG_INT8,  /* $3 how many events */
+      PG_UUID,  /* $4 owner */
+      PG_BYTEA, /* $5 edge before the batch */
+      PG_BYTEA, /* $6 edge behind it */
+      PG_INT8,  /* $7 lease, in microseconds */
+  };
+  static const struct pg_statement statement = {
+      .name = "append_advance",
+      .sql =
+          "UPDATE ledgers SET edge = $6, leased_until = now() + $7 * interval '1 microsecond',"
+          "  tree_size = CASE WHEN tree_size = $2 AND owner = $4 AND edge = $5"
+          "  THEN tree_size + $3 ELSE -1 END"
+          " WHERE ledger_id = $1",
+      .param_count = sizeof(types) / sizeof(types[0]),
+      .param_types = types,
+  };
+  return &statement;
+}
+
+/* A ledger whose row is gone gives no place. */
 static const struct pg_statement *record_statement(void) {
   static const Oid types[] = {
       PG_INT8,        /* $1 ledger */
-      PG_INT8,        /* $2 its size */
-      PG_INT8,        /* $3 how many events */
-      PG_UUID,        /* $4 owner */
-      PG_INT8,        /* $5 lease, in microseconds */
-      PG_BYTEA,       /* $6 edge behind the batch */
-      PG_BYTEA,       /* $7 leaf hashes */
-      PG_BYTEA,       /* $8 root */
-      PG_TIMESTAMPTZ, /* $9 committed_at */
-      PG_TEXT,        /* $10 checkpoint */
-      PG_BYTEA,       /* $11 edge before it */
+      PG_INT8,        /* $2 how many events */
+      PG_BYTEA,       /* $3 leaf hashes */
+      PG_BYTEA,       /* $4 root */
+      PG_TIMESTAMPTZ, /* $5 committed_at */
+      PG_TEXT,        /* $6 checkpoint */
   };
   static const struct pg_statement statement = {
       .name = "append_record",
       .sql =
-          "WITH head AS (UPDATE ledgers SET tree_size = tree_size + $3, edge = $6,"
-          "  leased_until = now() + $5 * interval '1 microsecond'"
-          "  WHERE ledger_id = $1 AND tree_size = $2 AND owner = $4 AND edge = $11"
-          "  RETURNING tree_size - $3 AS size)"
-          " INSERT INTO ledger_batches (ledger_id, first_sequence, event_count, leaf_hashes,"
+          "INSERT INTO ledger_batches (ledger_id, first_sequence, event_count, leaf_hashes,"
           "  root, committed_at, checkpoint)"
-          "  VALUES ($1, coalesce((SELECT size FROM head), -1), $3, $7, $8, $9, $10)",
+          " VALUES ($1, coalesce((SELECT tree_size - $2 FROM ledgers WHERE ledger_id = $1), -1),"
+          "  $2, $3, $4, $5, $6)",
       .param_count = sizeof(types) / sizeof(types[0]),
       .param_types = types,
   };
@@ -437,24 +453,36 @@ static void send_nodes(struct appender *a, struct pg_lease *conn, const struct c
   appender_send(a, conn, nodes_statement());
 }
 
+static int64_t event_count(const struct seal *seal) {
+  return seal->growth.after.size - seal->growth.before.size;
+}
+
+void append_send_advance(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                         const struct seal *seal, int64_t lease_us) {
+  appender_begin(a);
+  put_int8(a, claim->ledger_id);
+  put_int8(a, claim->edge.size);
+  put_int8(a, event_count(seal));
+  put_bytes(a, claim->owner.bytes, sizeof(claim->owner.bytes));
+  put_edge(a, &claim->edge);
+  put_edge(a, &seal->growth.after);
+  put_int8(a, lease_us);
+  appender_locate(a);
+  appender_send(a, conn, advance_statement());
+}
+
 void append_send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
-                        const struct seal *seal, int64_t lease_us) {
+                        const struct seal *seal) {
   const struct merkle_growth *growth = &seal->growth;
-  int64_t count = growth->after.size - claim->edge.size;
   if (stored_nodes(growth) > 0)
     send_nodes(a, conn, claim, growth);
   appender_begin(a);
   put_int8(a, claim->ledger_id);
-  put_int8(a, claim->edge.size);
-  put_int8(a, count);
-  put_bytes(a, claim->owner.bytes, sizeof(claim->owner.bytes));
-  put_int8(a, lease_us);
-  put_edge(a, &growth->after);
-  put_bytes(a, growth->nodes, (size_t)count * MERKLE_HASH_SIZE);
+  put_int8(a, event_count(seal));
+  put_bytes(a, growth->nodes, (size_t)event_count(seal) * MERKLE_HASH_SIZE);
   put_bytes(a, seal->root.bytes, MERKLE_HASH_SIZE);
   put_timestamptz(a, seal->committed_us);
   put_note(a, &seal->note);
-  put_edge(a, &growth->before);
   appender_locate(a);
   appender_send(a, conn, record_statement());
 }

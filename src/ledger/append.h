@@ -1,14 +1,15 @@
 /*
  * append: writes a batch of events to the end of a ledger, in one transaction and one round trip.
  *
- * Two parts, sent one after the other: the events, with the sequences that follow from the size the
- * claim knows, and then their record, which advances the ledger's row if it is still the claim's
- * and has that size and edge. If it isn't, the record fails, and the events with it: two writers
- * never take the same place. While the server inserts the events the caller can compute the record.
+ * Three parts, sent one after the other: the events, with the sequences that follow from the size
+ * the claim knows; the ledger's advance, which needs their hashes, and fails unless the ledger is
+ * still the claim's and has that size and edge; their record, which needs the signature. They take
+ * effect together: two writers never take the same place. While the server is at one part the
+ * caller can compute the next.
  *
  * Two batches of one ledger may be under way on two connections: the second's claim is what the
  * first's will be once it is committed. Each batch that another may be sent behind takes its turn
- * first, and the one behind asks for that turn before its record: so it waits for the other's end
+ * first, and the one behind asks for that turn before its advance: so it waits for the other's end
  * in the server, which sees it when the two stand in each other's way.
  *
  * An appender is the caller's reusable memory for encoding; it has no connection. One appender
@@ -32,13 +33,17 @@ void append_send_turn(struct pg_lease *conn, int64_t ledger_id, int64_t sequence
 void append_send_events(struct appender *a, struct pg_lease *conn, const struct claim *claim,
                         const struct append_item *items, int count);
 
-/* Queues their record behind them. `seal` was made for these items; the claim's lease is extended
- * to `lease_us` from now. */
-void append_send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
-                        const struct seal *seal, int64_t lease_us);
+/* Queues the advance of the ledger's row behind them. `seal` was made for these items; the claim's
+ * lease is extended to `lease_us` from now. */
+void append_send_advance(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                         const struct seal *seal, int64_t lease_us);
 
-/* Whether the pipeline of both was refused because the ledger was another's, or had another size or
- * edge. */
+/* Queues the events' record behind that, with the checkpoint if `seal` is signed. */
+void append_send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                        const struct seal *seal);
+
+/* Whether a pipeline of all parts was refused because the ledger was another's, or had another size
+ * or edge. */
 bool append_is_stale(const struct pg_outcome *outcome);
 
 /* What is stored under the ids and times of a batch: for each found item its index, its place, when

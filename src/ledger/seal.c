@@ -33,14 +33,16 @@ static void hash_items(struct seal *seal, const struct claim *claim,
   merkle_growth_finish(&seal->growth, seal->hasher);
 }
 
-void seal_make(struct seal *seal, const struct claim *claim, const struct seal_batch *batch,
-               const struct checkpoint_signer *signer) {
+void seal_make(struct seal *seal, const struct claim *claim, const struct seal_batch *batch) {
   hash_items(seal, claim, batch);
   seal->committed_us = batch->committed_us;
   seal->root = merkle_edge_root(&seal->growth.after, seal->hasher);
   buf_clear(&seal->note);
+}
+
+void seal_sign(struct seal *seal, int64_t ledger_id, const struct checkpoint_signer *signer) {
   if (signer->key)
-    checkpoint_sign(&(struct checkpoint){.ledger_id = claim->ledger_id,
+    checkpoint_sign(&(struct checkpoint){.ledger_id = ledger_id,
                                          .size = seal->growth.after.size,
                                          .root = seal->root},
                     signer, &seal->note);

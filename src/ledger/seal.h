@@ -31,5 +31,7 @@ struct seal_batch {
   int count;
   int64_t committed_us; /* the wall clock now */
 };
-void seal_make(struct seal *seal, const struct claim *claim, const struct seal_batch *batch,
-               const struct checkpoint_signer *signer);
+void seal_make(struct seal *seal, const struct claim *claim, const struct seal_batch *batch);
+
+/* Adds the checkpoint of a made seal, if there is a key. */
+void seal_sign(struct seal *seal, int64_t ledger_id, const struct checkpoint_signer *signer);

@@ -115,8 +115,10 @@ enum claim_verdict claim_ledger(struct fixture *f, struct claim *claim) {
 
 bool append_by(struct fixture *f, struct claim *claim, const struct append_item *items, int count) {
   append_send_events(f->appender, f->conn, claim, items, count);
-  seal_make(&f->seal, claim, &(struct seal_batch){items, count, COMMITTED_US}, &f->signer);
-  append_send_record(f->appender, f->conn, claim, &f->seal, LEASE_US);
+  seal_make(&f->seal, claim, &(struct seal_batch){items, count, COMMITTED_US});
+  append_send_advance(f->appender, f->conn, claim, &f->seal, LEASE_US);
+  seal_sign(&f->seal, claim->ledger_id, &f->signer);
+  append_send_record(f->appender, f->conn, claim, &f->seal);
   run(f, NULL);
   if (f->outcome.kind != PG_OK)
     return false;

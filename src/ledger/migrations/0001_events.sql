@@ -4,6 +4,7 @@
 -- from the index.
 CREATE TABLE ledgers (
   ledger_id     int8        PRIMARY KEY CHECK (ledger_id > 0),
+  -- A writer gives -1 when the ledger isn't as it knows it, and its transaction ends there.
   tree_size     int8        NOT NULL DEFAULT 0 CHECK (tree_size >= 0),
   -- The roots of the complete subtrees that the log ends in, from the smallest: what the next batch
   -- is hashed onto.
@@ -19,7 +20,6 @@ CREATE TABLE ledgers (
 -- One row per transaction that appended to a ledger, written by that transaction.
 CREATE TABLE ledger_batches (
   ledger_id      int8        NOT NULL,
-  -- The writer gives -1 when the ledger isn't as it knows it, and its transaction ends here.
   first_sequence int8        NOT NULL CONSTRAINT ledger_batches_place CHECK (first_sequence >= 0),
   event_count    int4        NOT NULL CHECK (event_count > 0),
   leaf_hashes    bytea       NOT NULL CHECK (octet_length(leaf_hashes) = 32 * event_count),
