@@ -1,5 +1,6 @@
 /*
- * bench_ingest: how fast events get in, beside raw COPY of the same rows in the same run.
+ * bench_ingest: how fast events get in, beside raw COPY of the same rows in the same run, and raw
+ * inserts from arrays beside that.
  *
  *   bench_ingest SERVER CONNINFO DAEMON_PID
  *
@@ -8,6 +9,7 @@
  */
 #include "bench/copy.h"
 #include "bench/stream.h"
+#include "bench/unnest.h"
 
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@
 #define SMALL_ROUND       20000
 #define COPY_CONNECTIONS  4
 #define BATCHES_IN_FLIGHT 32
+#define UNNEST_EVENTS     500 /* in a transaction */
 
 struct figure {
   int clients;
@@ -110,11 +113,41 @@ static int run_figure(char **argv, const struct figure *figure) {
   return 0;
 }
 
+static int run_yardsticks(const char *conninfo) {
+  const struct copy_config copy = {conninfo, EVENTS_PER_ROUND / COPY_CONNECTIONS};
+  const struct unnest_config unnest = {conninfo, EVENTS_PER_ROUND / COPY_CONNECTIONS,
+                                       UNNEST_EVENTS};
+  const struct worker_task copy_work = copy_task(&copy);
+  const struct worker_task unnest_work = unnest_task(&unnest);
+  double inserted[ROUNDS];
+  double ratio[ROUNDS];
+  for (int i = 0; i < ROUNDS; i++) {
+    if (empty_tables(conninfo) < 0)
+      return -1;
+    double copy_seconds = workers_run(COPY_CONNECTIONS, &copy_work);
+    if (empty_tables(conninfo) < 0)
+      return -1;
+    double unnest_seconds = workers_run(COPY_CONNECTIONS, &unnest_work);
+    if (copy_seconds <= 0 || unnest_seconds <= 0)
+      return -1;
+    inserted[i] = EVENTS_PER_ROUND / unnest_seconds;
+    ratio[i] = copy_seconds / unnest_seconds;
+  }
+  printf(
+      "{\"bench\":\"ingest.raw_unnest\",\"connections\":%d,\"batch_events\":%d,\"rounds\":%d,"
+      "\"events_per_s\":%.0f,\"ratio_to_copy\":%.2f}\n",
+      COPY_CONNECTIONS, UNNEST_EVENTS, ROUNDS, median(inserted, ROUNDS), median(ratio, ROUNDS));
+  fflush(stdout);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   if (argc != 4) {
     fputs("usage: bench_ingest SERVER CONNINFO DAEMON_PID\n", stderr);
     return 2;
   }
+  if (run_yardsticks(argv[2]) < 0)
+    return 1;
   for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
     if (run_figure(argv, &figures[i]) < 0)
       return 1;
