@@ -28,10 +28,8 @@ struct figure {
   int events; /* a round's, of all clients together */
 };
 
-static const struct figure figures[] = {
-    {1, 100, EVENTS_PER_ROUND}, {4, 100, EVENTS_PER_ROUND}, {12, 100, EVENTS_PER_ROUND},
-    {4, 1, SMALL_ROUND},        {4, 10, EVENTS_PER_ROUND},  {4, 1000, EVENTS_PER_ROUND},
-};
+static const int client_counts[] = {1, 4, 12};
+static const int batch_sizes[] = {1, 10, 100, 1000};
 
 static int compare_doubles(const void *a, const void *b) {
   double x = *(const double *)a;
@@ -113,6 +111,19 @@ static int run_figure(char **argv, const struct figure *figure) {
   return 0;
 }
 
+static int run_clients(char **argv, int clients) {
+  for (size_t i = 0; i < sizeof(batch_sizes) / sizeof(batch_sizes[0]); i++) {
+    const struct figure figure = {
+        .clients = clients,
+        .batch_events = batch_sizes[i],
+        .events = batch_sizes[i] == 1 ? SMALL_ROUND : EVENTS_PER_ROUND,
+    };
+    if (run_figure(argv, &figure) < 0)
+      return -1;
+  }
+  return 0;
+}
+
 static int run_yardsticks(const char *conninfo) {
   const struct copy_config copy = {conninfo, EVENTS_PER_ROUND / COPY_CONNECTIONS};
   const struct unnest_config unnest = {conninfo, EVENTS_PER_ROUND / COPY_CONNECTIONS,
@@ -148,8 +159,9 @@ int main(int argc, char **argv) {
   }
   if (run_yardsticks(argv[2]) < 0)
     return 1;
-  for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++)
-    if (run_figure(argv, &figures[i]) < 0)
+  for (size_t i = 0; i < sizeof(client_counts) / sizeof(client_counts[0]); i++) {
+    if (run_clients(argv, client_counts[i]) < 0)
       return 1;
+  }
   return 0;
 }

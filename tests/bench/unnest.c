@@ -78,17 +78,15 @@ static bool connect(struct unnest_state *state, const char *conninfo) {
 }
 
 static void *unnest_prepare(const void *config, int worker) {
+  static struct unnest_state state; /* of this process, for its whole life */
   const struct unnest_config *c = config;
-  struct unnest_state *state = calloc(1, sizeof(*state));
-  if (!state)
+  state.batches = c->events_per_worker / c->batch_events;
+  state.columns = calloc((size_t)state.batches, sizeof(*state.columns));
+  if (!state.columns || !encode(&state, c, worker))
     return NULL;
-  state->batches = c->events_per_worker / c->batch_events;
-  state->columns = calloc((size_t)state->batches, sizeof(*state->columns));
-  if (!state->columns || !encode(state, c, worker))
-    return NULL;
-  if (connect(state, c->conninfo))
-    return state;
-  fprintf(stderr, "bench: %s", PQerrorMessage(state->conn));
+  if (connect(&state, c->conninfo))
+    return &state;
+  fprintf(stderr, "bench: %s", PQerrorMessage(state.conn));
   return NULL;
 }
 
