@@ -8,10 +8,10 @@
  * take turns on the same machine.
  */
 #include "bench/copy.h"
+#include "bench/median.h"
 #include "bench/stream.h"
 #include "bench/unnest.h"
 
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,29 +31,6 @@ struct figure {
 static const int client_counts[] = {1, 4, 12};
 static const int batch_sizes[] = {1, 10, 100, 1000};
 
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *values, int count) {
-  qsort(values, (size_t)count, sizeof(*values), compare_doubles);
-  return values[count / 2];
-}
-
-/* Both ways start from empty tables. */
-static int empty_tables(const char *conninfo) {
-  PGconn *conn = PQconnectdb(conninfo);
-  PGresult *result = PQexec(conn, "TRUNCATE audit_events; CHECKPOINT");
-  int rc = PQresultStatus(result) == PGRES_COMMAND_OK ? 0 : -1;
-  if (rc < 0)
-    fprintf(stderr, "bench: %s", PQerrorMessage(conn));
-  PQclear(result);
-  PQfinish(conn);
-  return rc;
-}
-
 struct round {
   double copy_per_s;
   double stream_per_s;
@@ -71,10 +48,10 @@ static int run_round(char **argv, const struct figure *figure, struct round *ret
   int pid = (int)strtol(argv[3], NULL, 10);
   const struct worker_task copy_work = copy_task(&copy);
   const struct worker_task stream_work = stream_task(&stream);
-  if (empty_tables(argv[2]) < 0)
+  if (copy_empty_tables(argv[2]) < 0)
     return -1;
   double copy_seconds = workers_run(COPY_CONNECTIONS, &copy_work);
-  if (empty_tables(argv[2]) < 0)
+  if (copy_empty_tables(argv[2]) < 0)
     return -1;
   double cpu_before = process_cpu_seconds(pid);
   double stream_seconds = workers_run(figure->clients, &stream_work);
@@ -133,10 +110,10 @@ static int run_yardsticks(const char *conninfo) {
   double inserted[ROUNDS];
   double ratio[ROUNDS];
   for (int i = 0; i < ROUNDS; i++) {
-    if (empty_tables(conninfo) < 0)
+    if (copy_empty_tables(conninfo) < 0)
       return -1;
     double copy_seconds = workers_run(COPY_CONNECTIONS, &copy_work);
-    if (empty_tables(conninfo) < 0)
+    if (copy_empty_tables(conninfo) < 0)
       return -1;
     double unnest_seconds = workers_run(COPY_CONNECTIONS, &unnest_work);
     if (copy_seconds <= 0 || unnest_seconds <= 0)

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "bench/median.h"
 #include "bench/pool_side.h"
 
 enum { ROUNDS = 5, SECONDS = 3, LEASES_AT_ONCE = 25 };
@@ -45,12 +46,6 @@ struct figures {
 
 /* ---- numbers ---- */
 
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static int compare_us(const void *a, const void *b) {
   uint32_t x = *(const uint32_t *)a;
   uint32_t y = *(const uint32_t *)b;
@@ -81,12 +76,11 @@ static void summarize(const struct pool_writers *writers, struct figures *ret_fi
 }
 
 /* One of the doubles in a struct figures, over all rounds. */
-static double median(const struct figures *rounds, size_t offset) {
+static double median_of(const struct figures *rounds, size_t offset) {
   double values[ROUNDS];
   for (int i = 0; i < ROUNDS; i++)
     values[i] = *(const double *)(const void *)((const char *)&rounds[i] + offset);
-  qsort(values, ROUNDS, sizeof(values[0]), compare_doubles);
-  return values[ROUNDS / 2];
+  return median(values, ROUNDS);
 }
 
 /* ---- rounds ---- */
@@ -145,7 +139,7 @@ static void run_round(struct config_database config, const struct variant *varia
   pool_writers_free(&writers);
 }
 
-#define MEDIAN(rounds, field) median(rounds, offsetof(struct figures, field))
+#define MEDIAN(rounds, field) median_of(rounds, offsetof(struct figures, field))
 
 static void print_variant(const struct variant *variant, const struct figures *rounds,
                           const struct figures *first) {

@@ -6,6 +6,7 @@
  *
  * Prints one JSON line per size of batch, each the median of ROUNDS rounds.
  */
+#include "bench/median.h"
 #include "bench/sample.h"
 #include "ledger/seal.h"
 
@@ -63,18 +64,11 @@ static double run_round(struct bench *bench, int batch) {
   return (double)(now_us() - began_us) / EVENTS_PER_ROUND;
 }
 
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static double measure(struct bench *bench, int batch) {
   double rounds[ROUNDS];
   for (int i = 0; i < ROUNDS; i++)
     rounds[i] = run_round(bench, batch);
-  qsort(rounds, ROUNDS, sizeof(rounds[0]), compare_doubles);
-  return rounds[ROUNDS / 2];
+  return median(rounds, ROUNDS);
 }
 
 static int make_key(struct checkpoint_signer *signer, struct signing_key **ret_key) {

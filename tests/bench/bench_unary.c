@@ -7,9 +7,10 @@
  * Prints one JSON line for each number of callers, medians of ROUNDS rounds in which both ways take
  * turns.
  */
+#include "bench/copy.h"
+#include "bench/median.h"
 #include "bench/unary.h"
 
-#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,28 +29,6 @@ struct side {
   double p99_us[ROUNDS];
 };
 
-static int compare_doubles(const void *a, const void *b) {
-  double x = *(const double *)a;
-  double y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double median(double *values) {
-  qsort(values, ROUNDS, sizeof(*values), compare_doubles);
-  return values[ROUNDS / 2];
-}
-
-static int empty_tables(const char *conninfo) {
-  PGconn *conn = PQconnectdb(conninfo);
-  PGresult *result = PQexec(conn, "TRUNCATE audit_events; CHECKPOINT");
-  int rc = PQresultStatus(result) == PGRES_COMMAND_OK ? 0 : -1;
-  if (rc < 0)
-    fprintf(stderr, "bench: %s", PQerrorMessage(conn));
-  PQclear(result);
-  PQfinish(conn);
-  return rc;
-}
-
 static int run_side(struct side *side, int round, const struct worker_task *task,
                     struct latencies *latencies) {
   double seconds = workers_run(latencies->workers, task);
@@ -63,17 +42,18 @@ static int run_side(struct side *side, int round, const struct worker_task *task
 
 static void print_figure(const struct figure *figure, struct side *unary, struct side *bare,
                          double *cpu_us) {
-  double unary_p50 = median(unary->p50_us);
-  double bare_p50 = median(bare->p50_us);
-  double unary_per_s = median(unary->per_s);
-  double bare_per_s = median(bare->per_s);
+  double unary_p50 = median(unary->p50_us, ROUNDS);
+  double bare_p50 = median(bare->p50_us, ROUNDS);
+  double unary_per_s = median(unary->per_s, ROUNDS);
+  double bare_per_s = median(bare->per_s, ROUNDS);
   printf(
       "{\"bench\":\"unary\",\"callers\":%d,\"rounds\":%d,\"events_per_s\":%.0f,"
       "\"p50_us\":%.0f,\"p99_us\":%.0f,\"daemon_cpu_us_per_event\":%.1f,"
       "\"insert_per_s\":%.0f,\"insert_p50_us\":%.0f,\"insert_p99_us\":%.0f,"
       "\"p50_ratio\":%.2f,\"per_s_ratio\":%.2f}\n",
-      figure->callers, ROUNDS, unary_per_s, unary_p50, median(unary->p99_us), median(cpu_us),
-      bare_per_s, bare_p50, median(bare->p99_us), unary_p50 / bare_p50, unary_per_s / bare_per_s);
+      figure->callers, ROUNDS, unary_per_s, unary_p50, median(unary->p99_us, ROUNDS),
+      median(cpu_us, ROUNDS), bare_per_s, bare_p50, median(bare->p99_us, ROUNDS),
+      unary_p50 / bare_p50, unary_per_s / bare_per_s);
   fflush(stdout);
 }
 
@@ -91,7 +71,7 @@ static int run_figure(char **argv, const struct figure *figure) {
   const struct worker_task call = unary_task(&config);
   int rc = 0;
   for (int i = 0; i < ROUNDS && rc == 0; i++) {
-    rc = empty_tables(argv[2]);
+    rc = copy_empty_tables(argv[2]);
     if (rc == 0)
       rc = run_side(&bare, i, &insert, &latencies);
     double before = process_cpu_seconds(pid);

@@ -84,3 +84,14 @@ static int copy_run(void *arg) {
 struct worker_task copy_task(const struct copy_config *config) {
   return (struct worker_task){.prepare = copy_prepare, .run = copy_run, .config = config};
 }
+
+int copy_empty_tables(const char *conninfo) {
+  PGconn *conn = PQconnectdb(conninfo);
+  PGresult *result = PQexec(conn, "TRUNCATE audit_events; CHECKPOINT");
+  int rc = PQresultStatus(result) == PGRES_COMMAND_OK ? 0 : -1;
+  if (rc < 0)
+    fprintf(stderr, "bench: %s", PQerrorMessage(conn));
+  PQclear(result);
+  PQfinish(conn);
+  return rc;
+}

@@ -23,3 +23,6 @@ struct worker_task copy_task(const struct copy_config *config);
 
 /* One row in COPY's binary format: the number of columns, then each with its length. */
 bool copy_put_row(struct buf *out, const struct sample *s, int worker, int64_t number);
+
+/* What is compared starts from empty tables. Negative, with a message, on failure. */
+int copy_empty_tables(const char *conninfo);
