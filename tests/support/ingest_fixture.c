@@ -221,30 +221,33 @@ void assert_receipt(struct fixture *f, const struct job *job, int index) {
 
 /* ---- the server, from another session ---- */
 
-void kill_waiting(struct fixture *f, const char *wait_event) {
-  char sql[256];
-  snprintf(sql, sizeof(sql),
-           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = '%s'"
-           " AND application_name = 'auditstore_test'",
-           wait_event);
-  PQclear(store_query(&f->store, sql));
-}
-
 void kill_backends(struct fixture *f) {
   PQclear(store_query(&f->store,
                       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                       " WHERE application_name = 'auditstore_test'"));
 }
 
-int64_t count_waiting(struct fixture *f, const char *wait_event) {
+/* `what` of ingest's backends that wait for that. */
+static PGresult *ask_about_waiting(struct fixture *f, const char *what, const char *wait_event) {
   char sql[256];
   snprintf(sql, sizeof(sql),
-           "SELECT count(*) FROM pg_stat_activity WHERE wait_event = '%s'"
+           "SELECT %s FROM pg_stat_activity WHERE wait_event = '%s'"
            " AND application_name = 'auditstore_test'",
-           wait_event);
+           what, wait_event);
   /* Otherwise a transaction sees only the backends that it saw first. */
   PQclear(store_query(&f->store, "SELECT pg_stat_clear_snapshot()"));
-  return store_number(&f->store, sql);
+  return store_query(&f->store, sql);
+}
+
+void kill_waiting(struct fixture *f, const char *wait_event) {
+  PQclear(ask_about_waiting(f, "pg_terminate_backend(pid)", wait_event));
+}
+
+int64_t count_waiting(struct fixture *f, const char *wait_event) {
+  PGresult *result = ask_about_waiting(f, "1", wait_event);
+  int64_t count = PQntuples(result);
+  PQclear(result);
+  return count;
 }
 
 void wait_for_event(struct fixture *f, const char *wait_event) {
