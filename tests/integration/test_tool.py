@@ -1,11 +1,13 @@
 """auditstore, the command-line tool: against the daemon, and against servers that misbehave."""
 
+import contextlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import uuid
 from concurrent import futures
@@ -356,20 +358,24 @@ class MisbehavingServerTest(unittest.TestCase):
     def setUp(self):
         self.stubs = harness.load_stubs()
 
-    def send_to(self, script, text):
+    @contextlib.contextmanager
+    def serve(self, script):
         servicer = type("Servicer", (self.stubs.store_grpc.AuditStoreServicer,),
                         {"StreamEvents": lambda _, requests, context: script(requests, context)})
         server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
         self.stubs.store_grpc.add_AuditStoreServicer_to_server(servicer(), server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
-        with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        yield port
+        server.stop(None).wait()
+
+    def send_to(self, script, text):
+        with self.serve(script) as port, tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
             file.write(text)
             file.flush()
             done = harness.run_tool(f"127.0.0.1:{port}", "--timeout", "2s", "send", "--batch", 10,
                                     file.name)
             done.stderr = done.stderr.replace(file.name, "input")
-        server.stop(None).wait()
         return done
 
     def answer(self, request, **fields):
@@ -403,9 +409,38 @@ class MisbehavingServerTest(unittest.TestCase):
     def test_a_stream_that_ends_early_is_not_success(self):
         def script(requests, _):
             yield self.answer(next(requests))
+            next(requests)
         done = self.send_to(script, lines(30))
         self.assertEqual(done.returncode, 3, done.stderr)
         self.assertIn("before it had answered everything", done.stderr)
+        self.assertIn("acknowledged 10 ", done.stdout)
+
+    def test_lines_behind_an_ended_stream_are_not_success(self):
+        """All that was sent is answered when the stream ends, and most of the input isn't sent."""
+        ended = threading.Event()
+
+        def script(*_):
+            ended.set()
+            receipt = self.stubs.store.Receipt(count=10, ledger_id=1)
+            yield self.stubs.store.StreamEventsResponse(batch_id="0", receipts=[receipt])
+        with self.serve(script) as port:
+            tool = subprocess.Popen([str(harness.TOOL), "--server", f"127.0.0.1:{port}",
+                                     "--timeout", "2s", "send", "--batch", "10"], text=True,
+                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE)
+            self.assertTrue(ended.wait(harness.START_DEADLINE_S))
+            # The pipe takes it all at once, so that the tool has it when it finds the end.
+            output, errors = tool.communicate(lines(100), timeout=harness.START_DEADLINE_S)
+        self.assertEqual(tool.returncode, 3, errors)
+        self.assertIn("the server ended the stream", errors)
+        self.assertIn("and what follows: not sent", errors)
+        self.assertIn("acknowledged 10 ", output)
+
+    def test_a_stream_that_ends_behind_the_last_line_is_success(self):
+        def script(requests, _):
+            yield self.answer(next(requests))
+        done = self.send_to(script, lines(10))
+        self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("acknowledged 10 ", done.stdout)
 
     def test_silence_ends_at_the_timeout(self):

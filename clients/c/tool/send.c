@@ -72,38 +72,54 @@ static bool flush_before_waiting(struct sender *sender, struct lines *lines, boo
   return is_atomic || !lines_would_wait(lines) || sender_flush(sender);
 }
 
-/* False: the input could not be read. */
-static bool send_lines(struct sender *sender, struct lines *lines,
-                       const struct sender_options *options) {
+enum input_end {
+  INPUT_SENT,   /* all of it was given to the stream */
+  INPUT_LEFT,   /* the stream broke before */
+  INPUT_FAILED, /* it could not be read */
+};
+
+/* The stream is broken. Lines may be left, which the sender's totals know nothing of. */
+static enum input_end end_at_break(struct lines *lines, const struct sender_options *options) {
+  char *text = NULL;
+  size_t len = 0;
+  uint64_t next = lines->number + 1;
+  if (!lines_would_wait(lines) && lines_next(lines, &text, &len) == LINES_END)
+    return INPUT_SENT;
+  fprintf(stderr, "%s:%" PRIu64 " and what follows: not sent\n", options->source, next);
+  return INPUT_LEFT;
+}
+
+static enum input_end send_lines(struct sender *sender, struct lines *lines,
+                                 const struct sender_options *options) {
   for (;;) {
     char *text = NULL;
     size_t len = 0;
     if (!flush_before_waiting(sender, lines, options->is_atomic))
-      return true; /* the totals tell */
+      return end_at_break(lines, options);
     switch (lines_next(lines, &text, &len)) {
     case LINES_OK:
       if (!send_text(sender, lines->number, text, len))
-        return true;
+        return end_at_break(lines, options);
       break;
     case LINES_TOO_LONG:
       sender_refuse(sender, lines->number, "", "longer than 512 KiB");
       break;
     case LINES_END:
-      return true;
+      return INPUT_SENT;
     default:
       fprintf(stderr, "auditstore: %s: %s\n", options->source, strerror(errno));
-      return false;
+      return INPUT_FAILED;
     }
   }
 }
 
-static int report(const struct sender_totals *totals) {
+static int report(const struct sender_totals *totals, enum input_end end) {
   printf("acknowledged %" PRIu64 " (%" PRIu64 " of them stored before), refused %" PRIu64
          ", unconfirmed %" PRIu64 "\n",
          totals->acknowledged, totals->duplicates, totals->refused, totals->unconfirmed);
-  if (totals->unconfirmed)
+  if (totals->unconfirmed || totals->unsent || end == INPUT_LEFT)
     return TOOL_UNREACHABLE;
-  return totals->refused ? TOOL_REFUSED : TOOL_OK;
+  return totals->refused || end == INPUT_FAILED ? TOOL_REFUSED : TOOL_OK;
 }
 
 static int send_from(struct tool *tool, const struct sender_options *options, int fd) {
@@ -115,11 +131,9 @@ static int send_from(struct tool *tool, const struct sender_options *options, in
   }
   struct sender *sender = sender_new(tool, options, &code);
   if (sender) {
-    bool was_read = send_lines(sender, &lines, options);
+    enum input_end end = send_lines(sender, &lines, options);
     struct sender_totals totals = sender_finish(sender);
-    code = report(&totals);
-    if (!was_read && code == TOOL_OK)
-      code = TOOL_REFUSED;
+    code = report(&totals, end);
     sender_free(sender);
   }
   lines_deinit(&lines);

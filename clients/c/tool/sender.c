@@ -243,13 +243,17 @@ static void book_what_is_left(struct sender *sender) {
   for (size_t i = 0; i < SENDER_WINDOW; i++)
     if (sender->slots[i].count)
       sender_book_unconfirmed(sender, &sender->slots[i]);
+  if (sender->current.count)
+    sender_book_unsent(sender, &sender->current);
 }
 
 static void say_how_it_broke(struct sender *sender, const struct auditstore_status *status) {
   if (status->code != AUDITSTORE_OK)
     tool_fail(sender->tool, "go on sending", status);
-  else if (sender->in_flight)
+  else if (sender->in_flight || sender->current.count)
     fputs("auditstore: the server ended the stream before it had answered everything\n", stderr);
+  else
+    fputs("auditstore: the server ended the stream\n", stderr);
 }
 
 struct sender_totals sender_finish(struct sender *sender) {

@@ -2,8 +2,8 @@
  * sender: writes events as batches on one stream, with a bounded number of them unanswered, and
  * keeps track of which line of the input each event came from.
  *
- * Each line ends in exactly one way: acknowledged, refused, or unconfirmed (the stream broke before
- * its answer came; it may be stored or not). Nothing is sent a second time.
+ * Each line ends in exactly one way: acknowledged, refused, unconfirmed (the stream broke before its
+ * answer came; it may be stored or not), or unsent. Nothing is sent a second time.
  */
 #pragma once
 
@@ -28,6 +28,7 @@ struct sender_totals {
   uint64_t refused;
   uint64_t unconfirmed;
   uint64_t unconfirmed_without_id; /* of those: sending them again could store them twice */
+  uint64_t unsent;                 /* collected when the stream broke */
 };
 
 /* Opens the stream. NULL: said why on standard error; *ret_code is the exit code. */
@@ -44,5 +45,5 @@ void sender_refuse(struct sender *sender, uint64_t line, const char *field, cons
 /* Sends what is collected and waits for all answers. False: the stream is broken. */
 bool sender_flush(struct sender *sender);
 
-/* Flushes, ends the stream, and says what is unconfirmed. */
+/* Flushes, ends the stream, and says what is unconfirmed or unsent. */
 struct sender_totals sender_finish(struct sender *sender);

@@ -46,5 +46,8 @@ void sender_book(struct sender *sender, const struct batch *batch,
 /* Books the whole batch as unconfirmed, and says which lines. */
 void sender_book_unconfirmed(struct sender *sender, const struct batch *batch);
 
+/* Books the whole batch as unsent, and says which lines. */
+void sender_book_unsent(struct sender *sender, const struct batch *batch);
+
 void sender_show_progress(struct sender *sender);
 void sender_clear_progress(struct sender *sender);
