@@ -45,6 +45,9 @@ static void free_if_over(struct grpc_call *call) {
   grpc_deframer_deinit(&call->rx);
   buf_deinit(&call->tx);
   buf_deinit(&call->status_text);
+  grpc_metadata_deinit(&call->request.metadata);
+  grpc_metadata_deinit(&call->headers);
+  grpc_metadata_deinit(&call->trailers);
   free(call->request.unknown_path);
   free(call);
   if (server && was_orphan)
@@ -203,7 +206,7 @@ void grpc_call_set_events(struct grpc_call *call, const struct grpc_call_events 
 
 /* ---- the handler's side ---- */
 
-static void end_with_status(struct grpc_call *call, struct grpc_status *status) {
+void grpc_call_end_with(struct grpc_call *call, struct grpc_status *status) {
   const Google__Rpc__Status *proto = grpc_status_proto(status);
   struct str message = str_z(grpc_status_message(status));
   if (proto->n_details == 0) {
@@ -220,7 +223,7 @@ void grpc_call_finish(struct grpc_call *call, struct grpc_status *status) {
   assert(call->is_running);
   if (call->is_stream_open && !call->is_ended) {
     if (status)
-      end_with_status(call, status);
+      grpc_call_end_with(call, status);
     else
       grpc_call_end(call, GRPC_OK, str_of(NULL, 0), str_of(NULL, 0));
   }
@@ -238,6 +241,11 @@ int64_t grpc_call_deadline_us(const struct grpc_call *call) {
 
 bool grpc_call_is_cancelled(const struct grpc_call *call) {
   return call->is_cancelled;
+}
+
+bool grpc_call_metadata(const struct grpc_call *call, size_t *offset, struct str *ret_key,
+                        struct str *ret_value) {
+  return grpc_metadata_next(&call->request.metadata, offset, ret_key, ret_value);
 }
 
 void grpc_call_set_context(struct grpc_call *call, void *context) {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "grpc/metadata.h"
 #include "grpc/session.h"
 
 /* What was learnt from the request's headers. */
@@ -26,6 +27,8 @@ struct grpc_request {
   bool is_root; /* the path is "/" */
   bool is_timeout_bad;
   bool is_compressed; /* grpc-encoding names something other than identity */
+  bool is_metadata_bad;
+  struct grpc_metadata metadata;
 };
 
 enum grpc_call_event { EVENT_CANCEL = 1, EVENT_WRITABLE = 2, EVENT_DRAIN = 4 };
@@ -51,10 +54,14 @@ struct grpc_call {
   bool has_trailers;
   bool is_in_events;
   bool was_full; /* on_writable is due when there is room */
+  bool holds_headers; /* they don't go out at accept */
 
   struct grpc_deframer rx;
   size_t rx_uncredited; /* bytes of the message under assembly not yet given back as window */
   struct list messages; /* given to the handler and not released */
+
+  struct grpc_metadata headers;  /* the handler's, for the response */
+  struct grpc_metadata trailers; /* the same, behind it */
 
   struct buf tx;
   size_t tx_left; /* of the message that is partly handed to nghttp2 */
@@ -79,6 +86,9 @@ struct grpc_call *grpc_call_new(struct grpc_session *session, int32_t stream_id)
  */
 void grpc_call_end(struct grpc_call *call, enum grpc_code code, struct str message,
                    struct str details);
+
+/* Settles it with all that `status` says, which stays the caller's. */
+void grpc_call_end_with(struct grpc_call *call, struct grpc_status *status);
 
 /* The server ends the call against the peer: a rule was broken. */
 void grpc_call_fail(struct grpc_call *call, enum grpc_code code, const char *message);

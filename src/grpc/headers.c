@@ -55,8 +55,14 @@ static void take_timeout(struct grpc_request *r, struct str value) {
   r->is_timeout_bad = !grpc_timeout_parse(value, &r->timeout_us);
 }
 
+/* What gRPC and HTTP/2 use themselves isn't metadata. */
+static void take_metadata(struct grpc_request *r, struct str name, struct str value) {
+  if (grpc_metadata_key_is_valid(name) && !grpc_metadata_take(&r->metadata, name, value))
+    r->is_metadata_bad = true;
+}
+
 static bool is_named(struct str name, const char *wanted) {
-  return memcmp(name.data, wanted, name.len) == 0;
+  return str_equal(name, str_z(wanted));
 }
 
 void grpc_headers_take(struct grpc_call *call, struct str name, struct str value) {
@@ -65,28 +71,18 @@ void grpc_headers_take(struct grpc_call *call, struct str name, struct str value
   r->count++;
   if (r->bytes > MAX_HEADER_BYTES || r->count > MAX_HEADERS)
     return;
-  switch (name.len) {
-  case 5:
-    if (is_named(name, ":path"))
-      take_path(call, value);
-    break;
-  case 7:
-    if (is_named(name, ":method"))
-      take_method(r, value);
-    break;
-  case 12:
-    if (is_named(name, "content-type"))
-      take_content_type(r, value);
-    else if (is_named(name, "grpc-timeout"))
-      take_timeout(r, value);
-    break;
-  case 13:
-    if (is_named(name, "grpc-encoding"))
-      r->is_compressed = !str_equal(value, str_z("identity"));
-    break;
-  default:
-    break;
-  }
+  if (is_named(name, ":path"))
+    take_path(call, value);
+  else if (is_named(name, ":method"))
+    take_method(r, value);
+  else if (is_named(name, "content-type"))
+    take_content_type(r, value);
+  else if (is_named(name, "grpc-timeout"))
+    take_timeout(r, value);
+  else if (is_named(name, "grpc-encoding"))
+    r->is_compressed = !str_equal(value, str_z("identity"));
+  else
+    take_metadata(r, name, value);
 }
 
 /* ---- judging them ---- */
@@ -128,6 +124,18 @@ static bool is_grpc(struct grpc_call *call) {
   return true;
 }
 
+static bool passes_hook(struct grpc_call *call) {
+  const struct grpc_server *server = call->server;
+  struct grpc_status *refusal =
+      server->on_open ? server->on_open(server->on_open_arg, call, call->request.route->method)
+                      : NULL;
+  if (!refusal)
+    return true;
+  grpc_call_end_with(call, refusal);
+  grpc_status_free(refusal);
+  return false;
+}
+
 static void accept_call(struct grpc_call *call) {
   const struct grpc_request *r = &call->request;
   struct grpc_server *server = call->server;
@@ -137,8 +145,10 @@ static void accept_call(struct grpc_call *call) {
   int64_t now = call->session->now_us;
   if (r->timeout_us != CLOCK_NEVER)
     grpc_deadlines_add(&server->deadlines, &call->deadline, now + r->timeout_us);
+  if (!passes_hook(call))
+    return;
   /* Peers wait for the headers of a stream before they send or show anything. */
-  if (kind == GRPC_SERVER_STREAMING || kind == GRPC_BIDI_STREAMING)
+  if ((kind == GRPC_SERVER_STREAMING || kind == GRPC_BIDI_STREAMING) && !call->holds_headers)
     grpc_respond(call);
 }
 
@@ -160,6 +170,8 @@ void grpc_headers_complete(struct grpc_call *call) {
     grpc_call_fail(call, GRPC_UNAVAILABLE, "starting: not ready yet, try again soon");
   else if (r->is_timeout_bad)
     grpc_call_fail(call, GRPC_INTERNAL, "malformed grpc-timeout");
+  else if (r->is_metadata_bad)
+    grpc_call_fail(call, GRPC_INTERNAL, "malformed metadata: a -bin value isn't base64");
   else if (r->timeout_us == 0)
     grpc_call_fail(call, GRPC_DEADLINE_EXCEEDED, "the deadline had passed on arrival");
   else

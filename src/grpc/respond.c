@@ -7,6 +7,11 @@
 /* Stock clients accept 8 KiB of headers. */
 #define MAX_TRAILER_BYTES 8192
 #define HEADER_OVERHEAD   32
+/* Of the handler's metadata, headers and trailers each. */
+#define MAX_METADATA_BYTES  4096
+#define MAX_METADATA_FIELDS 32
+#define MAX_HEADERS         (4 + MAX_METADATA_FIELDS)
+#define MAX_TRAILERS        (3 + MAX_METADATA_FIELDS)
 /* :status, content-type, grpc-accept-encoding and grpc-status with their overhead, and some room.
  */
 #define FIXED_TRAILER_BYTES 300
@@ -39,12 +44,22 @@ static nghttp2_nv unique(const char *name, const uint8_t *value, size_t len) {
                           NGHTTP2_NV_FLAG_NO_COPY_VALUE};
 }
 
+static size_t put_metadata(const struct grpc_metadata *m, nghttp2_nv *nv) {
+  struct str key;
+  struct str value;
+  size_t count = 0;
+  for (size_t offset = 0; grpc_metadata_next(m, &offset, &key, &value);)
+    nv[count++] = (nghttp2_nv){(uint8_t *)key.data, (uint8_t *)value.data, key.len, value.len,
+                               NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
+  return count;
+}
+
 static size_t put_headers(const struct grpc_call *call, const char *http_status, nghttp2_nv *nv) {
   bool echoes_proto = call->request.type == TYPE_GRPC_PROTO;
   nv[0] = constant(":status", http_status);
   nv[1] = constant("content-type", echoes_proto ? "application/grpc+proto" : "application/grpc");
   nv[2] = constant("grpc-accept-encoding", "identity");
-  return 3;
+  return 3 + put_metadata(&call->headers, nv + 3);
 }
 
 static size_t put_trailers(const struct grpc_call *call, nghttp2_nv *nv) {
@@ -57,7 +72,41 @@ static size_t put_trailers(const struct grpc_call *call, nghttp2_nv *nv) {
   if (details_len > 0)
     nv[count++] =
         unique("grpc-status-details-bin", buf_bytes(&call->status_text) + len, details_len);
-  return count;
+  return count + put_metadata(&call->trailers, nv + count);
+}
+
+/* ---- metadata ---- */
+
+static size_t metadata_cost(const struct grpc_metadata *m) {
+  struct str key;
+  struct str value;
+  size_t cost = 0;
+  for (size_t offset = 0; grpc_metadata_next(m, &offset, &key, &value);)
+    cost += key.len + value.len + HEADER_OVERHEAD;
+  return cost;
+}
+
+static bool add_metadata(struct grpc_metadata *m, struct str key, struct str value) {
+  size_t cost = key.len + value.len * 4 / 3 + HEADER_OVERHEAD;
+  return m->count < MAX_METADATA_FIELDS && metadata_cost(m) + cost <= MAX_METADATA_BYTES &&
+         grpc_metadata_put(m, key, value);
+}
+
+bool grpc_call_add_header(struct grpc_call *call, struct str key, struct str value) {
+  return !call->is_response_started && !call->is_ended && add_metadata(&call->headers, key, value);
+}
+
+bool grpc_call_add_trailer(struct grpc_call *call, struct str key, struct str value) {
+  return !call->is_ended && add_metadata(&call->trailers, key, value);
+}
+
+void grpc_call_send_headers(struct grpc_call *call) {
+  if (call->is_stream_open && !call->is_ended && !call->is_response_started)
+    grpc_respond(call);
+}
+
+void grpc_call_hold_headers(struct grpc_call *call) {
+  call->holds_headers = true;
 }
 
 /* ---- the status ---- */
@@ -66,7 +115,10 @@ static size_t trailer_budget(const struct grpc_call *call) {
   uint32_t peer =
       nghttp2_session_get_remote_settings(call->session->h2, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
   size_t budget = peer < MAX_TRAILER_BYTES ? peer : MAX_TRAILER_BYTES;
-  return budget > FIXED_TRAILER_BYTES ? budget - FIXED_TRAILER_BYTES : 0;
+  size_t fixed = FIXED_TRAILER_BYTES + metadata_cost(&call->trailers);
+  if (!call->is_response_started)
+    fixed += metadata_cost(&call->headers);
+  return budget > fixed ? budget - fixed : 0;
 }
 
 /* Cuts the encoded text to `max` bytes, not within an escape nor within a UTF-8 character, whose
@@ -122,7 +174,7 @@ static void note_taken(struct grpc_call *call, size_t len) {
 }
 
 static void submit_trailers(struct grpc_call *call) {
-  nghttp2_nv nv[3];
+  nghttp2_nv nv[MAX_TRAILERS];
   size_t count = put_trailers(call, nv);
   call->has_trailers = true;
   (void)nghttp2_submit_trailer(call->session->h2, call->stream_id, nv, count);
@@ -188,9 +240,10 @@ static void submit(struct grpc_call *call, const nghttp2_nv *nv, size_t count, b
 
 /* Without messages the headers are the trailers ("Trailers-Only"), which clients may retry on. */
 static void start(struct grpc_call *call, const char *http_status) {
-  nghttp2_nv nv[6];
+  nghttp2_nv nv[MAX_HEADERS + MAX_TRAILERS];
   size_t count = put_headers(call, http_status, nv);
-  bool is_trailers_only = call->is_ended && buf_len(&call->tx) == 0;
+  bool is_trailers_only =
+      call->is_ended && buf_len(&call->tx) == 0 && call->headers.count == 0;
   if (is_trailers_only) {
     count += put_trailers(call, nv + count);
     call->has_trailers = true;

@@ -137,6 +137,11 @@ void grpc_server_open(struct grpc_server *server) {
   server->is_open = true;
 }
 
+void grpc_server_on_open(struct grpc_server *server, grpc_open_cb *on_open, void *arg) {
+  server->on_open = on_open;
+  server->on_open_arg = arg;
+}
+
 void grpc_server_set_serving(struct grpc_server *server, bool is_serving) {
   grpc_health_set_serving(server->health, is_serving);
 }

@@ -76,6 +76,13 @@ int grpc_server_listen(struct grpc_server *server, int *ret_port, struct error *
  * are told UNAVAILABLE: a daemon may listen before it can work. */
 void grpc_server_open(struct grpc_server *server);
 
+/* Runs for each call of a known method when its headers are in, before its handler and before its
+ * response's headers: it may read and add metadata, or refuse the call by returning a status, which
+ * the server takes over. */
+typedef struct grpc_status *grpc_open_cb(void *arg, struct grpc_call *call,
+                                         const struct grpc_method *method);
+void grpc_server_on_open(struct grpc_server *server, grpc_open_cb *on_open, void *arg);
+
 /* The status Health answers for "" and every service; NOT_SERVING until first set. */
 void grpc_server_set_serving(struct grpc_server *server, bool is_serving);
 
@@ -90,7 +97,8 @@ void grpc_server_free(struct grpc_server *server);
 /* ---- calls ---- */
 
 /* Packs and queues one response message. Copies: `response` may be freed at once. Response headers
- * go out with the first message of a unary call's answer, and at accept for streaming ones. */
+ * go out with the first message of a unary call's answer, and at accept for streaming ones unless
+ * they are held. */
 void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response);
 
 /* False while more than 256 KiB of answers wait to be taken by the peer. */
@@ -99,6 +107,25 @@ bool grpc_call_is_writable(const struct grpc_call *call);
 /* Ends the call. Takes `status`; NULL is OK. Queued messages go out first. The pointer is invalid
  * afterwards. */
 void grpc_call_finish(struct grpc_call *call, struct grpc_status *status);
+
+/* The request's metadata, field by field in the order sent: *offset starts at 0 and moves on; false
+ * behind the last. Keys are lower case; the values of those that end in "-bin" are decoded bytes.
+ * What they point to is valid until grpc_call_finish(). */
+bool grpc_call_metadata(const struct grpc_call *call, size_t *offset, struct str *ret_key,
+                        struct str *ret_value);
+
+/* Adds a field to the response's headers, until they went out, or to the trailers behind it, until
+ * grpc_call_finish(). Copies; the values of keys that end in "-bin" may be any bytes, others are
+ * printable ASCII. False: too late, not a key or a value that may be sent, or above 4 KiB or 32
+ * fields in all. */
+bool grpc_call_add_header(struct grpc_call *call, struct str key, struct str value);
+bool grpc_call_add_trailer(struct grpc_call *call, struct str key, struct str value);
+
+/* Sends the response's headers now rather than with the first message. */
+void grpc_call_send_headers(struct grpc_call *call);
+
+/* In a grpc_open_cb: keeps a streaming method's headers back from going out at accept. */
+void grpc_call_hold_headers(struct grpc_call *call);
 
 /* Monotonic, CLOCK_NEVER when the caller set none. */
 int64_t grpc_call_deadline_us(const struct grpc_call *call);

@@ -47,6 +47,9 @@ struct grpc_server {
   int64_t tick_us;
   bool is_ticking;
 
+  grpc_open_cb *on_open; /* may be NULL */
+  void *on_open_arg;
+
   bool is_open; /* calls are let through to the services */
   bool is_draining;
   bool is_cut; /* the drain's deadline passed */
