@@ -2,8 +2,8 @@
  * sender: writes events as batches on one stream, with a bounded number of them unanswered, and
  * keeps track of which line of the input each event came from.
  *
- * Each line ends in exactly one way: acknowledged, refused, unconfirmed (the stream broke before its
- * answer came; it may be stored or not), or unsent. Nothing is sent a second time.
+ * Each line ends in exactly one way: acknowledged, refused, unconfirmed (the stream broke before
+ * its answer came; it may be stored or not), or unsent. Nothing is sent a second time.
  */
 #pragma once
 
