@@ -1,5 +1,23 @@
 #include "base/str.h"
 
+struct str str_trim(struct str s) {
+  while (s.len > 0 && s.data[0] == ' ')
+    s = str_of(s.data + 1, s.len - 1);
+  while (s.len > 0 && s.data[s.len - 1] == ' ')
+    s.len--;
+  return s;
+}
+
+struct str str_cut(struct str *rest, char separator) {
+  struct str part = *rest;
+  const char *at = part.len > 0 ? memchr(part.data, separator, part.len) : NULL;
+  if (at)
+    part.len = (size_t)(at - part.data);
+  size_t taken = at ? part.len + 1 : part.len;
+  *rest = str_of(rest->data + taken, rest->len - taken);
+  return part;
+}
+
 /* The length of the valid sequence that begins at p, or 0. RFC 3629, section 4. */
 static size_t utf8_sequence(const uint8_t *p, size_t left) {
   uint8_t lead = p[0];

@@ -25,6 +25,12 @@ static inline bool str_equal(struct str a, struct str b) {
   return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* Without the blanks at both ends. */
+struct str str_trim(struct str s);
+
+/* The part before the first `separator`, and *rest is what is behind it; all of it without one. */
+struct str str_cut(struct str *rest, char separator);
+
 /* The length of the valid UTF-8 prefix (RFC 3629: no surrogates, no overlong forms, at most
  * U+10FFFF). Equal to s.len when all of it is valid. */
 size_t utf8_valid_prefix(struct str s);

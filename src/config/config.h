@@ -30,9 +30,10 @@ struct config_server {
   int64_t max_message_bytes;   /* of one gRPC message received */
   int64_t stream_window_bytes; /* HTTP/2 receive window of a stream */
   int64_t connection_window_bytes;
-  int64_t handshake_timeout_us; /* accept to the first SETTINGS */
-  int64_t write_timeout_us;     /* a peer that takes no byte for so long is cut off */
-  const char *port_file;        /* when set, the port bound is written there once listening */
+  int64_t handshake_timeout_us;   /* accept to the first SETTINGS */
+  int64_t write_timeout_us;       /* a peer that takes no byte for so long is cut off */
+  int64_t compress_answers_above; /* bytes; CLOCK_NEVER: off */
+  const char *port_file;          /* when set, the port bound is written there once listening */
 };
 
 struct config_http {

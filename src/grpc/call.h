@@ -26,7 +26,8 @@ struct grpc_request {
   enum { TYPE_NONE, TYPE_OTHER, TYPE_GRPC, TYPE_GRPC_PROTO, TYPE_GRPC_OTHER } type;
   bool is_root; /* the path is "/" */
   bool is_timeout_bad;
-  bool is_compressed; /* grpc-encoding names something other than identity */
+  enum { ENCODING_NONE, ENCODING_GZIP, ENCODING_OTHER } encoding; /* of messages with flag 1 */
+  bool accepts_gzip;
   bool is_metadata_bad;
   struct grpc_metadata metadata;
 };
@@ -53,8 +54,10 @@ struct grpc_call {
   bool is_deferred; /* nghttp2 waits for bytes of ours */
   bool has_trailers;
   bool is_in_events;
-  bool was_full; /* on_writable is due when there is room */
+  bool was_full;      /* on_writable is due when there is room */
   bool holds_headers; /* they don't go out at accept */
+  enum { COMPRESS_AS_SET, COMPRESS_OFF, COMPRESS_ON } compression; /* of answers */
+  bool may_compress;                                               /* the headers say so */
 
   struct grpc_deframer rx;
   size_t rx_uncredited; /* bytes of the message under assembly not yet given back as window */
@@ -160,7 +163,8 @@ struct grpc_message {
   struct list_link link;  /* in call->messages */
   struct grpc_call *call; /* NULL once the call is freed */
   struct arena arena;     /* owned; holds the unpacked request */
-  size_t wire_bytes;
+  size_t bytes;           /* inflated */
+  bool is_compressed;
   size_t uncredited; /* window held back until release */
 };
 

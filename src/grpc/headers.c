@@ -55,6 +55,23 @@ static void take_timeout(struct grpc_request *r, struct str value) {
   r->is_timeout_bad = !grpc_timeout_parse(value, &r->timeout_us);
 }
 
+static void take_encoding(struct grpc_request *r, struct str value) {
+  if (str_equal(value, str_z("gzip")))
+    r->encoding = ENCODING_GZIP;
+  else
+    r->encoding = str_equal(value, str_z("identity")) ? ENCODING_NONE : ENCODING_OTHER;
+}
+
+/* Whether `wanted` is in a list with commas, with blanks or without. */
+static bool lists(struct str list, const char *wanted) {
+  while (list.len > 0) {
+    struct str item = str_cut(&list, ',');
+    if (str_equal(str_trim(item), str_z(wanted)))
+      return true;
+  }
+  return false;
+}
+
 /* What gRPC and HTTP/2 use themselves isn't metadata. */
 static void take_metadata(struct grpc_request *r, struct str name, struct str value) {
   if (grpc_metadata_key_is_valid(name) && !grpc_metadata_take(&r->metadata, name, value))
@@ -80,7 +97,9 @@ void grpc_headers_take(struct grpc_call *call, struct str name, struct str value
   else if (is_named(name, "grpc-timeout"))
     take_timeout(r, value);
   else if (is_named(name, "grpc-encoding"))
-    r->is_compressed = !str_equal(value, str_z("identity"));
+    take_encoding(r, value);
+  else if (is_named(name, "grpc-accept-encoding"))
+    r->accepts_gzip = lists(value, "gzip");
   else
     take_metadata(r, name, value);
 }
@@ -142,6 +161,7 @@ static void accept_call(struct grpc_call *call) {
   enum grpc_method_kind kind = r->route->method->kind;
   call->is_accepted = true;
   grpc_deframer_init(&call->rx, (size_t)server->config->max_message_bytes);
+  call->rx.may_be_compressed = r->encoding == ENCODING_GZIP;
   int64_t now = call->session->now_us;
   if (r->timeout_us != CLOCK_NEVER)
     grpc_deadlines_add(&server->deadlines, &call->deadline, now + r->timeout_us);

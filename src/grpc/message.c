@@ -1,12 +1,14 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/alloc.h"
 #include "grpc/call.h"
+#include "grpc/gzip.h"
 
 /* protobuf-c spends 32 bytes per field and a struct per sub-message, however short they are on the
  * wire: without a limit 4 MiB of empty sub-messages became 400 MiB. */
-#define ARENA_PER_WIRE_BYTE 8
-#define ARENA_BASE_BYTES    ((size_t)64 * 1024)
+#define ARENA_PER_BYTE   8
+#define ARENA_BASE_BYTES ((size_t)64 * 1024)
 
 static void *alloc_from_arena(void *arena, size_t size) {
   return arena_alloc(arena, size);
@@ -26,12 +28,13 @@ static ProtobufCMessage *unpack(struct grpc_message *message,
   return protobuf_c_message_unpack(descriptor, &allocator, buf_len(body), bytes);
 }
 
-struct grpc_message *grpc_message_unpack(struct grpc_call *call, ProtobufCMessage **ret_request) {
-  const struct grpc_method *method = call->request.route->method;
+static struct grpc_message *unpack_body(struct grpc_call *call, const struct buf *body,
+                                        ProtobufCMessage **ret_request) {
   struct grpc_message *message = xcalloc(1, sizeof(*message));
-  message->wire_bytes = buf_len(&call->rx.body);
-  arena_init(&message->arena, ARENA_PER_WIRE_BYTE * message->wire_bytes + ARENA_BASE_BYTES);
-  ProtobufCMessage *request = unpack(message, method->input, &call->rx.body);
+  message->bytes = buf_len(body);
+  message->is_compressed = grpc_deframer_is_compressed(&call->rx);
+  arena_init(&message->arena, ARENA_PER_BYTE * message->bytes + ARENA_BASE_BYTES);
+  ProtobufCMessage *request = unpack(message, call->request.route->method->input, body);
   if (!request) {
     if (message->arena.is_full)
       grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED,
@@ -46,6 +49,36 @@ struct grpc_message *grpc_message_unpack(struct grpc_call *call, ProtobufCMessag
   list_push_back(&call->messages, &message->link);
   *ret_request = request;
   return message;
+}
+
+static void fail_inflate(struct grpc_call *call, enum grpc_inflate_result result) {
+  char text[128];
+  if (result == GRPC_INFLATE_BAD) {
+    grpc_call_fail(call, GRPC_INTERNAL, "a compressed message isn't valid gzip");
+    return;
+  }
+  (void)snprintf(text, sizeof(text), "a request message inflates to more than %zu bytes",
+                 call->rx.max_body_bytes);
+  grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, text);
+}
+
+static struct grpc_message *inflate_body(struct grpc_call *call, ProtobufCMessage **ret_request) {
+  struct grpc_message *message = NULL;
+  struct buf body;
+  buf_init(&body, call->rx.max_body_bytes);
+  struct str in = str_of(buf_bytes(&call->rx.body), buf_len(&call->rx.body));
+  enum grpc_inflate_result result = grpc_gzip_inflate(call->server->gzip, in, &body);
+  if (result == GRPC_INFLATE_OK)
+    message = unpack_body(call, &body, ret_request);
+  else
+    fail_inflate(call, result);
+  buf_deinit(&body);
+  return message;
+}
+
+struct grpc_message *grpc_message_unpack(struct grpc_call *call, ProtobufCMessage **ret_request) {
+  return grpc_deframer_is_compressed(&call->rx) ? inflate_body(call, ret_request)
+                                                : unpack_body(call, &call->rx.body, ret_request);
 }
 
 void grpc_message_detach_all(struct grpc_call *call) {
@@ -77,6 +110,10 @@ struct arena *grpc_message_arena(struct grpc_message *message) {
   return &message->arena;
 }
 
-size_t grpc_message_wire_bytes(const struct grpc_message *message) {
-  return message->wire_bytes;
+bool grpc_message_is_compressed(const struct grpc_message *message) {
+  return message->is_compressed;
+}
+
+size_t grpc_message_bytes(const struct grpc_message *message) {
+  return message->bytes;
 }

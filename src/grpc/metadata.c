@@ -52,30 +52,11 @@ static bool take_binary(struct grpc_metadata *m, struct str key, struct str text
   return ok;
 }
 
-static struct str trim(struct str text) {
-  while (text.len > 0 && text.data[0] == ' ')
-    text = str_of(text.data + 1, text.len - 1);
-  while (text.len > 0 && text.data[text.len - 1] == ' ')
-    text.len--;
-  return text;
-}
-
-/* The part before the first comma; *text is left with what is behind it. */
-static struct str cut_at_comma(struct str *text) {
-  const char *comma = text->len > 0 ? memchr(text->data, ',', text->len) : NULL;
-  struct str part = *text;
-  if (comma)
-    part.len = (size_t)(comma - text->data);
-  size_t taken = comma ? part.len + 1 : part.len;
-  *text = str_of(text->data + taken, text->len - taken);
-  return trim(part);
-}
-
 bool grpc_metadata_take(struct grpc_metadata *m, struct str key, struct str value) {
   if (!is_binary(key))
-    return grpc_metadata_add(m, key, trim(value));
+    return grpc_metadata_add(m, key, str_trim(value));
   do {
-    if (!take_binary(m, key, cut_at_comma(&value)))
+    if (!take_binary(m, key, str_trim(str_cut(&value, ','))))
       return false;
   } while (value.len > 0);
   return true;

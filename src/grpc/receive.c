@@ -56,7 +56,7 @@ static void fail_too_large(struct grpc_call *call) {
 }
 
 static void fail_compressed(struct grpc_call *call) {
-  if (call->request.is_compressed)
+  if (call->request.encoding == ENCODING_OTHER)
     grpc_call_fail(call, GRPC_UNIMPLEMENTED,
                    "the message is compressed in a way that isn't served; see "
                    "grpc-accept-encoding");

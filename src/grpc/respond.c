@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "grpc/call.h"
+#include "grpc/gzip.h"
 
 /* Stock clients accept 8 KiB of headers. */
 #define MAX_TRAILER_BYTES 8192
@@ -58,8 +59,11 @@ static size_t put_headers(const struct grpc_call *call, const char *http_status,
   bool echoes_proto = call->request.type == TYPE_GRPC_PROTO;
   nv[0] = constant(":status", http_status);
   nv[1] = constant("content-type", echoes_proto ? "application/grpc+proto" : "application/grpc");
-  nv[2] = constant("grpc-accept-encoding", "identity");
-  return 3 + put_metadata(&call->headers, nv + 3);
+  nv[2] = constant("grpc-accept-encoding", "identity,gzip");
+  size_t count = 3;
+  if (call->may_compress)
+    nv[count++] = constant("grpc-encoding", "gzip");
+  return count + put_metadata(&call->headers, nv + count);
 }
 
 static size_t put_trailers(const struct grpc_call *call, nghttp2_nv *nv) {
@@ -238,12 +242,19 @@ static void submit(struct grpc_call *call, const nghttp2_nv *nv, size_t count, b
     grpc_call_reset(call, NGHTTP2_INTERNAL_ERROR);
 }
 
+/* Of any message to come. */
+static bool wants_compression(const struct grpc_call *call) {
+  bool is_set = call->server->config->compress_answers_above != CLOCK_NEVER;
+  return call->request.accepts_gzip && call->compression != COMPRESS_OFF &&
+         (call->compression == COMPRESS_ON || is_set);
+}
+
 /* Without messages the headers are the trailers ("Trailers-Only"), which clients may retry on. */
 static void start(struct grpc_call *call, const char *http_status) {
   nghttp2_nv nv[MAX_HEADERS + MAX_TRAILERS];
+  bool is_trailers_only = call->is_ended && buf_len(&call->tx) == 0 && call->headers.count == 0;
+  call->may_compress = !is_trailers_only && wants_compression(call);
   size_t count = put_headers(call, http_status, nv);
-  bool is_trailers_only =
-      call->is_ended && buf_len(&call->tx) == 0 && call->headers.count == 0;
   if (is_trailers_only) {
     count += put_trailers(call, nv + count);
     call->has_trailers = true;
@@ -279,22 +290,61 @@ void grpc_respond_page(struct grpc_call *call) {
 
 /* ---- messages ---- */
 
-/* False when the queue would pass its maximum. */
-static bool queue_message(struct buf *tx, const ProtobufCMessage *message) {
-  size_t len = protobuf_c_message_get_packed_size(message);
-  if (tx->max_bytes == 0)
-    buf_init(tx, TX_MAX_BYTES);
-  uint8_t *p = len <= TX_MAX_BYTES ? buf_reserve(tx, GRPC_PREFIX_BYTES + len) : NULL;
-  if (!p)
-    return false;
-  p[0] = 0;
+static void write_prefix(uint8_t *p, bool is_compressed, size_t len) {
+  p[0] = is_compressed;
   p[1] = (uint8_t)(len >> 24);
   p[2] = (uint8_t)(len >> 16);
   p[3] = (uint8_t)(len >> 8);
   p[4] = (uint8_t)len;
+}
+
+static bool queue_plain(struct buf *tx, const ProtobufCMessage *message, size_t len) {
+  uint8_t *p = buf_reserve(tx, GRPC_PREFIX_BYTES + len);
+  if (!p)
+    return false;
+  write_prefix(p, false, len);
   protobuf_c_message_pack(message, p + GRPC_PREFIX_BYTES);
   buf_commit(tx, GRPC_PREFIX_BYTES + len);
   return true;
+}
+
+/* Compressed in a place of its own: its length stands in front of it. */
+static bool queue_compressed(struct grpc_call *call, const ProtobufCMessage *message, size_t len) {
+  uint8_t *packed = xmalloc(len + 1);
+  uint8_t prefix[GRPC_PREFIX_BYTES];
+  struct buf body;
+  buf_init(&body, TX_MAX_BYTES);
+  protobuf_c_message_pack(message, packed);
+  bool ok = grpc_gzip_compress(call->server->gzip, str_of(packed, len), &body);
+  write_prefix(prefix, true, buf_len(&body));
+  ok = ok && GRPC_PREFIX_BYTES + buf_len(&body) <= TX_MAX_BYTES - buf_len(&call->tx) &&
+       buf_append(&call->tx, prefix, sizeof(prefix)) &&
+       buf_append(&call->tx, buf_bytes(&body), buf_len(&body));
+  buf_deinit(&body);
+  free(packed);
+  return ok;
+}
+
+static bool is_compressed(const struct grpc_call *call, size_t len) {
+  bool may = call->is_response_started ? call->may_compress : wants_compression(call);
+  return may && (call->compression == COMPRESS_ON ||
+                 (call->compression == COMPRESS_AS_SET &&
+                  (int64_t)len > call->server->config->compress_answers_above));
+}
+
+/* False when the queue would pass its maximum. */
+static bool queue_message(struct grpc_call *call, const ProtobufCMessage *message) {
+  size_t len = protobuf_c_message_get_packed_size(message);
+  if (call->tx.max_bytes == 0)
+    buf_init(&call->tx, TX_MAX_BYTES);
+  if (len > TX_MAX_BYTES)
+    return false;
+  return is_compressed(call, len) ? queue_compressed(call, message, len)
+                                  : queue_plain(&call->tx, message, len);
+}
+
+void grpc_call_set_compression(struct grpc_call *call, bool is_on) {
+  call->compression = is_on ? COMPRESS_ON : COMPRESS_OFF;
 }
 
 void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response) {
@@ -302,7 +352,7 @@ void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response) {
     return;
   if (buf_len(&call->tx) == 0)
     grpc_call_touch(call);
-  if (!queue_message(&call->tx, response)) {
+  if (!queue_message(call, response)) {
     grpc_call_cut(call, GRPC_RESOURCE_EXHAUSTED, "more than 64 MiB of answers wait to be sent");
     return;
   }

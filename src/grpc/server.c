@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "grpc/call.h"
+#include "grpc/gzip.h"
 #include "grpc/health.h"
 #include "grpc/server_private.h"
 
@@ -116,6 +117,7 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct config_serve
   server->done_task.cb = run_done;
   server->done_task.arg = server;
   server->health = grpc_health_new(server);
+  server->gzip = grpc_gzip_new();
   return server;
 }
 
@@ -164,6 +166,7 @@ void grpc_server_free(struct grpc_server *server) {
   disown_orphans(server);
   loop_cancel(server->loop, &server->done_task);
   grpc_health_free(server->health);
+  grpc_gzip_free(server->gzip);
   nghttp2_session_callbacks_del(server->callbacks);
   nghttp2_option_del(server->options);
   free(server->routes);

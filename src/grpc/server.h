@@ -101,6 +101,11 @@ void grpc_server_free(struct grpc_server *server);
  * they are held. */
 void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response);
 
+/* Whether this call's messages from now on are compressed if the peer accepts that; else the
+ * setting server.compress_answers_above tells. Has no effect once headers without an encoding went
+ * out. */
+void grpc_call_set_compression(struct grpc_call *call, bool is_on);
+
 /* False while more than 256 KiB of answers wait to be taken by the peer. */
 bool grpc_call_is_writable(const struct grpc_call *call);
 
@@ -155,5 +160,8 @@ void grpc_message_release(struct grpc_message *message);
 /* The arena it was unpacked into; the owner may allocate from it until release. */
 struct arena *grpc_message_arena(struct grpc_message *message);
 
-/* Length on the wire, for accounting. */
-size_t grpc_message_wire_bytes(const struct grpc_message *message);
+/* Its length, inflated, for accounting. */
+size_t grpc_message_bytes(const struct grpc_message *message);
+
+/* It came compressed. */
+bool grpc_message_is_compressed(const struct grpc_message *message);

@@ -12,6 +12,7 @@
 
 #define GRPC_MAX_SERVICES 16
 
+struct grpc_gzip;
 struct grpc_health;
 
 struct grpc_registered {
@@ -41,6 +42,7 @@ struct grpc_server {
   struct list orphans; /* calls whose connection is gone and whose handler still runs */
   struct grpc_deadlines deadlines;
   struct grpc_health *health; /* owned */
+  struct grpc_gzip *gzip;     /* owned */
 
   /* Looks after what is slow to happen (handshakes, stalled streams) while there are sessions. */
   struct loop_timer tick;

@@ -66,13 +66,14 @@ struct grpc_deframer {
   struct buf body;   /* of the message under assembly */
   size_t body_len;   /* its stated length, once the prefix is complete */
   size_t max_body_bytes;
+  bool may_be_compressed; /* an encoding was agreed */
 };
 
 enum grpc_deframe_result {
   GRPC_DEFRAME_MORE,    /* all input taken, no message complete */
   GRPC_DEFRAME_MESSAGE, /* a message is complete: body; call grpc_deframer_next() before going on */
   GRPC_DEFRAME_TOO_LARGE,  /* the stated length is above the maximum */
-  GRPC_DEFRAME_COMPRESSED, /* flag 1, which needs an agreed encoding */
+  GRPC_DEFRAME_COMPRESSED, /* flag 1, and no encoding was agreed */
   GRPC_DEFRAME_BAD_FLAG,   /* flag 2 or more */
 };
 
@@ -83,6 +84,11 @@ void grpc_deframer_deinit(struct grpc_deframer *d);
  * After an error the deframer takes nothing more. */
 enum grpc_deframe_result grpc_deframer_feed(struct grpc_deframer *d, const uint8_t **data,
                                             size_t *len);
+
+/* Of the complete message. */
+static inline bool grpc_deframer_is_compressed(const struct grpc_deframer *d) {
+  return d->prefix[0] == 1;
+}
 
 /* Forgets the complete message. */
 void grpc_deframer_next(struct grpc_deframer *d);

@@ -46,7 +46,7 @@ static struct write *write_alloc(struct grpc_message *message, size_t count) {
   write->input_count = (int)count;
   write->request.events = (void *)(memory + l.events);
   write->request.results = (void *)(memory + l.results);
-  write->request.size_bytes = grpc_message_wire_bytes(message);
+  write->request.size_bytes = grpc_message_bytes(message);
   write->indexes = (void *)(memory + l.indexes);
   write->rejected = (void *)(memory + l.rejected);
   return write;

@@ -121,6 +121,23 @@ class PortsTest(harness.PostgresCase):
             small.WriteEvents(request, timeout=30)
         self.assertEqual(grpc.StatusCode.RESOURCE_EXHAUSTED, refused.exception.code())
 
+    @effect_of("server.compress_answers_above")
+    def test_longer_answers_are_compressed(self):
+        def flag_of_answer(settings):
+            """Of the answer to a client that accepts gzip."""
+            daemon = self.start_daemon(settings, wait_serving=False)
+            connection = raw_h2.Connection("127.0.0.1", daemon.port)
+            self.addCleanup(connection.close)
+            connection.sock.sendall(raw_h2.grpc_call(
+                1, "/auditstore.v1.Admin/GetServerInfo", b"", ("grpc-accept-encoding", "gzip")))
+            while True:
+                kind, _, _, payload = connection.receive()
+                if kind == raw_h2.DATA and payload:
+                    return payload[0]
+        self.assertEqual(0, flag_of_answer({}))
+        self.assertEqual(1, flag_of_answer({"server.compress_answers_above": "1KiB"}))
+        self.assertEqual(0, flag_of_answer({"server.compress_answers_above": "10MiB"}))
+
     @effect_of("server.write_timeout")
     def test_a_client_that_takes_nothing_is_cut_off(self):
         def ends_within(settings, seconds):

@@ -36,13 +36,20 @@ static void on_held_cancel(void *arg) {
   e->cancels++;
 }
 
+static void choose_compression(const struct echo_server *e, struct grpc_call *call) {
+  if (e->compression != ECHO_AS_SET)
+    grpc_call_set_compression(call, e->compression == ECHO_COMPRESSED);
+}
+
 static void unary(const void *handlers, struct grpc_call *call, const ProtobufCMessage *request,
                   struct grpc_message *message) {
   static const struct grpc_call_events events = {.on_cancel = on_held_cancel};
   struct echo_server *e = *(struct echo_server *const *)handlers;
   const echo_message *m = (const echo_message *)request;
   e->unary_calls++;
+  e->compressed += grpc_message_is_compressed(message);
   e->deadline_us = grpc_call_deadline_us(call);
+  choose_compression(e, call);
   if (e->holds_calls) {
     assert_true(e->held_call_count < ECHO_MAX_HELD_CALLS);
     e->held_calls[e->held_call_count++] = call;
@@ -156,9 +163,10 @@ static void bidi(const void *handlers, struct grpc_call *call, const ProtobufCMe
     return;
   }
   e->messages++;
+  e->compressed += grpc_message_is_compressed(message);
   if (e->holds_messages) {
     assert_true(e->held_count < ECHO_MAX_HELD);
-    e->held_bytes += grpc_message_wire_bytes(message);
+    e->held_bytes += grpc_message_bytes(message);
     e->held[e->held_count++] = message;
     return;
   }
@@ -194,6 +202,7 @@ void echo_server_init(struct echo_server *e) {
       .connection_window_bytes = 4 * KIB * KIB,
       .handshake_timeout_us = 10000000,
       .write_timeout_us = 10000000,
+      .compress_answers_above = CLOCK_NEVER,
       .port_file = "",
   };
 }
@@ -204,6 +213,8 @@ void echo_server_start(struct echo_server *e) {
   *self = e;
   e->server = grpc_server_new(&e->loop, &e->config);
   grpc_server_add(e->server, &service, self);
+  if (e->on_open)
+    grpc_server_on_open(e->server, e->on_open, e);
   if (!e->is_shut)
     grpc_server_open(e->server);
   e->uv.data = self;

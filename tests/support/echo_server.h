@@ -32,14 +32,17 @@ struct echo_server {
   bool is_shut; /* set before echo_server_start(): calls are not let through yet */
 
   /* How handlers behave. */
-  bool holds_calls;                 /* unary: kept in `held_call`, and not answered */
-  bool holds_messages;              /* bidi: kept in `held` */
-  struct grpc_status *next_status;  /* the next finish takes it */
+  bool holds_calls;                /* unary: kept in `held_call`, and not answered */
+  bool holds_messages;             /* bidi: kept in `held` */
+  struct grpc_status *next_status; /* the next finish takes it */
+  enum { ECHO_AS_SET, ECHO_COMPRESSED, ECHO_PLAIN } compression; /* of answers */
+  grpc_open_cb *on_open;                                         /* gets the echo_server */
   size_t stream_count, stream_size; /* server-streaming: so many answers of that size */
   bool waits_writable;              /* ... pausing while not writable */
 
   /* What was seen. */
   int unary_calls;
+  int compressed; /* messages that came so */
   int messages;
   int half_closes;
   int cancels;

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -44,6 +45,12 @@ static void copy_value(char *to, size_t size, const uint8_t *value, size_t len) 
   to[n] = '\0';
 }
 
+static void note_field(struct h2_stream *s, struct str name, struct str value) {
+  size_t used = strlen(s->fields);
+  snprintf(s->fields + used, sizeof(s->fields) - used, "%.*s=%.*s;", (int)name.len, name.data,
+           (int)value.len, value.data);
+}
+
 /* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
@@ -59,12 +66,16 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
     copy_value(s->content_type, sizeof(s->content_type), value, value_len);
   else if (name_is(name, name_len, "grpc-accept-encoding"))
     copy_value(s->accept_encoding, sizeof(s->accept_encoding), value, value_len);
+  else if (name_is(name, name_len, "grpc-encoding"))
+    copy_value(s->encoding, sizeof(s->encoding), value, value_len);
   else if (name_is(name, name_len, "grpc-status"))
     s->grpc_status = (int)strtol((const char *)value, NULL, 10);
   else if (name_is(name, name_len, "grpc-message"))
     copy_value(s->message, sizeof(s->message), value, value_len);
   else if (name_is(name, name_len, "grpc-status-details-bin"))
     copy_value(s->details, sizeof(s->details), value, value_len);
+  else
+    note_field(s, str_of(name, name_len), str_of(value, value_len));
   return 0;
 }
 
@@ -79,6 +90,8 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
     return 0;
   if (frame->hd.type == NGHTTP2_HEADERS)
     s->header_blocks++;
+  if (frame->hd.type == NGHTTP2_HEADERS && s->header_blocks == 1)
+    strcat(s->fields, "|");
   if (frame->hd.type == NGHTTP2_RST_STREAM) {
     s->is_reset = true;
     s->reset_code = frame->rst_stream.error_code;

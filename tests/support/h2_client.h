@@ -26,7 +26,9 @@ struct h2_stream {
   char http_status[8];
   char content_type[64];
   char accept_encoding[64];
-  int grpc_status; /* -1: none yet */
+  char encoding[64];
+  char fields[8200]; /* other headers and trailers, "name=value;" each; "|" between the two */
+  int grpc_status;   /* -1: none yet */
   char message[8200];
   char details[8200];
   int header_blocks;  /* 1: trailers only */

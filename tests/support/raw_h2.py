@@ -16,10 +16,10 @@ def _literal(text):
     return bytes([len(text)]) + text.encode()
 
 
-def grpc_call(stream, method, message):
+def grpc_call(stream, method, message, *more_headers):
     """The frames of a unary call: headers without compression, one message."""
     headers = ((":method", "POST"), (":scheme", "http"), (":path", method), (":authority", "test"),
-               ("content-type", "application/grpc"), ("te", "trailers"))
+               ("content-type", "application/grpc"), ("te", "trailers"), *more_headers)
     block = b"".join(b"\0" + _literal(name) + _literal(value) for name, value in headers)
     data = struct.pack("!BI", 0, len(message)) + message
     return frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, END_STREAM, stream, data)

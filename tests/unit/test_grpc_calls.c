@@ -24,7 +24,7 @@ static void unary_call_is_answered(void **state) {
   assert_int_equal(h2_stream_message_count(s), 1);
   assert_int_equal(s->header_blocks, 2);
   assert_string_equal(s->content_type, "application/grpc");
-  assert_string_equal(s->accept_encoding, "identity");
+  assert_string_equal(s->accept_encoding, "identity,gzip");
   assert_false(s->is_reset);
 }
 
