@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/loop.h"
 #include "base/port_file.h"
+#include "certs.h"
 #include "grpc/server.h"
 #include "ingest/ingest.h"
 #include "ingest/service.h"
@@ -26,6 +27,8 @@
 /* How long one attempt to check the schema may take. */
 #define CHECK_TIMEOUT_US   (10LL * 1000 * 1000)
 #define MIGRATE_TIMEOUT_US (600LL * 1000 * 1000)
+/* For libuv to give back its handles, which takes no waiting. */
+#define CLOSE_MIN_US (100 * 1000)
 
 enum app_phase { APP_STARTING, APP_SERVING, APP_DRAINING };
 
@@ -40,6 +43,7 @@ struct app {
   struct pg_pool *pool;          /* owned, as all below */
   struct partitions *partitions;
   struct checkpoint_signer signer;
+  struct tls_context *tls; /* owned; NULL: plain */
   struct ingest *ingest;
   struct ingest_service *ingest_service;
   struct query_service *query_service;
@@ -82,7 +86,8 @@ static void app_close_loop(struct app *app) {
   uv_timer_init(&app->uv, &deadline);
   deadline.data = app;
   uv_timer_start(&deadline, on_close_deadline,
-                 left_us > 0 ? (uint64_t)(left_us / CLOCK_US_PER_MS) : 0, 0);
+                 (uint64_t)((left_us > CLOSE_MIN_US ? left_us : CLOSE_MIN_US) / CLOCK_US_PER_MS),
+                 0);
   uv_unref((uv_handle_t *)&deadline);
   loop_deinit(&app->loop);
   uv_run(&app->uv, UV_RUN_DEFAULT);
@@ -226,7 +231,7 @@ static int app_listen(struct app *app, struct error *err) {
   const struct config_server *server = &app->config->server;
   int port = 0;
   int rc = app_open_pages(app, err);
-  if (rc < 0 || (rc = grpc_server_listen(app->server, &port, err)) < 0)
+  if (rc < 0 || (rc = grpc_server_listen(app->server, app->tls, &port, err)) < 0)
     return rc;
   if ((rc = port_file_write(server->port_file, port, err)) < 0) {
     error_prefix(err, "server.port_file");
@@ -239,7 +244,8 @@ static int app_listen(struct app *app, struct error *err) {
 static int app_new_parts(struct app *app, struct error *err) {
   const struct config *config = app->config;
   int rc = keys_load(&app->signer, config, err);
-  if (rc < 0 || (rc = pg_pool_new(&app->pool, &app->loop, &config->database, err)) < 0)
+  if (rc < 0 || (rc = certs_load(&app->tls, config, err)) < 0 ||
+      (rc = pg_pool_new(&app->pool, &app->loop, &config->database, err)) < 0)
     return rc;
   app->partitions = partitions_new(&app->loop, app->pool, &config->storage);
   const struct ingest_options ingest = {.pool = app->pool,
@@ -347,6 +353,8 @@ static void app_take_over(struct app *app, const struct config_changes *changes)
   struct error err;
   if (keys_load(&app->signer, app->config, &err) < 0)
     log_error("signing key not reloaded", KV("error", err.text));
+  if (certs_load(&app->tls, app->config, &err) < 0)
+    log_error("TLS certificate not reloaded", KV("error", err.text));
   if (!changes->is_database_changed)
     return;
   pg_pool_reload(app->pool);
@@ -410,6 +418,7 @@ int app_run(struct config *config, const struct config_input *input) {
   app_close_loop(app);
   int code = app->exit_code;
   keys_unload(&app->signer);
+  tls_context_free(app->tls);
   free(app);
   return code;
 }

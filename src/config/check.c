@@ -122,7 +122,7 @@ static bool has_remote_host(const struct config_database *db) {
   return false;
 }
 
-static void check_tls(struct checker *c) {
+static void check_database_tls(struct checker *c) {
   const struct config_database *db = &c->config->database;
   bool has_cert = db->sslcert[0] != '\0';
   bool has_key = db->sslkey[0] != '\0';
@@ -166,6 +166,27 @@ static void check_server(struct checker *c) {
               "must not be above query.max_page_size");
 }
 
+static void check_tls(struct checker *c) {
+  static const struct key_name environment = {"server", "environment"};
+  static const struct key_name cert = {"tls", "cert_file"};
+  static const struct key_name key = {"tls", "key_file"};
+  static const struct key_name ca = {"tls", "client_ca_file"};
+  static const struct key_name clients = {"tls", "client_certificates"};
+  const struct config_tls *tls = &c->config->tls;
+  bool has_cert = tls->cert_file[0] != '\0';
+  bool has_key = tls->key_file[0] != '\0';
+  bool asks = tls->client_certificates != CONFIG_CLIENTS_OFF;
+  fail_unless(c, has_cert || c->config->server.environment != CONFIG_PRODUCTION, cert, environment,
+              "server.environment production needs a certificate: nothing goes without TLS");
+  fail_unless(c, has_key || !has_cert, cert, key, "needs tls.key_file as well");
+  fail_unless(c, has_cert || !has_key, key, cert, "needs tls.cert_file as well");
+  fail_unless(c, has_cert || !asks, clients, cert, "needs tls.cert_file as well");
+  fail_unless(c, tls->client_ca_file[0] != '\0' || !asks, clients, ca,
+              "needs tls.client_ca_file as well");
+  fail_unless(c, tls->client_ca_file[0] == '\0' || asks, ca, clients,
+              "has no use: tls.client_certificates is off");
+}
+
 static void check_ledger(struct checker *c) {
   static const struct key_name environment = {"server", "environment"};
   static const struct key_name origin = {"ledger", "origin"};
@@ -184,9 +205,10 @@ static void check_ledger(struct checker *c) {
 int config_check(struct config *config, FILE *problems) {
   struct checker c = {.config = config, .problems = problems};
   check_pool(&c);
-  check_tls(&c);
+  check_database_tls(&c);
   check_ingest(&c);
   check_server(&c);
+  check_tls(&c);
   check_ledger(&c);
   return c.errors;
 }

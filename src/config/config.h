@@ -36,6 +36,17 @@ struct config_server {
   const char *port_file;          /* when set, the port bound is written there once listening */
 };
 
+/* What is asked of clients that come by TLS. */
+enum config_client_certs { CONFIG_CLIENTS_OFF, CONFIG_CLIENTS_OPTIONAL, CONFIG_CLIENTS_REQUIRED };
+
+struct config_tls {
+  const char *cert_file; /* "": plain HTTP/2 */
+  const char *key_file;
+  const char *client_ca_file;
+  enum config_client_certs client_certificates;
+  int max_handshakes; /* under way at once */
+};
+
 struct config_http {
   const char *listen; /* as server.listen; "" when off */
   const char *port_file;
@@ -136,6 +147,7 @@ struct config_shutdown {
 
 struct config {
   struct config_server server;
+  struct config_tls tls;
   struct config_http http;
   struct config_database database;
   struct config_ingest ingest;

@@ -36,6 +36,10 @@ static const struct choice session_attrs[] = {{"any", 0},
 static const struct choice switches[] = {{"off", 0}, {"on", 1}, {0}};
 static const struct choice startups[] = {
     {"wait", CONFIG_STARTUP_WAIT}, {"require", CONFIG_STARTUP_REQUIRE}, {0}};
+static const struct choice client_certs[] = {{"off", CONFIG_CLIENTS_OFF},
+                                             {"optional", CONFIG_CLIENTS_OPTIONAL},
+                                             {"required", CONFIG_CLIENTS_REQUIRED},
+                                             {0}};
 static const struct choice environments[] = {
     {"development", CONFIG_DEVELOPMENT}, {"production", CONFIG_PRODUCTION}, {0}};
 static const struct choice log_levels[] = {
@@ -52,6 +56,8 @@ static const struct choice *choices_of(enum config_kind kind) {
     return switches;
   case CONFIG_STARTUP:
     return startups;
+  case CONFIG_CLIENT_CERTS:
+    return client_certs;
   case CONFIG_ENVIRONMENT:
     return environments;
   case CONFIG_LOG_LEVEL:

@@ -121,11 +121,13 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct config_serve
   return server;
 }
 
-int grpc_server_listen(struct grpc_server *server, int *ret_port, struct error *err) {
+int grpc_server_listen(struct grpc_server *server, struct tls_context *tls, int *ret_port,
+                       struct error *err) {
   const struct net_listener_options options = {
       .address = server->config->listen,
       .max_connections = server->config->max_connections,
       .write_timeout_us = server->config->write_timeout_us,
+      .tls = tls,
       .on_accept = grpc_session_accept,
       .user = server,
   };

@@ -26,6 +26,7 @@
 #include "grpc/status.h"
 
 struct grpc_server;
+struct tls_context;
 struct grpc_call;
 struct grpc_message;
 
@@ -68,9 +69,10 @@ void grpc_server_add(struct grpc_server *server, const struct grpc_service *serv
  * a service by itself. */
 void grpc_server_answer_early(struct grpc_server *server, const struct grpc_service *service);
 
-/* Listens on config->listen. ret_port (may be NULL): the port bound. ERR_UNAVAILABLE when the
- * address can't be bound, with the reason. */
-int grpc_server_listen(struct grpc_server *server, int *ret_port, struct error *err);
+/* Listens on config->listen. tls: NULL for plain HTTP/2; outlives the server. ret_port (may be
+ * NULL): the port bound. ERR_UNAVAILABLE when the address can't be bound, with the reason. */
+int grpc_server_listen(struct grpc_server *server, struct tls_context *tls, int *ret_port,
+                       struct error *err);
 
 /* Lets calls through to the services. Before it, only the early ones are answered and all others
  * are told UNAVAILABLE: a daemon may listen before it can work. */

@@ -6,11 +6,18 @@
 #include <sys/socket.h>
 
 #include "net/conn.h"
+#include "net/tls.h"
 
-/* Takes over `fd`, a connected non-blocking socket. The connection links itself into `siblings` and
- * leaves it when its socket is closed. NULL, with `fd` closed, when the loop can't watch it. */
-struct net_conn *net_conn_new(struct loop *loop, int fd, const struct sockaddr_storage *peer,
-                              int64_t write_timeout_us, struct list *siblings);
+struct net_conn_options {
+  const struct sockaddr_storage *peer;
+  int64_t write_timeout_us;
+  struct tls_context *tls; /* NULL: plain */
+  struct list *siblings;   /* the connection is in it until its socket is closed */
+};
+
+/* Takes over `fd`, a connected non-blocking socket. `options` is copied. NULL, with `fd` closed,
+ * when the loop can't watch it. */
+struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_options *options);
 
 /* Whether net_conn_start() was called. */
 bool net_conn_is_started(const struct net_conn *conn);

@@ -1,6 +1,8 @@
 /*
  * States of a connection:
  *
+ *   SHAKING (with TLS) ──handshake done──▶ OPEN
+ *
  *   OPEN ──close(flush), or on_produce said so──▶ FLUSHING ──all written──▶ DRAINING
  *     │                                              │                         │
  *     └──close, error, timeout──▶ CLOSED ◀───error, timeout───┴──EOF, error, 1 s────┘
@@ -20,10 +22,13 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "net/accepted.h"
+#include "net/transport.h"
 
-#define READ_BYTES       (64 * 1024)
-#define DRAIN_TIMEOUT_US 1000000
+#define READ_BYTES        (64 * 1024)
+#define SUBJECT_TEXT_SIZE 256
+#define DRAIN_TIMEOUT_US  1000000
 /* Gathering stops after the frame that passes the mark; frames are at most 16 KiB here. */
 #define OUT_MAX_BYTES (2 * NET_WRITE_GATHER_BYTES)
 /* An output buffer larger than this isn't kept for turns that need little. */
@@ -31,17 +36,20 @@
 /* "[", an IPv6 address with a scope, "]:65535" */
 #define PEER_TEXT_SIZE (INET6_ADDRSTRLEN + 10)
 
-enum conn_state { CONN_OPEN, CONN_FLUSHING, CONN_DRAINING, CONN_CLOSED };
+enum conn_state { CONN_SHAKING, CONN_OPEN, CONN_FLUSHING, CONN_DRAINING, CONN_CLOSED };
 
 struct net_conn {
   struct list_link link; /* in *siblings, while that isn't NULL */
   struct list *siblings; /* borrowed from the listener */
   struct loop *loop;     /* borrowed */
-  int fd;                /* owned; -1 once closed */
+  struct transport transport;
+  struct tls_context *tls; /* borrowed; NULL: plain */
+  struct tls_turn turn;    /* to shake hands */
   uv_poll_t poll;
   int polled_events; /* what the poll handle watches now */
   struct loop_task write_task;
-  struct loop_timer timer; /* of write progress; in DRAINING of the drain */
+  struct loop_task read_task; /* for what the socket doesn't report */
+  struct loop_timer timer;    /* of write progress; in DRAINING of the drain */
   int64_t write_timeout_us;
   int open_handles; /* poll and timer, until libuv gave them back */
   enum conn_state state;
@@ -53,25 +61,6 @@ struct net_conn {
   const char *reason; /* why it closes; the first one given */
   char peer[PEER_TEXT_SIZE];
 };
-
-/* ---- the transport: the two places that touch the socket's bytes ---- */
-
-/* Bytes read; 0 at the end; -1 with errno. */
-static ssize_t transport_read(struct net_conn *conn, uint8_t *data, size_t size) {
-  ssize_t n = 0;
-  do {
-    n = recv(conn->fd, data, size, 0);
-  } while (n < 0 && errno == EINTR);
-  return n;
-}
-
-static ssize_t transport_write(struct net_conn *conn, const uint8_t *data, size_t len) {
-  ssize_t n = 0;
-  do {
-    n = send(conn->fd, data, len, MSG_NOSIGNAL);
-  } while (n < 0 && errno == EINTR);
-  return n;
-}
 
 /* ---- closing ---- */
 
@@ -106,24 +95,32 @@ static void conn_shut(struct net_conn *conn, const char *reason) {
   if (!conn->reason)
     conn->reason = reason;
   conn_leave_siblings(conn);
+  if (conn->tls)
+    tls_turn_end(conn->tls, &conn->turn);
   loop_cancel(conn->loop, &conn->write_task);
+  loop_cancel(conn->loop, &conn->read_task);
   uv_poll_stop(&conn->poll);
   uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
   loop_timer_close(&conn->timer, on_timer_closed, conn);
-  close(conn->fd);
-  conn->fd = -1;
+  transport_close(&conn->transport);
 }
 
 /* ---- watching ---- */
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
+static bool conn_wants_read(const struct net_conn *conn) {
+  if (conn->state == CONN_SHAKING)
+    return conn->turn.state == TLS_TURN_HERE;
+  return conn->state == CONN_DRAINING || (conn->state == CONN_OPEN && !conn->is_read_paused);
+}
+
 static void conn_watch(struct net_conn *conn) {
   int events = 0;
-  if (conn->state == CONN_DRAINING || (conn->state == CONN_OPEN && !conn->is_read_paused))
-    events |= UV_READABLE;
+  if (conn_wants_read(conn))
+    events |= conn->transport.read_waits_for;
   if (conn->waits_writable)
-    events |= UV_WRITABLE;
+    events |= conn->transport.write_waits_for;
   if (events == conn->polled_events)
     return;
   conn->polled_events = events;
@@ -146,7 +143,7 @@ static void on_timer(void *arg) {
 
 /* All is written: tell the peer so, and give it time to read and to close. */
 static void conn_begin_drain(struct net_conn *conn) {
-  if (shutdown(conn->fd, SHUT_WR) != 0) {
+  if (!transport_end(&conn->transport)) {
     conn_shut(conn, "closed");
     return;
   }
@@ -166,10 +163,10 @@ static void conn_produce(struct net_conn *conn) {
 static void conn_send(struct net_conn *conn) {
   if (buf_len(&conn->out) == 0)
     return;
-  ssize_t n = transport_write(conn, buf_bytes(&conn->out), buf_len(&conn->out));
+  ssize_t n = transport_write(&conn->transport, buf_bytes(&conn->out), buf_len(&conn->out));
   if (n >= 0)
     buf_consume(&conn->out, (size_t)n);
-  else if (errno != EAGAIN)
+  else if (n == TRANSPORT_FAILED)
     conn_shut(conn, "write failed");
 }
 
@@ -209,17 +206,66 @@ static void conn_write_turn(void *arg) {
 
 /* ---- reading ---- */
 
-static void conn_read_turn(struct net_conn *conn) {
+static void conn_read_on(struct net_conn *conn) {
+  if (conn_wants_read(conn) && transport_has_pending(&conn->transport))
+    loop_defer(conn->loop, &conn->read_task);
+  conn_watch(conn);
+}
+
+/* With TLS a record comes at a time: several are gathered. What is left in OpenSSL then, or behind
+ * a pause, the socket doesn't report. */
+static void conn_read_turn(void *arg) {
+  struct net_conn *conn = arg;
   uint8_t data[READ_BYTES];
-  ssize_t n = transport_read(conn, data, sizeof(data));
-  if (n < 0 && errno == EAGAIN)
-    return;
-  if (n < 0)
-    conn_shut(conn, errno == ECONNRESET ? "reset by the peer" : "read failed");
-  else if (n == 0)
-    conn_shut(conn, "closed by the peer");
-  else if (conn->state == CONN_OPEN && conn->ops->on_read(conn->user, data, (size_t)n) != 0)
+  const char *reason = "closed by the peer";
+  size_t len = 0;
+  ssize_t n = 0;
+  do {
+    n = transport_read(&conn->transport, data + len, sizeof(data) - len, &reason);
+    len += n > 0 ? (size_t)n : 0;
+  } while (n > 0 && conn->tls && len < sizeof(data));
+  if (len > 0 && conn->state == CONN_OPEN && conn->ops->on_read(conn->user, data, len) != 0)
     conn_shut(conn, "refused what the peer sent");
+  else if (n == TRANSPORT_END || n == TRANSPORT_FAILED)
+    conn_shut(conn, reason);
+  else
+    conn_read_on(conn);
+}
+
+/* ---- shaking hands ---- */
+
+static void log_handshake(const struct net_conn *conn) {
+  char subject[SUBJECT_TEXT_SIZE];
+  transport_peer_subject(&conn->transport, subject, sizeof(subject));
+  log_debug("TLS established", KV("peer", (const char *)conn->peer),
+            KV("version", transport_version(&conn->transport)),
+            KV("subject", (const char *)subject));
+}
+
+/* A failed one has left an alert in the socket, which the peer is given time to read. */
+static void conn_shake(struct net_conn *conn) {
+  const char *reason = NULL;
+  int rc = transport_handshake(&conn->transport, &reason);
+  if (rc == TRANSPORT_WAIT) {
+    conn_watch(conn);
+    return;
+  }
+  tls_turn_end(conn->tls, &conn->turn);
+  if (rc == TRANSPORT_FAILED) {
+    log_info("TLS handshake failed", KV("peer", (const char *)conn->peer), KV("reason", reason));
+    conn->reason = "TLS handshake failed";
+    conn_begin_drain(conn);
+    return;
+  }
+  log_handshake(conn);
+  conn->state = CONN_OPEN;
+  loop_defer(conn->loop, &conn->write_task);
+  conn_read_on(conn);
+}
+
+/* Not shaken here: it may run inside of another connection's end. */
+static void on_turn(struct tls_turn *turn) {
+  conn_watch(LIST_ENTRY(turn, struct net_conn, turn));
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -228,9 +274,14 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
     conn_shut(conn, "socket error");
     return;
   }
-  if (events & UV_READABLE)
+  if (conn->state == CONN_SHAKING) {
+    conn_shake(conn);
+    return;
+  }
+  if (conn_wants_read(conn) && (events & conn->transport.read_waits_for))
     conn_read_turn(conn);
-  if ((events & UV_WRITABLE) && conn->state != CONN_CLOSED && conn->waits_writable)
+  if (conn->state != CONN_CLOSED && conn->waits_writable &&
+      (events & conn->transport.write_waits_for))
     loop_defer(conn->loop, &conn->write_task);
 }
 
@@ -249,8 +300,7 @@ static void format_peer(const struct sockaddr_storage *peer, char ret_text[PEER_
   }
 }
 
-struct net_conn *net_conn_new(struct loop *loop, int fd, const struct sockaddr_storage *peer,
-                              int64_t write_timeout_us, struct list *siblings) {
+struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_options *options) {
   struct net_conn *conn = xcalloc(1, sizeof(*conn));
   if (uv_poll_init(loop->uv, &conn->poll, fd) != 0) {
     close(fd);
@@ -259,16 +309,25 @@ struct net_conn *net_conn_new(struct loop *loop, int fd, const struct sockaddr_s
   }
   conn->poll.data = conn;
   conn->loop = loop;
-  conn->fd = fd;
   conn->open_handles = 2;
-  conn->write_timeout_us = write_timeout_us;
+  conn->write_timeout_us = options->write_timeout_us;
   conn->write_task.cb = conn_write_turn;
   conn->write_task.arg = conn;
+  conn->read_task.cb = conn_read_turn;
+  conn->read_task.arg = conn;
   loop_timer_init(&conn->timer, loop, on_timer, conn);
   buf_init(&conn->out, OUT_MAX_BYTES);
-  format_peer(peer, conn->peer);
-  conn->siblings = siblings;
-  list_push_back(siblings, &conn->link);
+  format_peer(options->peer, conn->peer);
+  conn->siblings = options->siblings;
+  list_push_back(conn->siblings, &conn->link);
+  transport_init(&conn->transport, fd, options->tls);
+  conn->state = CONN_OPEN;
+  if (options->tls) {
+    conn->state = CONN_SHAKING;
+    conn->tls = options->tls;
+    conn->turn.begin = on_turn;
+    (void)tls_turn_take(conn->tls, &conn->turn);
+  }
   return conn;
 }
 
@@ -303,7 +362,7 @@ void net_conn_pause_read(struct net_conn *conn) {
 void net_conn_resume_read(struct net_conn *conn) {
   conn->is_read_paused = false;
   if (conn->state == CONN_OPEN)
-    conn_watch(conn);
+    conn_read_on(conn);
 }
 
 void net_conn_close(struct net_conn *conn, bool flush, const char *reason) {
@@ -311,7 +370,7 @@ void net_conn_close(struct net_conn *conn, bool flush, const char *reason) {
     return;
   if (!conn->reason)
     conn->reason = reason;
-  if (!flush) {
+  if (!flush || conn->state == CONN_SHAKING) {
     conn_shut(conn, reason);
   } else if (conn->state == CONN_OPEN) {
     conn->state = CONN_FLUSHING;

@@ -2,8 +2,8 @@
  * conn: one accepted TCP connection: bytes in, bytes out, one write per loop turn.
  *
  * The user (an HTTP/2 session) is given bytes as they come and is asked for bytes when the socket
- * can take them; it never touches the socket. Loop thread only. TLS will stand behind the same
- * functions.
+ * can take them; it never touches the socket. With TLS neither happens before the handshake is
+ * done: a user who bounds the time to its first bytes bounds that as well. Loop thread only.
  */
 #pragma once
 

@@ -47,8 +47,11 @@ static void on_accept(void *arg, int fd, const union acceptor_address *peer) {
     return;
   }
   set_conn_options(fd);
-  struct net_conn *conn =
-      net_conn_new(l->loop, fd, &peer->storage, l->options.write_timeout_us, &l->conns);
+  const struct net_conn_options options = {.peer = &peer->storage,
+                                           .write_timeout_us = l->options.write_timeout_us,
+                                           .tls = l->options.tls,
+                                           .siblings = &l->conns};
+  struct net_conn *conn = net_conn_new(l->loop, fd, &options);
   if (!conn)
     return;
   l->options.on_accept(l->options.user, conn);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 #include "net/conn.h"
+#include "net/tls.h"
 
 struct net_listener;
 
@@ -16,6 +17,7 @@ struct net_listener_options {
   const char *address;      /* "host:port", "[::1]:port"; port 0 picks a free one */
   int max_connections;      /* open at once; further ones are accepted and closed at once */
   int64_t write_timeout_us; /* a connection that can't write for so long is closed */
+  struct tls_context *tls;  /* NULL: plain; outlives the connections */
   net_accept_cb *on_accept;
   void *user;
 };

@@ -256,7 +256,7 @@ class NamesTest(ConfigFileCase):
 
     def test_choices_list_what_may_be_chosen(self):
         keys = [key for key in self.keys if re.fullmatch(r"[a-z-]+(, [a-z-]+)+", key.allowed)]
-        self.assertEqual(7, len(keys), [key.full for key in keys])
+        self.assertEqual(8, len(keys), [key.full for key in keys])
         self.check_refused([(key, "maybe") for key in keys],
                            lambda key, value: f'got "maybe": must be one of {key.allowed}')
 
@@ -271,7 +271,18 @@ RULES = (
      'got "/c.pem": needs database.sslkey as well'),
     ({"database.sslkey": "/k.pem"}, "database.sslkey",
      'got "/k.pem": needs database.sslcert as well'),
-    ({"server.environment": "production"}, "ledger.signing_key_file",
+    ({"server.environment": "production", "ledger.signing_key_file": "/s.pem"}, "tls.cert_file",
+     'got "": server.environment production needs a certificate: nothing goes without TLS'),
+    ({"tls.cert_file": "/c.pem"}, "tls.cert_file", 'got "/c.pem": needs tls.key_file as well'),
+    ({"tls.key_file": "/k.pem"}, "tls.key_file", 'got "/k.pem": needs tls.cert_file as well'),
+    ({"tls.client_certificates": "required", "tls.client_ca_file": "/ca.pem"},
+     "tls.client_certificates", 'got "required": needs tls.cert_file as well'),
+    ({"tls.client_certificates": "optional", "tls.cert_file": "/c.pem", "tls.key_file": "/k.pem"},
+     "tls.client_certificates", 'got "optional": needs tls.client_ca_file as well'),
+    ({"tls.client_ca_file": "/ca.pem"}, "tls.client_ca_file",
+     'got "/ca.pem": has no use: tls.client_certificates is off'),
+    ({"server.environment": "production", "tls.cert_file": "/c.pem", "tls.key_file": "/k.pem"},
+     "ledger.signing_key_file",
      'got "": server.environment production needs a key: auditstored keygen FILE makes one'),
     ({"ledger.origin": "audit log"}, "ledger.origin",
      'got "audit log": must hold no white space and no plus sign'),

@@ -8,7 +8,9 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from support import events, harness, ledgers  # noqa: E402
+import grpc  # noqa: E402
+
+from support import certificates, events, harness, ledgers  # noqa: E402
 from support.effects import effect_of  # noqa: E402
 
 
@@ -24,9 +26,9 @@ class LedgerCase(harness.PostgresCase):
         self.key = self.folder / f"{self.id()}.pem"
         self.public_key = keygen(self.key)
 
-    def start(self, settings=None):
+    def start(self, settings=None, **options):
         daemon = self.start_daemon({"ingest.lanes": 1, "ledger.signing_key_file": self.key,
-                                    **(settings or {})})
+                                    **(settings or {})}, **options)
         daemon.stub = self.open_stub(daemon)
         return daemon
 
@@ -167,8 +169,11 @@ class SettingsTest(LedgerCase):
 
     @effect_of("server.environment")
     def test_production_wants_a_key_that_not_everybody_reads(self):
-        production = {"server.environment": "production",
-                      "ledger.signing_key_file": self.key, **self.postgres.daemon_settings()}
+        authority = certificates.Authority(self.folder)
+        cert, tls_key = authority.issue("server")
+        production = {"server.environment": "production", "tls.cert_file": cert,
+                      "tls.key_file": tls_key, "ledger.signing_key_file": self.key,
+                      **self.postgres.daemon_settings()}
         self.key.chmod(0o644)
         done = harness.run_daemon(settings=production)
         self.assertEqual(1, done.returncode)
@@ -176,10 +181,23 @@ class SettingsTest(LedgerCase):
         done = harness.run_daemon(settings={**production, "ledger.signing_key_file": ""})
         self.assertEqual(2, done.returncode)
         self.assertIn("auditstored keygen FILE makes one", done.stderr)
+        done = harness.run_daemon(settings={**production, "tls.cert_file": "",
+                                            "tls.key_file": ""})
+        self.assertEqual(2, done.returncode)
+        self.assertIn("nothing goes without TLS", done.stderr)
+        tls_key.chmod(0o644)
+        self.key.chmod(0o600)
+        done = harness.run_daemon(settings=production)
+        self.assertEqual(1, done.returncode)
+        self.assertIn(f"everybody may read the key \\\"{tls_key}\\\": chmod o= it", done.stderr)
+        tls_key.chmod(0o600)
+        self.key.chmod(0o644)
         daemon = self.start({"server.environment": "development"})
         self.assertIn("everybody may read the signing key", daemon.log())
         self.key.chmod(0o600)
-        self.write(self.start({"server.environment": "production"}))
+        credentials = grpc.ssl_channel_credentials(authority.cert.read_bytes())
+        self.write(self.start({"server.environment": "production", "tls.cert_file": cert,
+                               "tls.key_file": tls_key}, credentials=credentials))
 
     @effect_of("ledger.lease")
     def test_a_dead_daemons_ledger_is_claimed_once_its_lease_is_over(self):

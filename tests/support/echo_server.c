@@ -218,7 +218,7 @@ void echo_server_start(struct echo_server *e) {
   if (!e->is_shut)
     grpc_server_open(e->server);
   e->uv.data = self;
-  if (grpc_server_listen(e->server, &e->port, &err) != 0)
+  if (grpc_server_listen(e->server, NULL, &e->port, &err) != 0)
     fail_msg("%s", err.text);
 }
 

@@ -239,8 +239,9 @@ class Daemon:
     count = 0
 
     def __init__(self, folder, postgres, settings=None, wait_serving=True, config=None,
-                 env=None):
+                 env=None, credentials=None):
         Daemon.count += 1
+        self.credentials = credentials  # of grpcio, for a daemon that speaks TLS
         self.port_file = folder / f"daemon{Daemon.count}.port"
         self.http_port_file = folder / f"daemon{Daemon.count}.http_port"
         self.log_file = folder / f"daemon{Daemon.count}.log"
@@ -272,6 +273,9 @@ class Daemon:
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     def channel(self):
+        if self.credentials:
+            return grpc.secure_channel(self.address, self.credentials,
+                                       options=GRPC_CHANNEL_OPTIONS)
         return grpc.insecure_channel(self.address, options=GRPC_CHANNEL_OPTIONS)
 
     def health(self):
@@ -371,9 +375,10 @@ class PostgresCase(unittest.TestCase):
     def prepare_database(cls):
         migrate(cls.postgres)
 
-    def start_daemon(self, settings=None, wait_serving=True, config=None, env=None):
-        """A daemon for this test alone; it is stopped, and its exit code checked, at the end."""
-        daemon = Daemon(self.folder, self.postgres, settings, wait_serving, config, env)
+    def start_daemon(self, settings=None, **options):
+        """A daemon for this test alone; it is stopped, and its exit code checked, at the end.
+        Options as for Daemon."""
+        daemon = Daemon(self.folder, self.postgres, settings, **options)
 
         def stop():
             ended_before = daemon.process.poll() is not None

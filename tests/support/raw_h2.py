@@ -6,10 +6,19 @@ import struct
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 7, 8
 END_STREAM, END_HEADERS = 1, 4
+INITIAL_WINDOW_SIZE = 4
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
     return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
+
+
+def setting(number, value):
+    return struct.pack("!HI", number, value)
+
+
+def window_update(stream, more):
+    return frame(WINDOW_UPDATE, stream=stream, payload=struct.pack("!I", more))
 
 
 def _literal(text):
@@ -26,8 +35,8 @@ def grpc_call(stream, method, message, *more_headers):
 
 
 class Connection:
-    def __init__(self, host, port, timeout=20):
-        self.sock = socket.create_connection((host, port), timeout=timeout)
+    def __init__(self, host=None, port=None, timeout=20, sock=None):
+        self.sock = sock or socket.create_connection((host, port), timeout=timeout)
         self.sock.sendall(PREFACE + frame(SETTINGS))
 
     def receive(self):

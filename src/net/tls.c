@@ -1,0 +1,221 @@
+#include "net/tls.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+
+#define TLS12_SUITES "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+struct tls_context {
+  SSL_CTX *ctx; /* owned; connections hold references of their own */
+  struct list waiting;
+  int handshakes;
+  int max_handshakes;
+};
+
+/* ---- ALPN ---- */
+
+/* NOLINTNEXTLINE(readability-function-size): OpenSSL's signature */
+static int select_h2(SSL *ssl, const unsigned char **ret_protocol, unsigned char *ret_len,
+                     const unsigned char *offered, unsigned int len, void *arg) {
+  static const unsigned char h2[] = {2, 'h', '2'};
+  unsigned char *chosen = NULL;
+  (void)ssl;
+  (void)arg;
+  int rc = SSL_select_next_proto(&chosen, ret_len, h2, sizeof(h2), offered, len);
+  *ret_protocol = chosen;
+  return rc == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* ---- files ---- */
+
+static const char *ssl_reason(void) {
+  const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+  return reason ? reason : "not in the form that is expected";
+}
+
+static int fail_file(struct error *err, const char *what, const char *path) {
+  struct stat info;
+  if (stat(path, &info) != 0)
+    return error_set(err, ERR_FAILED_PRECONDITION, "%s \"%s\": %s", what, path, strerror(errno));
+  return error_set(err, ERR_FAILED_PRECONDITION, "%s \"%s\": %s", what, path, ssl_reason());
+}
+
+static int fail_key(struct error *err, const struct tls_options *options) {
+  int rc = fail_file(err, "key", options->key_file);
+  if (access(options->key_file, R_OK) == 0)
+    rc = error_set(err, ERR_FAILED_PRECONDITION, "key \"%s\" for the certificate \"%s\": %s",
+                   options->key_file, options->cert_file, ssl_reason());
+  return rc;
+}
+
+/* Asked for a passphrase, OpenSSL would turn to the terminal. */
+static int no_passphrase(char *text, int size, int is_writing, void *arg) {
+  (void)text;
+  (void)size;
+  (void)is_writing;
+  (void)arg;
+  return -1;
+}
+
+static int check_exposure(const struct tls_options *options, struct error *err) {
+  struct stat info;
+  if (stat(options->key_file, &info) != 0 || !(info.st_mode & S_IROTH))
+    return 0;
+  if (options->is_key_private)
+    return error_set(err, ERR_FAILED_PRECONDITION,
+                     "everybody may read the key \"%s\": chmod o= it, and have a new certificate "
+                     "made if it was ever used so",
+                     options->key_file);
+  log_warn("everybody may read the TLS key", KV("file", options->key_file));
+  return 0;
+}
+
+static int load_pair(SSL_CTX *ctx, const struct tls_options *options, struct error *err) {
+  SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+  if (SSL_CTX_use_certificate_chain_file(ctx, options->cert_file) != 1)
+    return fail_file(err, "certificate", options->cert_file);
+  /* Compares it with the certificate as well. */
+  if (SSL_CTX_use_PrivateKey_file(ctx, options->key_file, SSL_FILETYPE_PEM) != 1)
+    return fail_key(err, options);
+  return check_exposure(options, err);
+}
+
+static int load_clients(SSL_CTX *ctx, const struct tls_options *options, struct error *err) {
+  static const unsigned char id[] = "auditstored";
+  if (options->clients == TLS_CLIENTS_ANONYMOUS)
+    return 0;
+  STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(options->client_ca_file);
+  if (!names || SSL_CTX_load_verify_file(ctx, options->client_ca_file) != 1) {
+    sk_X509_NAME_pop_free(names, X509_NAME_free);
+    return fail_file(err, "clients' signers", options->client_ca_file);
+  }
+  SSL_CTX_set_client_CA_list(ctx, names);
+  int mode = SSL_VERIFY_PEER;
+  if (options->clients == TLS_CLIENTS_REQUIRED)
+    mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+  SSL_CTX_set_verify(ctx, mode, NULL);
+  /* Without it OpenSSL refuses to resume sessions of clients with certificates. */
+  SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
+  return 0;
+}
+
+/* Not refused: clients will say so, and the daemon may be about to get a new one. */
+static void warn_of_age(const SSL_CTX *ctx, const char *path) {
+  const X509 *cert = SSL_CTX_get0_certificate(ctx);
+  time_t now = time(NULL);
+  if (X509_cmp_time(X509_get0_notAfter(cert), &now) < 0)
+    log_warn("the TLS certificate has expired", KV("file", path));
+  else if (X509_cmp_time(X509_get0_notBefore(cert), &now) > 0)
+    log_warn("the TLS certificate isn't valid yet", KV("file", path));
+}
+
+/* ---- life ---- */
+
+static SSL_CTX *ctx_new(void) {
+  SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+  if (!ctx || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
+      SSL_CTX_set_cipher_list(ctx, TLS12_SUITES) != 1)
+    abort(); /* out of memory, or not the OpenSSL that this was built for */
+  SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                               SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                            SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_alpn_select_cb(ctx, select_h2, NULL);
+  return ctx;
+}
+
+static int load(SSL_CTX **ret_ctx, const struct tls_options *options, struct error *err) {
+  SSL_CTX *ctx = ctx_new();
+  ERR_clear_error();
+  int rc = load_pair(ctx, options, err);
+  if (rc == 0)
+    rc = load_clients(ctx, options, err);
+  if (rc < 0) {
+    SSL_CTX_free(ctx);
+    return rc;
+  }
+  warn_of_age(ctx, options->cert_file);
+  *ret_ctx = ctx;
+  return 0;
+}
+
+int tls_context_new(struct tls_context **ret_context, const struct tls_options *options,
+                    struct error *err) {
+  SSL_CTX *ctx = NULL;
+  int rc = load(&ctx, options, err);
+  if (rc < 0)
+    return rc;
+  struct tls_context *context = xcalloc(1, sizeof(*context));
+  context->ctx = ctx;
+  context->max_handshakes = options->max_handshakes;
+  *ret_context = context;
+  return 0;
+}
+
+int tls_context_reload(struct tls_context *context, const struct tls_options *options,
+                       struct error *err) {
+  SSL_CTX *ctx = NULL;
+  int rc = load(&ctx, options, err);
+  if (rc < 0)
+    return rc;
+  SSL_CTX_free(context->ctx);
+  context->ctx = ctx;
+  return 0;
+}
+
+void tls_context_free(struct tls_context *context) {
+  if (!context)
+    return;
+  SSL_CTX_free(context->ctx);
+  free(context);
+}
+
+SSL *tls_context_accept(struct tls_context *context, int fd) {
+  SSL *ssl = SSL_new(context->ctx);
+  if (ssl && SSL_set_fd(ssl, fd) == 1) {
+    SSL_set_accept_state(ssl);
+    return ssl;
+  }
+  SSL_free(ssl);
+  return NULL;
+}
+
+/* ---- turns ---- */
+
+bool tls_turn_take(struct tls_context *context, struct tls_turn *turn) {
+  if (context->handshakes < context->max_handshakes) {
+    context->handshakes++;
+    turn->state = TLS_TURN_HERE;
+    return true;
+  }
+  turn->state = TLS_TURN_WAITING;
+  list_push_back(&context->waiting, &turn->link);
+  return false;
+}
+
+void tls_turn_end(struct tls_context *context, struct tls_turn *turn) {
+  int state = turn->state;
+  turn->state = TLS_TURN_NONE;
+  if (state == TLS_TURN_WAITING)
+    list_remove(&context->waiting, &turn->link);
+  if (state != TLS_TURN_HERE)
+    return;
+  struct list_link *link = list_pop_front(&context->waiting);
+  if (!link) {
+    context->handshakes--;
+    return;
+  }
+  struct tls_turn *next = LIST_ENTRY(link, struct tls_turn, link);
+  next->state = TLS_TURN_HERE;
+  next->begin(next);
+}

@@ -1,0 +1,64 @@
+/*
+ * tls: what the server side of TLS needs: certificate, key, who may sign clients' certificates.
+ *
+ * Words: context = all of it, as read from files; it may be read again at any time, and connections
+ * that are accepted from then on use the new one. Threads: loop thread only. Reading files blocks
+ * for a moment.
+ *
+ * TLS 1.2 or later; of 1.2 only suites with forward secrecy and authenticated encryption (RFC 9113,
+ * 9.2.2); no renegotiation, no compression. The peer has to name "h2" by ALPN (RFC 9113, 3.2).
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/error.h"
+#include "base/list.h"
+
+struct tls_context;
+typedef struct ssl_st SSL;
+
+enum tls_clients {
+  TLS_CLIENTS_ANONYMOUS, /* no certificate is asked for */
+  TLS_CLIENTS_OPTIONAL,  /* one that is shown has to be good */
+  TLS_CLIENTS_REQUIRED,
+};
+
+struct tls_options {
+  const char *cert_file;      /* PEM; the server's certificate, then those up to the root */
+  const char *key_file;       /* PEM, without a passphrase */
+  const char *client_ca_file; /* PEM; signers of clients' certificates; "" when none is asked for */
+  enum tls_clients clients;
+  int max_handshakes;  /* under way at once; further connections wait for their turn */
+  bool is_key_private; /* refuse a key file that everybody may read, rather than warn */
+};
+
+/* ERR_FAILED_PRECONDITION: a file can't be read or doesn't fit the others; the text names it. */
+int tls_context_new(struct tls_context **ret_context, const struct tls_options *options,
+                    struct error *err);
+
+/* Reads the files again, by the same options but for the paths' new texts. On failure nothing
+ * changes. */
+int tls_context_reload(struct tls_context *context, const struct tls_options *options,
+                       struct error *err);
+
+/* When no connection uses it any more. NULL is fine. */
+void tls_context_free(struct tls_context *context);
+
+/* A connection's side of it: for transport.c. NULL: out of memory. */
+SSL *tls_context_accept(struct tls_context *context, int fd);
+
+/* ---- turns: connections that are about to shake hands ---- */
+
+/* Embedded in a connection; zeroed before first use. */
+struct tls_turn {
+  struct list_link link;
+  enum { TLS_TURN_NONE, TLS_TURN_WAITING, TLS_TURN_HERE } state;
+  void (*begin)(struct tls_turn *turn); /* it is here; runs inside of tls_turn_end() of another */
+};
+
+/* True: the turn is here at once. False: begin() tells. */
+bool tls_turn_take(struct tls_context *context, struct tls_turn *turn);
+
+/* The handshake is over, or isn't wanted any more. Fine without a turn. */
+void tls_turn_end(struct tls_context *context, struct tls_turn *turn);

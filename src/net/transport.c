@@ -1,0 +1,166 @@
+#include "net/transport.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+bool transport_init(struct transport *t, int fd, struct tls_context *context) {
+  *t = (struct transport){.fd = fd, .read_waits_for = UV_READABLE, .write_waits_for = UV_WRITABLE};
+  if (!context)
+    return true;
+  t->ssl = tls_context_accept(context, fd);
+  return t->ssl != NULL;
+}
+
+void transport_close(struct transport *t) {
+  SSL_free(t->ssl);
+  t->ssl = NULL;
+  close(t->fd);
+  t->fd = -1;
+}
+
+/* ---- TLS ---- */
+
+static const char *tls_reason(void) {
+  const char *reason = ERR_reason_error_string(ERR_peek_error());
+  return reason ? reason : "closed by the peer";
+}
+
+/* What a call of OpenSSL that returned `rc` means; sets what it waits for. */
+static int judge(struct transport *t, int rc, int *waits_for, const char **ret_reason) {
+  switch (SSL_get_error(t->ssl, rc)) {
+  case SSL_ERROR_WANT_READ:
+    *waits_for = UV_READABLE;
+    return TRANSPORT_WAIT;
+  case SSL_ERROR_WANT_WRITE:
+    *waits_for = UV_WRITABLE;
+    return TRANSPORT_WAIT;
+  case SSL_ERROR_ZERO_RETURN:
+    return TRANSPORT_END;
+  default:
+    *ret_reason = tls_reason();
+    return TRANSPORT_FAILED;
+  }
+}
+
+static bool speaks_h2(const SSL *ssl) {
+  const unsigned char *protocol = NULL;
+  unsigned int len = 0;
+  SSL_get0_alpn_selected(ssl, &protocol, &len);
+  return len == 2 && memcmp(protocol, "h2", 2) == 0;
+}
+
+int transport_handshake(struct transport *t, const char **ret_reason) {
+  if (!t->ssl)
+    return 0;
+  ERR_clear_error();
+  int rc = SSL_do_handshake(t->ssl);
+  if (rc != 1) {
+    rc = judge(t, rc, &t->read_waits_for, ret_reason);
+    if (rc == TRANSPORT_WAIT)
+      return rc;
+    if (rc == TRANSPORT_END)
+      *ret_reason = "closed by the peer";
+    return TRANSPORT_FAILED;
+  }
+  t->read_waits_for = UV_READABLE;
+  if (speaks_h2(t->ssl))
+    return 0;
+  *ret_reason = "the peer doesn't name h2 by ALPN";
+  return TRANSPORT_FAILED;
+}
+
+/* ---- bytes ---- */
+
+static ssize_t read_plain(struct transport *t, uint8_t *data, size_t size,
+                          const char **ret_reason) {
+  ssize_t n = 0;
+  do {
+    n = recv(t->fd, data, size, 0);
+  } while (n < 0 && errno == EINTR);
+  if (n >= 0)
+    return n;
+  if (errno == EAGAIN)
+    return TRANSPORT_WAIT;
+  *ret_reason = errno == ECONNRESET ? "reset by the peer" : "read failed";
+  return TRANSPORT_FAILED;
+}
+
+ssize_t transport_read(struct transport *t, uint8_t *data, size_t size, const char **ret_reason) {
+  size_t n = 0;
+  if (!t->ssl)
+    return read_plain(t, data, size, ret_reason);
+  ERR_clear_error();
+  errno = 0;
+  if (SSL_read_ex(t->ssl, data, size, &n) == 1) {
+    t->read_waits_for = UV_READABLE;
+    return (ssize_t)n;
+  }
+  return judge(t, 0, &t->read_waits_for, ret_reason);
+}
+
+static ssize_t write_plain(const struct transport *t, const uint8_t *data, size_t len) {
+  ssize_t n = 0;
+  do {
+    n = send(t->fd, data, len, MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  if (n >= 0)
+    return n;
+  return errno == EAGAIN ? TRANSPORT_WAIT : TRANSPORT_FAILED;
+}
+
+/* Record by record, until the socket is full. */
+static ssize_t write_tls(struct transport *t, const uint8_t *data, size_t len) {
+  const char *reason = NULL;
+  size_t done = 0;
+  while (done < len) {
+    size_t n = 0;
+    ERR_clear_error();
+    if (SSL_write_ex(t->ssl, data + done, len - done, &n) != 1) {
+      int rc = judge(t, 0, &t->write_waits_for, &reason);
+      if (rc != TRANSPORT_WAIT)
+        return TRANSPORT_FAILED;
+      return done > 0 ? (ssize_t)done : TRANSPORT_WAIT;
+    }
+    t->write_waits_for = UV_WRITABLE;
+    done += n;
+  }
+  return (ssize_t)done;
+}
+
+ssize_t transport_write(struct transport *t, const uint8_t *data, size_t len) {
+  return t->ssl ? write_tls(t, data, len) : write_plain(t, data, len);
+}
+
+bool transport_has_pending(const struct transport *t) {
+  return t->ssl && SSL_pending(t->ssl) > 0;
+}
+
+bool transport_end(struct transport *t) {
+  if (t->ssl && SSL_is_init_finished(t->ssl)) {
+    ERR_clear_error();
+    (void)SSL_shutdown(t->ssl);
+  }
+  SSL_free(t->ssl);
+  t->ssl = NULL;
+  t->read_waits_for = UV_READABLE;
+  return shutdown(t->fd, SHUT_WR) == 0;
+}
+
+/* ---- who it is ---- */
+
+const char *transport_version(const struct transport *t) {
+  return t->ssl ? SSL_get_version(t->ssl) : "";
+}
+
+void transport_peer_subject(const struct transport *t, char *ret_text, size_t size) {
+  const X509 *cert = t->ssl ? SSL_get0_peer_certificate(t->ssl) : NULL;
+  ret_text[0] = '\0';
+  if (cert)
+    X509_NAME_oneline(X509_get_subject_name(cert), ret_text, (int)size);
+}
