@@ -419,8 +419,8 @@ class MisbehavingServerTest(unittest.TestCase):
         """All that was sent is answered when the stream ends, and most of the input isn't sent."""
         ended = threading.Event()
 
-        def script(*_):
-            ended.set()
+        def script(_, context):
+            context.add_callback(ended.set)
             receipt = self.stubs.store.Receipt(count=10, ledger_id=1)
             yield self.stubs.store.StreamEventsResponse(batch_id="0", receipts=[receipt])
         with self.serve(script) as port:
