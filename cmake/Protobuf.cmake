@@ -19,6 +19,9 @@ set(PROTO_FILES
     google/rpc/status.proto
     google/rpc/error_details.proto
     grpc/health/v1/health.proto)
+# Of the server alone.
+set(PROTO_SERVER_FILES grpc/reflection/v1/reflection.proto)
+set(PROTO_SERVER_SERVICES grpc/reflection/v1/reflection.proto)
 # Not shipped compiled by protobuf-c, so they are compiled here.
 set(PROTO_WELL_KNOWN google/protobuf/any.proto google/protobuf/duration.proto
                      google/protobuf/timestamp.proto)
@@ -65,6 +68,7 @@ set_target_properties(proto_client PROPERTIES C_VISIBILITY_PRESET default)
 
 # Server: string fields as bytes.
 if(AUDITSTORE_BUILD_DAEMON OR NOT DEFINED AUDITSTORE_BUILD_DAEMON)
+  list(APPEND PROTO_FILES ${PROTO_SERVER_FILES})
   set(copies "")
   foreach(file ${PROTO_FILES} ${PROTO_WELL_KNOWN})
     if(file IN_LIST PROTO_FILES)

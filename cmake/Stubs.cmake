@@ -52,9 +52,19 @@ if(AUDITSTORE_BUILD_DAEMON OR NOT DEFINED AUDITSTORE_BUILD_DAEMON)
   # The services are those of the original files; only their messages differ on the server.
   # Objects, which end up inside part_grpc: each needs the other, so two archives would not do.
   auditstore_generate(server_service_files WHAT server OUT ${GEN_DIR}/server
-                      INCLUDES ${stub_includes} PROTOS ${PROTO_SERVICES})
+                      INCLUDES ${stub_includes} PROTOS ${PROTO_SERVICES} ${PROTO_SERVER_SERVICES})
   add_library(grpc_server_stubs OBJECT ${server_service_files})
   target_include_directories(grpc_server_stubs SYSTEM PUBLIC ${GEN_DIR}/server)
   target_include_directories(grpc_server_stubs PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/src)
   target_link_libraries(grpc_server_stubs PUBLIC proto_server PkgConfig::UV PRIVATE build_base)
+  # What reflection tells of them; v1alpha is v1 under another name and has no code of its own. The
+  # details of an error name their types, which a client then asks for.
+  auditstore_generate(server_descriptor_files WHAT descriptor OUT ${GEN_DIR}/server
+                      INCLUDES ${stub_includes} PROTOS ${PROTO_SERVICES} ${PROTO_SERVER_SERVICES}
+                               grpc/reflection/v1alpha/reflection.proto
+                               google/rpc/status.proto google/rpc/error_details.proto)
+  add_library(server_descriptors STATIC ${server_descriptor_files})
+  target_include_directories(server_descriptors SYSTEM PUBLIC ${GEN_DIR}/server)
+  target_include_directories(server_descriptors PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/include)
+  target_link_libraries(server_descriptors PRIVATE build_base)
 endif()

@@ -6,6 +6,7 @@
 #include "base/loop.h"
 #include "base/port_file.h"
 #include "certs.h"
+#include "describe.h"
 #include "grpc/server.h"
 #include "ingest/ingest.h"
 #include "ingest/service.h"
@@ -264,6 +265,7 @@ static int app_new_parts(struct app *app, struct error *err) {
   app->server = grpc_server_new(&app->loop, &config->server);
   auditstore_v1_audit_store_add(app->server, &app->handlers);
   admin_service_add(app->admin_service, app->server);
+  describe_services(app->server, &config->server);
   return 0;
 }
 

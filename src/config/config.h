@@ -33,6 +33,7 @@ struct config_server {
   int64_t handshake_timeout_us;   /* accept to the first SETTINGS */
   int64_t write_timeout_us;       /* a peer that takes no byte for so long is cut off */
   int64_t compress_answers_above; /* bytes; CLOCK_NEVER: off */
+  int reflection;                 /* 0: off */
   const char *port_file;          /* when set, the port bound is written there once listening */
 };
 

@@ -13,7 +13,7 @@ bool grpc_metadata_add(struct grpc_metadata *m, struct str key, struct str value
     return false;
   memcpy(p, lengths, sizeof(lengths));
   memcpy(p + sizeof(lengths), key.data, key.len);
-  if (value.len > 0)
+  if (value.data)
     memcpy(p + sizeof(lengths) + key.len, value.data, value.len);
   buf_commit(&m->fields, sizeof(lengths) + key.len + value.len);
   m->count++;

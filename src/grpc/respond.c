@@ -21,11 +21,9 @@
 /* A queue that a handler filled without asking grpc_call_is_writable(). */
 #define TX_MAX_BYTES ((size_t)64 * 1024 * 1024)
 /* grpc_call_is_writable() turns false above the first and is reported true below the second. */
-#define TX_FULL_BYTES ((size_t)256 * 1024)
-#define TX_LOW_BYTES  ((size_t)128 * 1024)
-
-static const char page_text[] =
-    "This is auditstored. It speaks gRPC; the services are described in proto/auditstore/v1.\n";
+#define TX_FULL_BYTES  ((size_t)256 * 1024)
+#define TX_LOW_BYTES   ((size_t)128 * 1024)
+#define PAGE_MAX_BYTES ((size_t)16 * 1024)
 
 static const char *const code_texts[] = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
                                          "9", "10", "11", "12", "13", "14", "15", "16"};
@@ -279,12 +277,22 @@ void grpc_respond_http(struct grpc_call *call, const char *http_status, enum grp
   start(call, http_status);
 }
 
+static void put_page(const struct grpc_server *server, struct buf *page) {
+  (void)buf_append_format(page, "%s\nServices:\n", server->about);
+  for (size_t i = 0; i < server->service_count; i++) {
+    const struct grpc_service *service = server->services[i].service;
+    (void)buf_append_format(page, "\n  %s\n", service->name);
+    for (size_t k = 0; k < service->method_count; k++)
+      (void)buf_append_format(page, "    %s\n", service->methods[k].name);
+  }
+}
+
 void grpc_respond_page(struct grpc_call *call) {
   const nghttp2_nv nv[] = {constant(":status", "200"),
                            constant("content-type", "text/plain; charset=utf-8")};
   call->is_ended = true;
-  buf_init(&call->tx, sizeof(page_text));
-  (void)buf_append(&call->tx, page_text, sizeof(page_text) - 1);
+  buf_init(&call->tx, PAGE_MAX_BYTES);
+  put_page(call->server, &call->tx);
   submit(call, nv, 2, true);
 }
 

@@ -7,6 +7,7 @@
 #include "grpc/call.h"
 #include "grpc/gzip.h"
 #include "grpc/health.h"
+#include "grpc/reflection.h"
 #include "grpc/server_private.h"
 
 #define MIN_TICK_US 10000
@@ -116,6 +117,7 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct config_serve
   server->open_timers = 3;
   server->done_task.cb = run_done;
   server->done_task.arg = server;
+  server->about = "This is a gRPC server.\n";
   server->health = grpc_health_new(server);
   server->gzip = grpc_gzip_new();
   return server;
@@ -139,6 +141,16 @@ int grpc_server_listen(struct grpc_server *server, struct tls_context *tls, int 
 
 void grpc_server_open(struct grpc_server *server) {
   server->is_open = true;
+}
+
+void grpc_server_reflect(struct grpc_server *server, const struct str *sets, size_t count) {
+  server->reflection = grpc_reflection_new(server);
+  for (size_t i = 0; i < count; i++)
+    grpc_reflection_describe(server->reflection, sets[i]);
+}
+
+void grpc_server_set_about(struct grpc_server *server, const char *about) {
+  server->about = about;
 }
 
 void grpc_server_on_open(struct grpc_server *server, grpc_open_cb *on_open, void *arg) {
@@ -169,6 +181,7 @@ void grpc_server_free(struct grpc_server *server) {
   loop_cancel(server->loop, &server->done_task);
   grpc_health_free(server->health);
   grpc_gzip_free(server->gzip);
+  grpc_reflection_free(server->reflection);
   nghttp2_session_callbacks_del(server->callbacks);
   nghttp2_option_del(server->options);
   free(server->routes);

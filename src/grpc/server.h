@@ -69,6 +69,13 @@ void grpc_server_add(struct grpc_server *server, const struct grpc_service *serv
  * a service by itself. */
 void grpc_server_answer_early(struct grpc_server *server, const struct grpc_service *service);
 
+/* Answers server reflection, v1 and v1alpha, from packed FileDescriptorSets, which outlive the
+ * server. Before listening. */
+void grpc_server_reflect(struct grpc_server *server, const struct str *sets, size_t count);
+
+/* What a browser is told at "/", in front of the list of services; outlives the server. */
+void grpc_server_set_about(struct grpc_server *server, const char *about);
+
 /* Listens on config->listen. tls: NULL for plain HTTP/2; outlives the server. ret_port (may be
  * NULL): the port bound. ERR_UNAVAILABLE when the address can't be bound, with the reason. */
 int grpc_server_listen(struct grpc_server *server, struct tls_context *tls, int *ret_port,

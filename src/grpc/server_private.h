@@ -14,6 +14,7 @@
 
 struct grpc_gzip;
 struct grpc_health;
+struct grpc_reflection;
 
 struct grpc_registered {
   const struct grpc_service *service; /* borrowed */
@@ -41,8 +42,10 @@ struct grpc_server {
   struct list sessions;
   struct list orphans; /* calls whose connection is gone and whose handler still runs */
   struct grpc_deadlines deadlines;
-  struct grpc_health *health; /* owned */
-  struct grpc_gzip *gzip;     /* owned */
+  struct grpc_health *health;         /* owned */
+  struct grpc_gzip *gzip;             /* owned */
+  struct grpc_reflection *reflection; /* owned; NULL: none */
+  const char *about;                  /* borrowed */
 
   /* Looks after what is slow to happen (handshakes, stalled streams) while there are sessions. */
   struct loop_timer tick;

@@ -204,7 +204,7 @@ bool tls_turn_take(struct tls_context *context, struct tls_turn *turn) {
 }
 
 void tls_turn_end(struct tls_context *context, struct tls_turn *turn) {
-  int state = turn->state;
+  enum tls_turn_state state = turn->state;
   turn->state = TLS_TURN_NONE;
   if (state == TLS_TURN_WAITING)
     list_remove(&context->waiting, &turn->link);

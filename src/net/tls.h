@@ -53,7 +53,7 @@ SSL *tls_context_accept(struct tls_context *context, int fd);
 /* Embedded in a connection; zeroed before first use. */
 struct tls_turn {
   struct list_link link;
-  enum { TLS_TURN_NONE, TLS_TURN_WAITING, TLS_TURN_HERE } state;
+  enum tls_turn_state { TLS_TURN_NONE, TLS_TURN_WAITING, TLS_TURN_HERE } state;
   void (*begin)(struct tls_turn *turn); /* it is here; runs inside of tls_turn_end() of another */
 };
 

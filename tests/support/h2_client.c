@@ -91,7 +91,7 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
   if (frame->hd.type == NGHTTP2_HEADERS)
     s->header_blocks++;
   if (frame->hd.type == NGHTTP2_HEADERS && s->header_blocks == 1)
-    strcat(s->fields, "|");
+    snprintf(s->fields + strlen(s->fields), sizeof(s->fields) - strlen(s->fields), "|");
   if (frame->hd.type == NGHTTP2_RST_STREAM) {
     s->is_reset = true;
     s->reset_code = frame->rst_stream.error_code;

@@ -80,7 +80,7 @@ def _generate_stubs(out):
 
 def load_stubs():
     """The generated modules as attributes: event, store, store_grpc, admin, admin_grpc, health,
-    health_grpc, status, details."""
+    health_grpc, reflection, reflection_grpc, reflection_alpha_grpc, status, details."""
     out = BUILD / "gen" / "python"
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "lock", "w", encoding="ascii") as lock:
@@ -97,10 +97,14 @@ def load_stubs():
                                event_pb2)
     from google.rpc import error_details_pb2, status_pb2
     from grpc.health.v1 import health_pb2, health_pb2_grpc
+    from grpc.reflection.v1 import reflection_pb2, reflection_pb2_grpc
+    from grpc.reflection.v1alpha import reflection_pb2_grpc as reflection_alpha_pb2_grpc
     return types.SimpleNamespace(
         event=event_pb2, store=audit_store_pb2, store_grpc=audit_store_pb2_grpc,
         admin=admin_pb2, admin_grpc=admin_pb2_grpc,
-        health=health_pb2, health_grpc=health_pb2_grpc, status=status_pb2,
+        health=health_pb2, health_grpc=health_pb2_grpc, reflection=reflection_pb2,
+        reflection_grpc=reflection_pb2_grpc, reflection_alpha_grpc=reflection_alpha_pb2_grpc,
+        status=status_pb2,
         details=error_details_pb2)
 
 

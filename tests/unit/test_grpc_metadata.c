@@ -18,7 +18,7 @@ static void note(struct str key, struct str value) {
   size_t used = strlen(seen);
   used += (size_t)snprintf(seen + used, sizeof(seen) - used, "%.*s=", (int)key.len, key.data);
   for (size_t i = 0; i < value.len && used + 2 < sizeof(seen); i++)
-    seen[used++] = value.data[i] ? value.data[i] : '0';
+    seen[used++] = (char)(value.data[i] ? value.data[i] : '0');
   seen[used++] = ';';
   seen[used] = '\0';
 }
