@@ -224,7 +224,7 @@ static void on_probe_timer(void *arg) {
 
 static int app_open_pages(struct app *app, struct error *err) {
   const struct pages_parts parts = {
-      .config = app->config, .pool = app->pool, .ingest = app->ingest};
+      .config = app->config, .pool = app->pool, .ingest = app->ingest, .server = app->server};
   return pages_new(&app->pages, &app->loop, &parts, err);
 }
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/port_file.h"
 #include "base/process_metrics.h"
+#include "grpc/metrics.h"
 #include "http/server.h"
 #include "ingest/metrics.h"
 #include "pg/pool_metrics.h"
@@ -47,6 +48,7 @@ static int write_metrics(void *arg, struct buf *out) {
   metrics_add_labelled(&metrics, &families[BUILD_INFO], AUDITSTORE_VERSION, 1);
   metrics_add(&metrics, &families[READY], pages->is_ready);
   pg_pool_metrics_write(&metrics, pages->parts.pool, &pages->parts.config->database);
+  grpc_metrics_write(&metrics, pages->parts.server);
   ingest_metrics_write(&metrics, pages->parts.ingest);
   process_metrics_write(&metrics, pages->started_us);
   return HTTP_OK;
@@ -83,8 +85,8 @@ void pages_set_ready(struct pages *pages, bool is_ready, const char *why) {
 
 void pages_print_metrics_reference(FILE *out) {
   static const struct metric_table *const tables[] = {
-      &daemon_metric_table, &pg_pool_metric_table, &pg_go_sql_metric_table,
-      &ingest_metric_table, &process_metric_table,
+      &daemon_metric_table,    &grpc_metric_table,   &pg_pool_metric_table,
+      &pg_go_sql_metric_table, &ingest_metric_table, &process_metric_table,
   };
   fputs(
       "# Metrics\n"

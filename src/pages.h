@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "config/config.h"
+#include "grpc/server.h"
 #include "ingest/ingest.h"
 #include "pg/pool.h"
 
@@ -16,6 +17,7 @@ struct pages_parts {
   const struct config *config;
   const struct pg_pool *pool;
   const struct ingest *ingest;
+  const struct grpc_server *server;
 };
 
 /* Listens by the http settings, and tells the port by http.port_file; with http.listen off it does

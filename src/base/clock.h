@@ -33,5 +33,10 @@ static inline int64_t deadline_min(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
+/* A span of CLOCK_NEVER ends never. */
+static inline int64_t deadline_after(int64_t start_us, int64_t span_us) {
+  return span_us > CLOCK_NEVER - start_us ? CLOCK_NEVER : start_us + span_us;
+}
+
 /* Milliseconds, rounded up, from now to the deadline; 0 when it passed; at most INT32_MAX. */
 int deadline_remaining_ms(const struct clock *clock, int64_t deadline_us);

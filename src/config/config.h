@@ -24,14 +24,23 @@ enum config_environment { CONFIG_DEVELOPMENT, CONFIG_PRODUCTION };
 
 struct config_server {
   enum config_environment environment;
-  const char *listen;          /* host:port; port 0 picks a free one */
-  int max_connections;         /* accepted at once; more are closed at once */
-  int max_concurrent_streams;  /* HTTP/2 streams per connection */
-  int64_t max_message_bytes;   /* of one gRPC message received */
-  int64_t stream_window_bytes; /* HTTP/2 receive window of a stream */
+  const char *listen;              /* host:port; port 0 picks a free one */
+  int max_connections;             /* accepted at once; more are closed at once */
+  int max_connections_per_address; /* 0: off */
+  int max_concurrent_streams;      /* HTTP/2 streams per connection */
+  int64_t max_message_bytes;       /* of one gRPC message received */
+  int64_t stream_window_bytes;     /* HTTP/2 receive window of a stream */
   int64_t connection_window_bytes;
-  int64_t handshake_timeout_us;   /* accept to the first SETTINGS */
-  int64_t write_timeout_us;       /* a peer that takes no byte for so long is cut off */
+  int64_t max_inbound_bytes;    /* of messages not yet done with, all connections together */
+  int64_t handshake_timeout_us; /* accept to the first SETTINGS; these to the acknowledgement */
+  int64_t write_timeout_us;     /* a peer that takes no byte for so long is cut off */
+  int64_t min_ping_interval_us; /* of clients */
+  /* CLOCK_NEVER: off. */
+  int64_t keepalive_time_us;
+  int64_t keepalive_timeout_us;
+  int64_t max_connection_idle_us;
+  int64_t max_connection_age_us;
+  int64_t max_connection_age_grace_us;
   int64_t compress_answers_above; /* bytes; CLOCK_NEVER: off */
   int reflection;                 /* 0: off */
   const char *port_file;          /* when set, the port bound is written there once listening */

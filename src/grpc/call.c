@@ -21,6 +21,7 @@ struct grpc_call *grpc_call_new(struct grpc_session *session, int32_t stream_id)
   call->events_task.cb = run_events;
   call->events_task.arg = call;
   list_push_back(&session->calls, &call->link);
+  call->server->stats.calls++;
   return call;
 }
 
@@ -38,6 +39,10 @@ static void free_if_over(struct grpc_call *call) {
   bool was_orphan = !call->session;
   unlink_call(call);
   if (server) {
+    server->stats.calls--;
+    if (!call->is_page)
+      server->stats.ended[call->is_ended ? call->code : GRPC_CANCELLED]++;
+    grpc_inbound_forget(call);
     grpc_deadlines_remove(&server->deadlines, &call->deadline);
     loop_cancel(server->loop, &call->events_task);
   }
@@ -56,7 +61,10 @@ static void free_if_over(struct grpc_call *call) {
 
 void grpc_call_stream_closed(struct grpc_call *call) {
   call->is_stream_open = false;
+  grpc_deframer_deinit(&call->rx);
+  grpc_inbound_count(call);
   buf_deinit(&call->tx);
+  grpc_respond_count(call);
   if (call->is_running && !call->is_cancelled) {
     call->is_cancelled = true;
     grpc_call_post(call, EVENT_CANCEL);
@@ -106,6 +114,8 @@ void grpc_call_fail(struct grpc_call *call, enum grpc_code code, const char *mes
 }
 
 void grpc_call_reset(struct grpc_call *call, uint32_t error_code) {
+  if (!call->is_ended)
+    call->code = GRPC_CANCELLED;
   call->is_ended = true;
   (void)nghttp2_submit_rst_stream(call->session->h2, NGHTTP2_FLAG_NONE, call->stream_id,
                                   error_code);
@@ -119,6 +129,7 @@ void grpc_call_cut(struct grpc_call *call, enum grpc_code code, const char *mess
     return;
   }
   buf_clear(&call->tx);
+  grpc_respond_count(call);
   grpc_call_fail(call, code, message);
   grpc_respond_trailers_now(call);
 }

@@ -62,12 +62,15 @@ struct grpc_call {
   struct grpc_deframer rx;
   size_t rx_uncredited; /* bytes of the message under assembly not yet given back as window */
   struct list messages; /* given to the handler and not released */
+  size_t held_bytes;    /* memory of these */
+  struct grpc_inbound_share inbound;
 
   struct grpc_metadata headers;  /* the handler's, for the response */
   struct grpc_metadata trailers; /* the same, behind it */
 
   struct buf tx;
-  size_t tx_left; /* of the message that is partly handed to nghttp2 */
+  size_t tx_counted; /* of it, in session->tx_bytes */
+  size_t tx_left;    /* of the message that is partly handed to nghttp2 */
 
   enum grpc_code code;
   struct buf status_text; /* grpc-message, then grpc-status-details-bin, as sent */
@@ -146,6 +149,9 @@ void grpc_respond(struct grpc_call *call);
 /* Sends the trailers of an ended call past what is queued, also when the peer's window is shut. */
 void grpc_respond_trailers_now(struct grpc_call *call);
 
+/* Brings session->tx_bytes up to date with what the call has queued. */
+void grpc_respond_count(struct grpc_call *call);
+
 /* Ends a call that isn't gRPC with an HTTP status, such as "415". */
 void grpc_respond_http(struct grpc_call *call, const char *http_status, enum grpc_code code,
                        const char *message);
@@ -164,6 +170,7 @@ struct grpc_message {
   struct grpc_call *call; /* NULL once the call is freed */
   struct arena arena;     /* owned; holds the unpacked request */
   size_t bytes;           /* inflated */
+  size_t memory;          /* counted in call->held_bytes */
   bool is_compressed;
   size_t uncredited; /* window held back until release */
 };

@@ -46,6 +46,8 @@ static struct grpc_message *unpack_body(struct grpc_call *call, const struct buf
     return NULL;
   }
   message->call = call;
+  message->memory = message->arena.used_bytes;
+  call->held_bytes += message->memory;
   list_push_back(&call->messages, &message->link);
   *ret_request = request;
   return message;
@@ -90,6 +92,8 @@ void grpc_message_detach_all(struct grpc_call *call) {
 static void give_back_window(struct grpc_message *message) {
   struct grpc_call *call = message->call;
   list_remove(&call->messages, &message->link);
+  call->held_bytes -= message->memory;
+  grpc_inbound_count(call);
   if (!call->is_stream_open)
     return;
   if (message->uncredited > 0)

@@ -103,6 +103,7 @@ void grpc_receive_data(struct grpc_call *call, const uint8_t *data, size_t len) 
     feed(call, &data, &len);
   credit_stream(call, len);
   grpc_receive_credit(call);
+  grpc_inbound_count(call);
 }
 
 /* ---- the end of the request ---- */
@@ -129,4 +130,5 @@ void grpc_receive_half_close(struct grpc_call *call) {
     run_handler(call, NULL, NULL);
   else
     half_close_single(call);
+  grpc_inbound_count(call);
 }

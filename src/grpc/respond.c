@@ -21,9 +21,13 @@
 /* A queue that a handler filled without asking grpc_call_is_writable(). */
 #define TX_MAX_BYTES ((size_t)64 * 1024 * 1024)
 /* grpc_call_is_writable() turns false above the first and is reported true below the second. */
-#define TX_FULL_BYTES  ((size_t)256 * 1024)
-#define TX_LOW_BYTES   ((size_t)128 * 1024)
-#define PAGE_MAX_BYTES ((size_t)16 * 1024)
+#define TX_FULL_BYTES ((size_t)256 * 1024)
+#define TX_LOW_BYTES  ((size_t)128 * 1024)
+/* Of all calls of one connection: above it, a call that has something queued already isn't
+ * writable.
+ */
+#define SESSION_TX_FULL_BYTES ((size_t)1024 * 1024)
+#define PAGE_MAX_BYTES        ((size_t)16 * 1024)
 
 static const char *const code_texts[] = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
                                          "9", "10", "11", "12", "13", "14", "15", "16"};
@@ -158,6 +162,29 @@ void grpc_respond_set_status(struct grpc_call *call, enum grpc_code code, struct
     (void)grpc_base64_encode(details, text);
 }
 
+/* ---- what is queued ---- */
+
+void grpc_respond_count(struct grpc_call *call) {
+  size_t len = buf_len(&call->tx);
+  if (call->session)
+    call->session->tx_bytes += len - call->tx_counted;
+  call->tx_counted = len;
+}
+
+/* An empty queue always has room, so that streams whose peer doesn't take their answers can't shut
+ * out others of their connection. */
+static bool has_room(const struct grpc_call *call, size_t full_bytes) {
+  size_t len = buf_len(&call->tx);
+  bool is_crowded = call->session && call->session->tx_bytes > SESSION_TX_FULL_BYTES;
+  return len == 0 || (len <= full_bytes && !is_crowded);
+}
+
+bool grpc_call_is_writable(struct grpc_call *call) {
+  bool is_writable = has_room(call, TX_FULL_BYTES);
+  call->was_full |= !is_writable;
+  return is_writable;
+}
+
 /* ---- the data provider ---- */
 
 /* Follows where messages end in what nghttp2 takes, to know whether one is half sent. */
@@ -207,9 +234,10 @@ static ssize_t read_tx(nghttp2_session *h2, int32_t stream_id, uint8_t *out, siz
       note_taken(call, n);
     memcpy(out, buf_bytes(&call->tx), n);
     buf_consume(&call->tx, n);
+    grpc_respond_count(call);
     call->progress_us = call->session->now_us;
   }
-  if (call->was_full && queued - n <= TX_LOW_BYTES) {
+  if (call->was_full && has_room(call, TX_LOW_BYTES)) {
     call->was_full = false;
     grpc_call_post(call, EVENT_WRITABLE);
   }
@@ -293,6 +321,7 @@ void grpc_respond_page(struct grpc_call *call) {
   call->is_ended = true;
   buf_init(&call->tx, PAGE_MAX_BYTES);
   put_page(call->server, &call->tx);
+  grpc_respond_count(call);
   submit(call, nv, 2, true);
 }
 
@@ -364,11 +393,6 @@ void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response) {
     grpc_call_cut(call, GRPC_RESOURCE_EXHAUSTED, "more than 64 MiB of answers wait to be sent");
     return;
   }
-  if (buf_len(&call->tx) > TX_FULL_BYTES)
-    call->was_full = true;
+  grpc_respond_count(call);
   grpc_respond(call);
-}
-
-bool grpc_call_is_writable(const struct grpc_call *call) {
-  return buf_len(&call->tx) <= TX_FULL_BYTES;
 }

@@ -128,6 +128,7 @@ int grpc_server_listen(struct grpc_server *server, struct tls_context *tls, int 
   const struct net_listener_options options = {
       .address = server->config->listen,
       .max_connections = server->config->max_connections,
+      .max_per_address = server->config->max_connections_per_address,
       .write_timeout_us = server->config->write_timeout_us,
       .tls = tls,
       .on_accept = grpc_session_accept,
@@ -215,6 +216,22 @@ static void on_drain_deadline(void *arg) {
   grpc_server_check_drained(server);
 }
 
+static void count_accepted(const struct grpc_server *server, struct grpc_server_stats *stats) {
+  const struct net_listener_stats seen = net_listener_stats(server->listener);
+  stats->accepted = seen.accepted;
+  stats->refused = seen.refused;
+  stats->refused_address = seen.refused_address;
+}
+
+void grpc_server_stats(const struct grpc_server *server, struct grpc_server_stats *ret_stats) {
+  *ret_stats = server->stats;
+  if (server->listener)
+    count_accepted(server, ret_stats);
+  ret_stats->connections = server->sessions.count;
+  ret_stats->unfinished_bytes = (int64_t)server->inbound.unfinished;
+  ret_stats->held_bytes = (int64_t)server->inbound.held;
+}
+
 static void on_listener_closed(void *arg) {
   struct grpc_server *server = arg;
   server->listener = NULL;
@@ -231,6 +248,8 @@ void grpc_server_drain(struct grpc_server *server, int64_t deadline_us, loop_tas
   grpc_health_drain(server->health);
   for (struct list_link *link = server->sessions.first; link; link = link->next)
     grpc_session_drain(LIST_ENTRY(link, struct grpc_session, link));
+  if (server->listener)
+    count_accepted(server, &server->stats);
   if (server->listener)
     net_listener_close(server->listener, on_listener_closed, server);
   else

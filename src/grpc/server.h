@@ -100,6 +100,26 @@ void grpc_server_set_serving(struct grpc_server *server, bool is_serving);
 void grpc_server_drain(struct grpc_server *server, int64_t deadline_us, loop_task_cb *done,
                        void *arg);
 
+/* ---- what it counts ---- */
+
+#define GRPC_CODE_COUNT 17
+
+struct grpc_server_stats {
+  size_t connections;             /* open */
+  int64_t accepted;               /* and kept */
+  int64_t refused;                /* above server.max_connections */
+  int64_t refused_address;        /* above server.max_connections_per_address */
+  int64_t failed;                 /* ended with an error: the peer broke the protocol or a limit */
+  size_t calls;                   /* open */
+  int64_t ended[GRPC_CODE_COUNT]; /* calls, by status; those reset, by either side, as CANCELLED */
+  int64_t unfinished_bytes;       /* of messages that are being received */
+  int64_t held_bytes;             /* of messages that are worked on */
+  int64_t shed;                   /* calls ended for server.max_inbound_bytes */
+};
+void grpc_server_stats(const struct grpc_server *server, struct grpc_server_stats *ret_stats);
+
+/* ---- the end ---- */
+
 /* After drain is done, or when nothing was ever listening. NULL is fine. */
 void grpc_server_free(struct grpc_server *server);
 
@@ -115,8 +135,9 @@ void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response);
  * out. */
 void grpc_call_set_compression(struct grpc_call *call, bool is_on);
 
-/* False while more than 256 KiB of answers wait to be taken by the peer. */
-bool grpc_call_is_writable(const struct grpc_call *call);
+/* False while more than 256 KiB of answers of this call, or 1 MiB of all calls of its connection,
+ * wait to be taken by the peer; on_writable then tells when that is over. */
+bool grpc_call_is_writable(struct grpc_call *call);
 
 /* Ends the call. Takes `status`; NULL is OK. Queued messages go out first. The pointer is invalid
  * afterwards. */

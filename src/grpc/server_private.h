@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "grpc/deadlines.h"
+#include "grpc/inbound.h"
 #include "grpc/server.h"
 #include "net/listener.h"
 
@@ -46,6 +47,9 @@ struct grpc_server {
   struct grpc_gzip *gzip;             /* owned */
   struct grpc_reflection *reflection; /* owned; NULL: none */
   const char *about;                  /* borrowed */
+  struct grpc_inbound_share inbound;  /* of all calls */
+  bool has_paused;                    /* sessions that aren't read for it */
+  struct grpc_server_stats stats;
 
   /* Looks after what is slow to happen (handshakes, stalled streams) while there are sessions. */
   struct loop_timer tick;

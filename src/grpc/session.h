@@ -4,6 +4,7 @@
 #pragma once
 
 #include "grpc/bucket.h"
+#include "grpc/liveness.h"
 #include "grpc/server_private.h"
 #include "net/conn.h"
 
@@ -20,14 +21,22 @@ struct grpc_session {
 
   /* CLOCK_NEVER when not waited for. */
   int64_t handshake_deadline_us;
+  int64_t settings_deadline_us; /* for the acknowledgement of ours */
   int64_t header_deadline_us;
   int64_t goaway_deadline_us;
+  struct grpc_liveness liveness;
 
   struct bucket idle_frames; /* frames from the peer that bring nothing */
   struct bucket bad_resets;  /* streams we had to reset for the peer's errors */
-  char first_byte;           /* of the connection; 0 before it */
+  int32_t last_stream_id;    /* the greatest that the peer has opened */
+  int32_t gap_from, gap_to;  /* ids between them were skipped */
+  size_t unfinished_bytes;   /* of inbound.h */
+  size_t tx_bytes;           /* answers of all its calls that wait to be sent */
+  bool is_paused;            /* not read, for the memory of all */
   bool is_http1;             /* it gets one line of text, and is closed */
-  bool is_failed;            /* it gets a GOAWAY, and is closed */
+  const char *goaway_text;   /* why it is ended gently; NULL: it isn't */
+  const char *failure;       /* it gets a GOAWAY that says this, and is closed; else NULL */
+  uint32_t failure_code;
 };
 
 /* The listener's accept callback; `server` is the user. */
@@ -36,6 +45,9 @@ void grpc_session_accept(void *server, struct net_conn *conn);
 /* Options and callbacks that all sessions of a server share. */
 nghttp2_option *grpc_session_options(const struct config_server *config);
 nghttp2_session_callbacks *grpc_session_callbacks(void);
+
+/* The ping whose answer brings the second GOAWAY. */
+extern const uint8_t grpc_session_goaway_ping[8];
 
 /* Sends the first GOAWAY, which asks the peer to open no new streams. */
 void grpc_session_drain(struct grpc_session *session);

@@ -1,7 +1,7 @@
 #include "grpc/wire.h"
 
 /* A body buffer that grew beyond this is given back after its message. */
-#define BODY_KEEP_BYTES ((size_t)256 * 1024)
+#define BODY_KEEP_BYTES ((size_t)64 * 1024)
 
 #define TIMEOUT_MAX_DIGITS 8
 #define TIMEOUT_MAX_VALUE  99999999

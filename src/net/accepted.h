@@ -19,6 +19,10 @@ struct net_conn_options {
  * when the loop can't watch it. */
 struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_options *options);
 
+/* How many of them have a peer with this address, whatever its port. A network of 64 bits is one
+ * address of IPv6: so much is given to one customer. */
+size_t net_conn_count_from(const struct list *siblings, const struct sockaddr_storage *peer);
+
 /* Whether net_conn_start() was called. */
 bool net_conn_is_started(const struct net_conn *conn);
 

@@ -18,6 +18,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -35,6 +36,8 @@
 #define OUT_KEEP_BYTES ((size_t)16 * 1024)
 /* "[", an IPv6 address with a scope, "]:65535" */
 #define PEER_TEXT_SIZE (INET6_ADDRSTRLEN + 10)
+
+#define IPV6_NETWORK_BYTES 8
 
 enum conn_state { CONN_SHAKING, CONN_OPEN, CONN_FLUSHING, CONN_DRAINING, CONN_CLOSED };
 
@@ -58,7 +61,8 @@ struct net_conn {
   struct buf out;
   const struct net_conn_ops *ops;
   void *user;
-  const char *reason; /* why it closes; the first one given */
+  const char *reason;              /* why it closes; the first one given */
+  struct sockaddr_storage address; /* of the peer */
   char peer[PEER_TEXT_SIZE];
 };
 
@@ -317,6 +321,7 @@ struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_o
   conn->read_task.arg = conn;
   loop_timer_init(&conn->timer, loop, on_timer, conn);
   buf_init(&conn->out, OUT_MAX_BYTES);
+  conn->address = *options->peer;
   format_peer(options->peer, conn->peer);
   conn->siblings = options->siblings;
   list_push_back(conn->siblings, &conn->link);
@@ -334,6 +339,23 @@ struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_o
 void net_conn_orphan_all(struct list *siblings) {
   while (siblings->first)
     conn_leave_siblings(LIST_ENTRY(siblings->first, struct net_conn, link));
+}
+
+static bool is_same_network(const struct sockaddr_storage *a, const struct sockaddr_storage *b) {
+  if (a->ss_family != b->ss_family)
+    return false;
+  if (a->ss_family != AF_INET6)
+    return ((const struct sockaddr_in *)a)->sin_addr.s_addr ==
+           ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+  return memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+                &((const struct sockaddr_in6 *)b)->sin6_addr, IPV6_NETWORK_BYTES) == 0;
+}
+
+size_t net_conn_count_from(const struct list *siblings, const struct sockaddr_storage *peer) {
+  size_t count = 0;
+  for (struct list_link *link = siblings->first; link; link = link->next)
+    count += is_same_network(&LIST_ENTRY(link, struct net_conn, link)->address, peer);
+  return count;
 }
 
 bool net_conn_is_started(const struct net_conn *conn) {

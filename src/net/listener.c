@@ -22,6 +22,7 @@ struct net_listener {
   struct net_listener_options options;
   struct acceptor *acceptor; /* owned */
   struct list conns;         /* with an open socket */
+  struct net_listener_stats stats;
   loop_task_cb *closed;
   void *closed_arg;
 };
@@ -40,9 +41,25 @@ static void set_conn_options(int fd) {
   set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
 }
 
+static bool has_room_for(const struct net_listener *l, const struct sockaddr_storage *peer) {
+  size_t max = (size_t)l->options.max_per_address;
+  return max == 0 || l->conns.count < max || net_conn_count_from(&l->conns, peer) < max;
+}
+
+/* Closed at once rather than left waiting: the peer then knows. */
+static bool refuse(struct net_listener *l, const struct sockaddr_storage *peer) {
+  if (l->conns.count >= (size_t)l->options.max_connections)
+    l->stats.refused++;
+  else if (!has_room_for(l, peer))
+    l->stats.refused_address++;
+  else
+    return false;
+  return true;
+}
+
 static void on_accept(void *arg, int fd, const union acceptor_address *peer) {
   struct net_listener *l = arg;
-  if (l->conns.count >= (size_t)l->options.max_connections) {
+  if (refuse(l, &peer->storage)) {
     close(fd);
     return;
   }
@@ -54,6 +71,7 @@ static void on_accept(void *arg, int fd, const union acceptor_address *peer) {
   struct net_conn *conn = net_conn_new(l->loop, fd, &options);
   if (!conn)
     return;
+  l->stats.accepted++;
   l->options.on_accept(l->options.user, conn);
   assert(net_conn_is_started(conn));
 }
@@ -77,6 +95,12 @@ int net_listener_new(struct net_listener **ret_listener, struct loop *loop,
 
 int net_listener_port(const struct net_listener *listener) {
   return acceptor_port(listener->acceptor);
+}
+
+struct net_listener_stats net_listener_stats(const struct net_listener *listener) {
+  struct net_listener_stats stats = listener->stats;
+  stats.open = listener->conns.count;
+  return stats;
 }
 
 static void on_acceptor_closed(void *arg) {

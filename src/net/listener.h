@@ -16,6 +16,7 @@ typedef void net_accept_cb(void *user, struct net_conn *conn);
 struct net_listener_options {
   const char *address;      /* "host:port", "[::1]:port"; port 0 picks a free one */
   int max_connections;      /* open at once; further ones are accepted and closed at once */
+  int max_per_address;      /* the same, from one address; 0: off */
   int64_t write_timeout_us; /* a connection that can't write for so long is closed */
   struct tls_context *tls;  /* NULL: plain; outlives the connections */
   net_accept_cb *on_accept;
@@ -27,6 +28,15 @@ struct net_listener_options {
  */
 int net_listener_new(struct net_listener **ret_listener, struct loop *loop,
                      const struct net_listener_options *options, struct error *err);
+
+/* Since the listener was made. */
+struct net_listener_stats {
+  size_t open;
+  int64_t accepted; /* and kept */
+  int64_t refused;  /* above max_connections */
+  int64_t refused_address;
+};
+struct net_listener_stats net_listener_stats(const struct net_listener *listener);
 
 /* The port bound. */
 int net_listener_port(const struct net_listener *listener);

@@ -229,7 +229,7 @@ bool pg_conn_is_usable(const struct pg_lease *conn, int64_t now_us,
 }
 
 bool pg_conn_needs_ping(const struct pg_lease *conn, int64_t now_us) {
-  return now_us >= pg_after(conn->idle_since_us, conn->pool->config->validate_after_idle_us);
+  return now_us >= deadline_after(conn->idle_since_us, conn->pool->config->validate_after_idle_us);
 }
 
 /* Early by a random part, so that connections made together do not all end together. */
@@ -241,7 +241,7 @@ void pg_conn_set_death(struct pg_lease *conn) {
   double jitter = (double)config->conn_lifetime_jitter / PERCENT_ALL;
   double share = (double)conn->jitter_share / PG_JITTER_SHARES;
   double early_us = (double)config->conn_max_lifetime_us * jitter * share;
-  conn->die_at_us = pg_after(conn->born_us, config->conn_max_lifetime_us - (int64_t)early_us);
+  conn->die_at_us = deadline_after(conn->born_us, config->conn_max_lifetime_us - (int64_t)early_us);
 }
 
 bool pg_conn_probe(struct pg_lease *conn) {
@@ -277,7 +277,7 @@ void pg_conn_close(struct pg_lease *conn, enum pg_close_reason reason) {
     return;
   }
   pg_conn_set_state(conn, CONN_CLOSING);
-  pg_conn_arm(conn, pg_after(pg_pool_now(conn->pool), conn->pool->config->close_timeout_us));
+  pg_conn_arm(conn, deadline_after(pg_pool_now(conn->pool), conn->pool->config->close_timeout_us));
   conn->closing_fd = copy;
   /* Without a copy nothing tells when the server closed: the slot waits for its timer. */
   if (copy < 0)

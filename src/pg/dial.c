@@ -35,7 +35,7 @@ static void succeed(struct pg_lease *conn) {
     return;
   }
   conn->born_us = pg_pool_now(pool);
-  conn->jitter_share = pg_random_below(PG_JITTER_SHARES);
+  conn->jitter_share = random_below(PG_JITTER_SHARES);
   pg_conn_set_death(conn);
   pg_conn_arm(conn, CLOCK_NEVER);
   histogram_add(&pool->counters.connect_us, conn->born_us - conn->dialed_us);
@@ -139,7 +139,7 @@ void pg_dial_start(struct pg_lease *conn) {
   begin(conn);
   conn->dialed_us = pg_pool_now(pool);
   pg_conn_set_state(conn, CONN_RESOLVING);
-  pg_conn_arm(conn, pg_after(conn->dialed_us, pool->config->connect_timeout_us));
+  pg_conn_arm(conn, deadline_after(conn->dialed_us, pool->config->connect_timeout_us));
   conn->lookup = pg_lookup_start(pool->loop, pool->config, on_looked_up, conn);
 }
 

@@ -6,7 +6,7 @@
 
 /* From `min_us` to twice that. */
 static int64_t draw_long_pause(int64_t min_us) {
-  return pg_after(min_us, pg_random_below(min_us));
+  return deadline_after(min_us, random_below(min_us));
 }
 
 /* Any length up to a bound that doubles with each failure, so that daemons don't come in step. */
@@ -20,7 +20,7 @@ static int64_t draw_backoff(const struct pg_pool *pool, enum pg_dial_failure why
   int64_t span_us = config->connect_backoff_min_us;
   for (int i = 1; i < pool->governor.failures && span_us < max_us; i++)
     span_us *= 2;
-  return pg_random_below(deadline_min(span_us, max_us));
+  return random_below(deadline_min(span_us, max_us));
 }
 
 /* ---- how dials end ---- */
@@ -43,19 +43,19 @@ void pg_governor_succeeded(struct pg_pool *pool) {
 static void lower_ceiling(struct pg_pool *pool, int64_t now_us) {
   struct governor *governor = &pool->governor;
   governor->ceiling = pg_pool_open(pool);
-  governor->probe_at_us = pg_after(now_us, draw_long_pause(pool->config->full_backoff_min_us));
+  governor->probe_at_us = deadline_after(now_us, draw_long_pause(pool->config->full_backoff_min_us));
   governor->allowed = 1;
 }
 
 static void note_failure(struct pg_pool *pool, enum pg_dial_failure why, int64_t now_us) {
   struct governor *governor = &pool->governor;
   int64_t stable_us = pool->config->connect_backoff_reset_us;
-  if (!governor->is_failing && now_us >= pg_after(governor->recovered_at_us, stable_us))
+  if (!governor->is_failing && now_us >= deadline_after(governor->recovered_at_us, stable_us))
     governor->failures = 0;
   governor->failures++;
   governor->is_failing = true;
   governor->allowed = 1;
-  governor->next_dial_at_us = pg_after(now_us, draw_backoff(pool, why));
+  governor->next_dial_at_us = deadline_after(now_us, draw_backoff(pool, why));
 }
 
 void pg_governor_failed(struct pg_pool *pool, enum pg_dial_failure why, const struct error *err) {
@@ -98,7 +98,7 @@ static void note_down(struct pg_pool *pool, int64_t now_us) {
 static int64_t fails_fast_at(const struct pg_pool *pool) {
   if (pool->governor.down_since_us == CLOCK_NEVER)
     return CLOCK_NEVER;
-  return pg_after(pool->governor.down_since_us, pool->config->fail_fast_after_us);
+  return deadline_after(pool->governor.down_since_us, pool->config->fail_fast_after_us);
 }
 
 bool pg_governor_fails_fast(const struct pg_pool *pool, int64_t now_us) {

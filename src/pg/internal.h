@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/random.h"
 #include "base/loop.h"
 #include "pg/hosts.h"
 #include "pg/pool.h"
@@ -455,12 +456,3 @@ void pg_pool_check(const struct pg_pool *pool, int64_t now_us);
 static inline bool pg_conn_is_busy(const struct pg_lease *conn) {
   return conn->state == CONN_LEASED || conn->state == CONN_CHECKING;
 }
-
-/* ---- time ---- */
-
-static inline int64_t pg_after(int64_t start_us, int64_t span_us) {
-  return span_us > CLOCK_NEVER - start_us ? CLOCK_NEVER : start_us + span_us;
-}
-
-/* Uniform in [0, below_us); 0 when that is empty. */
-int64_t pg_random_below(int64_t below_us);

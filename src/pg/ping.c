@@ -21,7 +21,7 @@ static void on_answer(void *arg, const struct pg_outcome *outcome) {
 static void ping(struct pg_lease *conn, int64_t now_us) {
   static const struct pg_pipeline_cb cb = {.on_done = on_answer};
   pg_conn_set_state(conn, CONN_CHECKING);
-  pg_run(conn, pg_after(now_us, conn->pool->config->ping_timeout_us), &cb, conn);
+  pg_run(conn, deadline_after(now_us, conn->pool->config->ping_timeout_us), &cb, conn);
 }
 
 void pg_ping_run(struct pg_pool *pool, int64_t now_us) {

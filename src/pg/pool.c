@@ -80,7 +80,7 @@ struct pg_waiter *pg_acquire(struct pg_pool *pool, int64_t deadline_us, const ch
   struct pg_waiter *waiter = pg_waiter_take(&pool->waiters);
   waiter->pool = pool;
   waiter->deadline_us =
-      deadline_min(deadline_us, pg_after(now_us, pool->config->acquire_timeout_us));
+      deadline_min(deadline_us, deadline_after(now_us, pool->config->acquire_timeout_us));
   waiter->since_us = now_us;
   waiter->holder = holder;
   waiter->cb = cb;

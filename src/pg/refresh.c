@@ -21,7 +21,7 @@ static void on_looked_up(void *arg, const struct pg_endpoints *endpoints, const 
 
 static void begin(struct pg_pool *pool, int64_t now_us) {
   struct refresh *refresh = &pool->refresh;
-  refresh->at_us = pg_after(now_us, pool->config->dns_refresh_us);
+  refresh->at_us = deadline_after(now_us, pool->config->dns_refresh_us);
   if (pg_pool_open(pool) > 0 && pg_hosts_need_lookup(pool->config))
     refresh->lookup = pg_lookup_start(pool->loop, pool->config, on_looked_up, pool);
 }
@@ -31,7 +31,7 @@ void pg_refresh_run(struct pg_pool *pool, int64_t now_us) {
   if (pg_pool_open(pool) == 0 && !refresh->lookup)
     refresh->at_us = CLOCK_NEVER;
   else if (refresh->at_us == CLOCK_NEVER)
-    refresh->at_us = pg_after(now_us, pool->config->dns_refresh_us);
+    refresh->at_us = deadline_after(now_us, pool->config->dns_refresh_us);
   else if (now_us >= refresh->at_us && !refresh->lookup)
     begin(pool, now_us);
 }

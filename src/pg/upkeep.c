@@ -24,7 +24,7 @@ static bool looks_back(const struct pg_pool *pool) {
 
 static void open_window(struct pg_pool *pool) {
   pool->shrink.least_idle = pg_pool_count(pool, CONN_IDLE);
-  pool->shrink.ends_at_us = pg_after(pg_pool_now(pool), pool->config->idle_shrink_delay_us);
+  pool->shrink.ends_at_us = deadline_after(pg_pool_now(pool), pool->config->idle_shrink_delay_us);
 }
 
 void pg_shrink_note(struct pg_pool *pool) {
@@ -75,7 +75,7 @@ static int64_t ends_by_age_at(const struct pg_lease *conn) {
 }
 
 static int64_t ends_by_idleness_at(const struct pg_lease *conn) {
-  return pg_after(conn->idle_since_us, conn->pool->config->conn_max_idle_time_us);
+  return deadline_after(conn->idle_since_us, conn->pool->config->conn_max_idle_time_us);
 }
 
 /* When its replacement should be made, if connections are to be kept ready. */

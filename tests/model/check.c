@@ -364,7 +364,7 @@ static void check_down(struct world *world) {
   else if (memory->down_since_us == CLOCK_NEVER)
     memory->down_since_us = world->now_us;
   must(pool->waiters.queued.count == 0 ||
-           world->now_us < pg_after(memory->down_since_us, world->config.fail_fast_after_us),
+           world->now_us < deadline_after(memory->down_since_us, world->config.fail_fast_after_us),
        "requests wait for a server that is out of reach");
 }
 

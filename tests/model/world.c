@@ -1,5 +1,7 @@
 #include "model/world.h"
 
+#include "base/random.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,8 +66,8 @@ int64_t world_latency(struct world *world) {
   return 1 + world_pick(world, world_chance(world, 16) ? LONG_US : SHORT_US);
 }
 
-/* In place of the pool's own. */
-int64_t pg_random_below(int64_t below_us) {
+/* In place of base/random.c. */
+int64_t random_below(int64_t below_us) {
   struct world *world = current;
   if (below_us <= 0)
     return 0;

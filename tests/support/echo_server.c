@@ -202,6 +202,11 @@ void echo_server_init(struct echo_server *e) {
       .connection_window_bytes = 4 * KIB * KIB,
       .handshake_timeout_us = 10000000,
       .write_timeout_us = 10000000,
+      .max_inbound_bytes = 128LL * KIB * KIB,
+      .min_ping_interval_us = 5000000,
+      .keepalive_time_us = CLOCK_NEVER,
+      .max_connection_idle_us = CLOCK_NEVER,
+      .max_connection_age_us = CLOCK_NEVER,
       .compress_answers_above = CLOCK_NEVER,
       .port_file = "",
   };

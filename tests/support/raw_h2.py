@@ -2,10 +2,12 @@
 
 import socket
 import struct
+import time
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 7, 8
-END_STREAM, END_HEADERS = 1, 4
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, \
+    CONTINUATION = range(10)
+ACK, END_STREAM, END_HEADERS, PADDED = 1, 1, 4, 8
 INITIAL_WINDOW_SIZE = 4
 
 
@@ -25,28 +27,77 @@ def _literal(text):
     return bytes([len(text)]) + text.encode()
 
 
+def header_block(*headers):
+    """Without compression."""
+    return b"".join(b"\0" + _literal(name) + _literal(value) for name, value in headers)
+
+
+def grpc_headers(stream, method, *more_headers):
+    """The frame that opens a call."""
+    block = header_block((":method", "POST"), (":scheme", "http"), (":path", method),
+                         (":authority", "test"), ("content-type", "application/grpc"),
+                         ("te", "trailers"), *more_headers)
+    return frame(HEADERS, END_HEADERS, stream, block)
+
+
+def grpc_message(message):
+    return struct.pack("!BI", 0, len(message)) + message
+
+
 def grpc_call(stream, method, message, *more_headers):
-    """The frames of a unary call: headers without compression, one message."""
-    headers = ((":method", "POST"), (":scheme", "http"), (":path", method), (":authority", "test"),
-               ("content-type", "application/grpc"), ("te", "trailers"), *more_headers)
-    block = b"".join(b"\0" + _literal(name) + _literal(value) for name, value in headers)
-    data = struct.pack("!BI", 0, len(message)) + message
-    return frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, END_STREAM, stream, data)
+    """The frames of a unary call."""
+    return (grpc_headers(stream, method, *more_headers) +
+            frame(DATA, END_STREAM, stream, grpc_message(message)))
 
 
 class Connection:
-    def __init__(self, host=None, port=None, timeout=20, sock=None):
+    def __init__(self, host=None, port=None, timeout=20, sock=None, acks_settings=True):
+        self.acks_settings = acks_settings
         self.sock = sock or socket.create_connection((host, port), timeout=timeout)
         self.sock.sendall(PREFACE + frame(SETTINGS))
 
     def receive(self):
-        """(kind, flags, stream, payload); None when the server has closed."""
+        """(kind, flags, stream, payload); None when the server has closed. Settings are answered."""
         head = self._exactly(9)
         if head is None:
             return None
         length = int.from_bytes(head[:3], "big")
         payload = self._exactly(length) if length else b""
+        if head[3] == SETTINGS and not head[4] & ACK and self.acks_settings:
+            self.send(frame(SETTINGS, ACK))
         return head[3], head[4], int.from_bytes(head[5:], "big"), payload
+
+    def send(self, data):
+        """False when the server has closed."""
+        try:
+            self.sock.sendall(data)
+        except ConnectionError:
+            return False
+        return True
+
+    def receive_until(self, wanted, seconds=20):
+        """The first frame for which wanted(kind, flags, stream, payload) holds, and None when the
+        server closes before; TimeoutError."""
+        end = time.monotonic() + seconds
+        while True:
+            self.sock.settimeout(max(end - time.monotonic(), 0.001))
+            got = self.receive()
+            if got is None or wanted(*got):
+                return got
+
+    def receive_goaway(self, seconds=20):
+        """(last stream, error code, text) of the next GOAWAY; None when there is none."""
+        got = self.receive_until(lambda kind, *_: kind == GOAWAY, seconds)
+        if got is None:
+            return None
+        last, code = struct.unpack("!II", got[3][:8])
+        return last, code, got[3][8:].decode()
+
+    def is_closed_within(self, seconds):
+        try:
+            return self.receive_until(lambda *_: False, seconds) is None
+        except TimeoutError:
+            return False
 
     def _exactly(self, count):
         data = b""

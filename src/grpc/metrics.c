@@ -1,0 +1,54 @@
+#include "grpc/metrics.h"
+
+enum {
+  CONNECTIONS,
+  ACCEPTED,
+  REFUSED,
+  FAILED,
+  CALLS,
+  ENDED,
+  INBOUND,
+  SHED,
+};
+
+static const struct metric_family families[] = {
+    [CONNECTIONS] = {"auditstore_grpc_connections", METRIC_GAUGE, METRIC_NUMBER, NULL,
+                     "Open connections of clients."},
+    [ACCEPTED] = {"auditstore_grpc_connections_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+                  "Connections accepted."},
+    [REFUSED] = {"auditstore_grpc_connections_refused_total", METRIC_COUNTER, METRIC_NUMBER,
+                 "setting",
+                 "Connections closed at once because there were as many as the setting allows."},
+    [FAILED] =
+        {"auditstore_grpc_connections_failed_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+         "Connections ended with an error, as the peer broke HTTP/2's rules or a limit against "
+         "abuse; the log says which."},
+    [CALLS] = {"auditstore_grpc_calls", METRIC_GAUGE, METRIC_NUMBER, NULL, "Calls under way."},
+    [ENDED] = {"auditstore_grpc_calls_total", METRIC_COUNTER, METRIC_NUMBER, "code",
+               "Calls ended, by gRPC's status; those that the client gave up count as CANCELLED."},
+    [INBOUND] = {"auditstore_grpc_inbound_bytes", METRIC_GAUGE, METRIC_NUMBER, "state",
+                 "Memory of request messages: unfinished, the rest of them has yet to come; held, "
+                 "they are being worked on. The maximum is server.max_inbound_bytes."},
+    [SHED] = {"auditstore_grpc_calls_shed_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+              "Calls ended because unfinished messages took half of server.max_inbound_bytes."},
+};
+
+const struct metric_table grpc_metric_table = {"Calls and connections", families,
+                                               sizeof(families) / sizeof(families[0])};
+
+void grpc_metrics_write(struct metrics *metrics, const struct grpc_server *server) {
+  struct grpc_server_stats stats;
+  grpc_server_stats(server, &stats);
+  metrics_add(metrics, &families[CONNECTIONS], (int64_t)stats.connections);
+  metrics_add(metrics, &families[ACCEPTED], stats.accepted);
+  metrics_add_labelled(metrics, &families[REFUSED], "max_connections", stats.refused);
+  metrics_add_labelled(metrics, &families[REFUSED], "max_connections_per_address",
+                       stats.refused_address);
+  metrics_add(metrics, &families[FAILED], stats.failed);
+  metrics_add(metrics, &families[CALLS], (int64_t)stats.calls);
+  for (int i = 0; i < GRPC_CODE_COUNT; i++)
+    metrics_add_labelled(metrics, &families[ENDED], grpc_code_name(i), stats.ended[i]);
+  metrics_add_labelled(metrics, &families[INBOUND], "unfinished", stats.unfinished_bytes);
+  metrics_add_labelled(metrics, &families[INBOUND], "held", stats.held_bytes);
+  metrics_add(metrics, &families[SHED], stats.shed);
+}
