@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "base/log.h"
 #include "grpc/call.h"
 
 #define IDLE_FRAME_BYTES 64
@@ -166,6 +167,16 @@ static int ignore_extension(nghttp2_session *h2, void **payload, const nghttp2_f
 
 /* ---- frames sent, streams closed ---- */
 
+/* Also nghttp2's own, for what breaks HTTP/2's rules. */
+static void goaway_sent(struct grpc_session *session, const nghttp2_goaway *goaway) {
+  if (goaway->error_code == NGHTTP2_NO_ERROR)
+    return;
+  session->server->stats.failed++;
+  log_info("connection ended", KV("peer", net_conn_peer(session->conn)),
+           KV("code", nghttp2_http2_strerror(goaway->error_code)),
+           KV("reason", session->failure ? session->failure : "the peer broke a rule of HTTP/2"));
+}
+
 static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *user) {
   struct grpc_session *session = user;
   int32_t id = frame->hd.stream_id;
@@ -189,6 +200,9 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
       (void)fail(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many streams had to be reset");
     break;
   }
+  case NGHTTP2_GOAWAY:
+    goaway_sent(session, &frame->goaway);
+    break;
   default:
     break;
   }

@@ -42,10 +42,7 @@ static const char http1_answer[] =
 
 /* `text` is static. */
 static void fail_session(struct grpc_session *session, uint32_t error_code, const char *text) {
-  log_info("connection ended", KV("peer", net_conn_peer(session->conn)), KV("reason", text),
-           KV("code", nghttp2_http2_strerror(error_code)));
   session->failure = text;
-  session->server->stats.failed++;
   (void)nghttp2_submit_goaway(session->h2, NGHTTP2_FLAG_NONE,
                               nghttp2_session_get_last_proc_stream_id(session->h2), error_code,
                               (const uint8_t *)text, strlen(text));

@@ -1,0 +1,191 @@
+/* What one connection, and all together, may make the server keep in memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "support/echo_server.h"
+
+#define KIB ((size_t)1024)
+#define MIB (1024 * KIB)
+
+static struct grpc_server_stats stats_of(const struct echo_server *e) {
+  struct grpc_server_stats stats;
+  grpc_server_stats(e->server, &stats);
+  return stats;
+}
+
+static size_t inbound_of(const struct echo_server *e) {
+  struct grpc_server_stats stats = stats_of(e);
+  return (size_t)(stats.held_bytes + stats.unfinished_bytes);
+}
+
+/* `len` bytes of a message that says it has `stated`; zeros are unknown fields or none. */
+static void send_part(struct h2_client *client, struct h2_stream *s, size_t stated, size_t len) {
+  uint8_t *bytes = calloc(1, 5 + len);
+  assert_non_null(bytes);
+  for (size_t i = 0; i < 4; i++)
+    bytes[1 + i] = (uint8_t)(stated >> (24 - 8 * i));
+  h2_client_send(client, s, bytes, 5 + len, false);
+  free(bytes);
+}
+
+static void send_messages(struct h2_client *client, struct h2_stream *s, size_t len, int count) {
+  Grpc__Health__V1__HealthCheckRequest m = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+  m.service.data = calloc(1, len);
+  m.service.len = len;
+  uint8_t *packed = malloc(len + 16);
+  assert_non_null(packed);
+  size_t packed_len = grpc__health__v1__health_check_request__pack(&m, packed);
+  for (int i = 0; i < count; i++)
+    h2_client_send_message(client, s, packed, packed_len, false);
+  free(m.service.data);
+  free(packed);
+}
+
+/* ---- requests ---- */
+
+static void held_messages_stop_reading_until_they_are_released(void **state) {
+  struct echo_server *e = *state;
+  e->config.max_inbound_bytes = (int64_t)MIB;
+  e->config.stream_window_bytes = (int64_t)(8 * MIB);
+  e->config.connection_window_bytes = (int64_t)(8 * MIB);
+  e->holds_messages = true;
+  echo_server_start(e);
+  struct h2_client *client = echo_server_connect(e, 0);
+  struct h2_client *other = echo_server_connect(e, 0);
+  struct h2_stream *s = h2_client_open(client, ECHO_BIDI, NULL, false);
+  send_messages(client, s, 50 * KIB, 100);
+  while (inbound_of(e) <= MIB)
+    echo_server_step(e);
+  echo_server_settle(e);
+  assert_in_range(inbound_of(e), MIB, 3 * MIB / 2);
+  int seen = e->messages;
+  assert_in_range(seen, 10, 30);
+  /* Others wait as well, once they were read. */
+  struct h2_stream *first = h2_client_open(other, ECHO_BIDI, NULL, false);
+  send_messages(other, first, 50 * KIB, 20);
+  echo_server_settle(e);
+  assert_in_range(e->messages, seen, seen + 2); /* in the first 64 KiB */
+  while (e->messages < 120) {
+    echo_server_release(e);
+    echo_server_step(e);
+  }
+  echo_server_release(e);
+  assert_int_equal(stats_of(e).held_bytes, 0);
+  assert_int_equal(stats_of(e).shed, 0);
+}
+
+static void the_greatest_holder_of_unfinished_messages_pays(void **state) {
+  struct echo_server *e = *state;
+  e->config.max_inbound_bytes = (int64_t)(2 * MIB);
+  e->config.stream_window_bytes = (int64_t)MIB;
+  echo_server_start(e);
+  struct h2_client *honest = echo_server_connect(e, 0);
+  struct h2_client *hog = echo_server_connect(e, 0);
+  struct h2_stream *small = h2_client_open(honest, ECHO_BIDI, NULL, false);
+  send_part(honest, small, 200 * KIB, 100 * KIB);
+  while (stats_of(e).unfinished_bytes < (int64_t)(100 * KIB))
+    echo_server_step(e);
+  struct h2_stream *big[8];
+  for (size_t i = 0; i < 8; i++) {
+    big[i] = h2_client_open(hog, ECHO_BIDI, NULL, false);
+    send_part(hog, big[i], MIB, 200 * KIB);
+  }
+  while (!big[0]->is_closed)
+    echo_server_step(e);
+  assert_int_equal(big[0]->grpc_status, GRPC_RESOURCE_EXHAUSTED);
+  assert_true(stats_of(e).shed > 0);
+  assert_true(stats_of(e).unfinished_bytes <= (int64_t)MIB);
+  assert_false(small->is_closed);
+  uint8_t rest[100 * 1024] = {0};
+  h2_client_send(honest, small, rest, sizeof(rest), true);
+  echo_wait_closed(e, small);
+  assert_int_not_equal(small->grpc_status, GRPC_RESOURCE_EXHAUSTED);
+  echo_assert_serving(e);
+}
+
+static void memory_of_a_lost_connection_is_given_back(void **state) {
+  struct echo_server *e = *state;
+  echo_server_start(e);
+  echo_server_connect(e, 0);
+  struct h2_client *lost = echo_server_connect(e, 0);
+  struct h2_stream *s = h2_client_open(lost, ECHO_BIDI, NULL, false);
+  send_part(lost, s, MIB, 100 * KIB);
+  while (stats_of(e).unfinished_bytes < (int64_t)(100 * KIB))
+    echo_server_step(e);
+  h2_client_raw_frame(lost, (struct h2_frame){NGHTTP2_PING, 0, 0}, "short", 5);
+  while (stats_of(e).connections > 1)
+    echo_server_step(e);
+  assert_int_equal(stats_of(e).unfinished_bytes, 0);
+  assert_int_equal(stats_of(e).failed, 1);
+}
+
+/* ---- answers ---- */
+
+static void one_connection_queues_so_many_answers_and_all_go_on(void **state) {
+  struct echo_server *e = *state;
+  e->stream_size = 16 * KIB;
+  e->stream_count = 1000;
+  e->waits_writable = true;
+  echo_server_start(e);
+  struct h2_client *client = echo_server_connect(e, 0);
+  struct h2_stream *streams[16];
+  h2_client_set_reading(client, false);
+  for (size_t i = 0; i < 16; i++)
+    streams[i] = echo_open(client, ECHO_SERVER_STREAM, NULL, "");
+  while (e->sent < 64)
+    echo_server_step(e);
+  echo_server_settle(e);
+  size_t arrived = 0;
+  for (size_t i = 0; i < 16; i++)
+    arrived += buf_len(&streams[i]->body);
+  /* 1 MiB, and one message more for each stream. */
+  assert_in_range(e->sent * e->stream_size - arrived, MIB - e->stream_size,
+                  MIB + 16 * e->stream_size);
+  h2_client_set_reading(client, true);
+  for (size_t i = 0; i < 16; i++)
+    nghttp2_session_consume(h2_client_session(client), streams[i]->id, buf_len(&streams[i]->body));
+  for (size_t i = 0; i < 16; i++) {
+    echo_wait_closed(e, streams[i]);
+    assert_int_equal(streams[i]->grpc_status, GRPC_OK);
+  }
+  assert_int_equal(e->sent, e->stream_count);
+}
+
+/* ---- time ---- */
+
+static void calls_that_outlive_their_grace_are_cut(void **state) {
+  struct echo_server *e = *state;
+  e->config.max_connection_age_us = 50000;
+  e->config.max_connection_age_grace_us = 50000;
+  e->config.write_timeout_us = 400000;
+  e->holds_calls = true;
+  echo_server_start(e);
+  struct h2_client *client = echo_server_connect(e, 0);
+  echo_open(client, ECHO_UNARY, NULL, "x");
+  while (e->held_call_count == 0)
+    echo_server_step(e);
+  while (!h2_client_is_closed(client))
+    echo_server_step(e);
+  assert_int_equal(h2_client_goaway_count(client), 2);
+  while (!grpc_call_is_cancelled(e->held_calls[0]))
+    echo_server_step(e);
+}
+
+int main(int argc, char **argv) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, echo_setup, echo_teardown)
+  const struct CMUnitTest tests[] = {
+      CASE(held_messages_stop_reading_until_they_are_released),
+      CASE(the_greatest_holder_of_unfinished_messages_pays),
+      CASE(memory_of_a_lost_connection_is_given_back),
+      CASE(one_connection_queues_so_many_answers_and_all_go_on),
+      CASE(calls_that_outlive_their_grace_are_cut),
+  };
+  if (argc > 1)
+    cmocka_set_test_filter(argv[1]);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
