@@ -128,7 +128,8 @@ void grpc_call_post(struct grpc_call *call, enum grpc_call_event event);
 
 /* ---- headers.c: the request's headers ---- */
 
-void grpc_headers_take(struct grpc_call *call, struct str name, struct str value);
+/* What is above the limits isn't kept. False: so far above them that the peer can't be honest. */
+bool grpc_headers_take(struct grpc_call *call, struct str name, struct str value);
 
 /* All are there: accepts the call, or answers why not. */
 void grpc_headers_complete(struct grpc_call *call);

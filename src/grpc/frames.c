@@ -90,9 +90,11 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
   struct grpc_session *session = user;
   (void)h2;
   (void)flags;
-  if (session->header_call && session->header_call->stream_id == frame->hd.stream_id)
-    grpc_headers_take(session->header_call, str_of(name, name_len), str_of(value, value_len));
-  return 0;
+  if (!session->header_call || session->header_call->stream_id != frame->hd.stream_id)
+    return 0;
+  return grpc_headers_take(session->header_call, str_of(name, name_len), str_of(value, value_len))
+             ? 0
+             : fail(session, NGHTTP2_ENHANCE_YOUR_CALM, "a header list far above the limit");
 }
 
 static void headers_received(struct grpc_session *session, const nghttp2_frame *frame) {

@@ -9,6 +9,9 @@
 #define MAX_HEADERS      100
 #define HEADER_OVERHEAD  32 /* RFC 9113, 6.5.2 */
 #define MAX_QUOTED_PATH  200
+/* A byte on the wire may name a field of kilobytes (HPACK): passing over such takes time as well.
+ */
+#define BOMB_BYTES (10 * MAX_HEADER_BYTES)
 
 /* ---- taking headers in ---- */
 
@@ -82,12 +85,8 @@ static bool is_named(struct str name, const char *wanted) {
   return str_equal(name, str_z(wanted));
 }
 
-void grpc_headers_take(struct grpc_call *call, struct str name, struct str value) {
+static void take_field(struct grpc_call *call, struct str name, struct str value) {
   struct grpc_request *r = &call->request;
-  r->bytes += name.len + value.len + HEADER_OVERHEAD;
-  r->count++;
-  if (r->bytes > MAX_HEADER_BYTES || r->count > MAX_HEADERS)
-    return;
   if (is_named(name, ":path"))
     take_path(call, value);
   else if (is_named(name, ":method"))
@@ -102,6 +101,19 @@ void grpc_headers_take(struct grpc_call *call, struct str name, struct str value
     r->accepts_gzip = lists(value, "gzip");
   else
     take_metadata(r, name, value);
+}
+
+static bool are_too_many(const struct grpc_request *r) {
+  return r->bytes > MAX_HEADER_BYTES || r->count > MAX_HEADERS;
+}
+
+bool grpc_headers_take(struct grpc_call *call, struct str name, struct str value) {
+  struct grpc_request *r = &call->request;
+  r->bytes += name.len + value.len + HEADER_OVERHEAD;
+  r->count++;
+  if (!are_too_many(r))
+    take_field(call, name, value);
+  return r->bytes <= BOMB_BYTES;
 }
 
 /* ---- judging them ---- */
@@ -177,7 +189,7 @@ void grpc_headers_complete(struct grpc_call *call) {
   const struct grpc_session *session = call->session;
   if (session->calls.count > (size_t)call->server->config->max_concurrent_streams)
     grpc_call_reset(call, NGHTTP2_REFUSED_STREAM);
-  else if (r->bytes > MAX_HEADER_BYTES || r->count > MAX_HEADERS)
+  else if (are_too_many(r))
     grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED,
                    "the request's headers are above 16 KiB or 100 fields");
   else if (!is_grpc(call))
