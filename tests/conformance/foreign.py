@@ -76,3 +76,49 @@ def go_tool(package, version):
             run(compiler, "install", f"{package}@{version}", env=go_environment())
             stamp.write_text(version)
     return path
+
+
+POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>local</groupId>
+  <artifactId>fetched</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency>
+      <groupId>{group}</groupId>
+      <artifactId>{artifact}</artifactId>
+      <version>{version}</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+
+
+def _fetch_into(name, wanted, fetch):
+    """The folder `name`, filled by fetch(folder) unless it was filled for the same `wanted`."""
+    folder = FOLDER / name
+    with lock(name):
+        stamp = folder / "fetched"
+        if not stamp.exists() or stamp.read_text(encoding="ascii") != wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            fetch(folder)
+            stamp.write_text(wanted, encoding="ascii")
+    return folder
+
+
+def java_class_path(group, artifact, version):
+    """A Java library and all that it needs."""
+    def fetch(folder):
+        (folder / "pom.xml").write_text(
+            POM.format(group=group, artifact=artifact, version=version), encoding="ascii")
+        run("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=jars",
+            cwd=folder)
+    return str(_fetch_into(f"java-{artifact}", version, fetch) / "jars" / "*")
+
+
+def node_packages(name, *packages):
+    """The node_modules folder with the packages of npm's registry, such as "left-pad@1.3.0"."""
+    def fetch(folder):
+        run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, *packages)
+    return _fetch_into(f"node-{name}", " ".join(packages), fetch) / "node_modules"
