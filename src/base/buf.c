@@ -33,6 +33,9 @@ static bool buf_grow(struct buf *b, size_t needed) {
   size_t cap = b->cap ? b->cap : BUF_FIRST_BYTES;
   while (cap < needed)
     cap *= 2;
+  /* The last step goes no further than there can be content. */
+  if (cap > needed && cap > b->start + b->max_bytes)
+    cap = needed > b->start + b->max_bytes ? needed : b->start + b->max_bytes;
   uint8_t *data = realloc(b->data, cap);
   if (!data)
     return false;

@@ -331,7 +331,10 @@ enum grpc_deframe_result grpc_deframer_feed(struct grpc_deframer *d, const uint8
     return GRPC_DEFRAME_BAD_FLAG;
   if (d->prefix[0] == 1 && !d->may_be_compressed)
     return GRPC_DEFRAME_COMPRESSED;
-  if (d->body_len > d->max_body_bytes || !take_body(d, data, len))
+  if (d->body_len > d->max_body_bytes)
+    return GRPC_DEFRAME_TOO_LARGE;
+  d->body.max_bytes = d->body_len;
+  if (!take_body(d, data, len))
     return GRPC_DEFRAME_TOO_LARGE;
   return buf_len(&d->body) == d->body_len ? GRPC_DEFRAME_MESSAGE : GRPC_DEFRAME_MORE;
 }
