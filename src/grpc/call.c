@@ -211,7 +211,7 @@ void grpc_call_set_events(struct grpc_call *call, const struct grpc_call_events 
   call->events_arg = arg;
   if (call->is_cancelled && !(call->reported_events & EVENT_CANCEL))
     grpc_call_post(call, EVENT_CANCEL);
-  if (call->server && call->server->is_draining && !(call->reported_events & EVENT_DRAIN))
+  if (call->server && call->server->ends_streams && !(call->reported_events & EVENT_DRAIN))
     grpc_call_post(call, EVENT_DRAIN);
 }
 

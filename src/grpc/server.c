@@ -12,6 +12,9 @@
 
 #define MIN_TICK_US 10000
 #define MAX_TICK_US 250000
+/* When a server drains, streams that end by themselves are given so much of the time there is. */
+#define LINGER_MAX_US 1000000
+#define LINGER_SHARE  4
 
 /* ---- methods ---- */
 
@@ -102,6 +105,7 @@ void grpc_server_start_tick(struct grpc_server *server) {
 /* ---- life cycle ---- */
 
 static void on_drain_deadline(void *arg);
+static void on_linger_over(void *arg);
 static void run_done(void *arg);
 
 struct grpc_server *grpc_server_new(struct loop *loop, const struct config_server *config) {
@@ -114,7 +118,8 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct config_serve
   grpc_deadlines_init(&server->deadlines, loop, grpc_call_deadline_passed);
   loop_timer_init(&server->tick, loop, on_tick, server);
   loop_timer_init(&server->drain_timer, loop, on_drain_deadline, server);
-  server->open_timers = 3;
+  loop_timer_init(&server->linger_timer, loop, on_linger_over, server);
+  server->open_timers = 4;
   server->done_task.cb = run_done;
   server->done_task.arg = server;
   server->about = "This is a gRPC server.\n";
@@ -189,6 +194,7 @@ void grpc_server_free(struct grpc_server *server) {
   grpc_deadlines_close(&server->deadlines, on_timer_closed, server);
   loop_timer_close(&server->tick, on_timer_closed, server);
   loop_timer_close(&server->drain_timer, on_timer_closed, server);
+  loop_timer_close(&server->linger_timer, on_timer_closed, server);
 }
 
 /* ---- draining ---- */
@@ -205,7 +211,15 @@ void grpc_server_check_drained(struct grpc_server *server) {
     return;
   server->is_done = true;
   loop_timer_set(&server->drain_timer, CLOCK_NEVER);
+  loop_timer_set(&server->linger_timer, CLOCK_NEVER);
   loop_defer(server->loop, &server->done_task);
+}
+
+static void on_linger_over(void *arg) {
+  struct grpc_server *server = arg;
+  server->ends_streams = true;
+  for (struct list_link *link = server->sessions.first; link; link = link->next)
+    grpc_session_end_streams(LIST_ENTRY(link, struct grpc_session, link));
 }
 
 static void on_drain_deadline(void *arg) {
@@ -244,7 +258,10 @@ void grpc_server_drain(struct grpc_server *server, int64_t deadline_us, loop_tas
   server->is_draining = true;
   server->done = done;
   server->done_arg = arg;
+  int64_t now_us = clock_monotonic_us(server->loop->clock);
+  int64_t linger_us = deadline_min((deadline_us - now_us) / LINGER_SHARE, LINGER_MAX_US);
   loop_timer_set(&server->drain_timer, deadline_us);
+  loop_timer_set(&server->linger_timer, now_us + linger_us);
   grpc_health_drain(server->health);
   for (struct list_link *link = server->sessions.first; link; link = link->next)
     grpc_session_drain(LIST_ENTRY(link, struct grpc_session, link));

@@ -95,8 +95,9 @@ void grpc_server_on_open(struct grpc_server *server, grpc_open_cb *on_open, void
 /* The status Health answers for "" and every service; NOT_SERVING until first set. */
 void grpc_server_set_serving(struct grpc_server *server, bool is_serving);
 
-/* Stops listening, sends GOAWAY, lets calls end, then runs `done`, once. Streams that wait for a
- * peer to send are given an on_drain callback. Calls still open at `deadline_us` are cut off. */
+/* Stops listening, sends GOAWAY, lets calls end, then runs `done`, once. Streams that go on after a
+ * second, or a quarter of the time if that is less, are given an on_drain callback. Calls still
+ * open at `deadline_us` are cut off. */
 void grpc_server_drain(struct grpc_server *server, int64_t deadline_us, loop_task_cb *done,
                        void *arg);
 

@@ -64,6 +64,8 @@ struct grpc_server {
   bool is_cut; /* the drain's deadline passed */
   bool is_done;
   struct loop_timer drain_timer;
+  struct loop_timer linger_timer; /* until streams are asked to end */
+  bool ends_streams;              /* it is over */
   struct loop_task done_task;
   loop_task_cb *done;
   void *done_arg;

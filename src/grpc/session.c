@@ -220,7 +220,7 @@ static void retire(struct grpc_session *session, const char *why) {
   net_conn_want_write(session->conn);
 }
 
-static void drain_calls(struct grpc_session *session) {
+void grpc_session_end_streams(struct grpc_session *session) {
   for (struct list_link *link = session->calls.first; link; link = link->next)
     grpc_call_drain(LIST_ENTRY(link, struct grpc_call, link));
 }
@@ -228,7 +228,6 @@ static void drain_calls(struct grpc_session *session) {
 void grpc_session_drain(struct grpc_session *session) {
   session->now_us = clock_monotonic_us(session->server->loop->clock);
   retire(session, "graceful_stop");
-  drain_calls(session);
 }
 
 void grpc_session_cut(struct grpc_session *session) {
@@ -264,7 +263,7 @@ static void tick_liveness(struct grpc_session *session) {
     retire(session, "max_age");
     break;
   case GRPC_LIVENESS_GRACE:
-    drain_calls(session);
+    grpc_session_end_streams(session);
     break;
   case GRPC_LIVENESS_CUT:
     net_conn_close(session->conn, false, "its calls outlived server.max_connection_age_grace");

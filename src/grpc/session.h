@@ -52,6 +52,9 @@ extern const uint8_t grpc_session_goaway_ping[8];
 /* Sends the first GOAWAY, which asks the peer to open no new streams. */
 void grpc_session_drain(struct grpc_session *session);
 
+/* Asks its streams to end, which may go on for ever otherwise. */
+void grpc_session_end_streams(struct grpc_session *session);
+
 /* Closes the connection without further ado. */
 void grpc_session_cut(struct grpc_session *session);
 
