@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARENA_ALIGN           16
+#define ARENA_ALIGN 16
 /* What glibc gives back fastest is up to 1 KiB (measured: 0.2 us of a small call). */
 #define ARENA_FIRST_CHUNK     960
 #define ARENA_MAX_CHUNK_BYTES ((size_t)1024 * 1024)

@@ -43,7 +43,8 @@ void pg_governor_succeeded(struct pg_pool *pool) {
 static void lower_ceiling(struct pg_pool *pool, int64_t now_us) {
   struct governor *governor = &pool->governor;
   governor->ceiling = pg_pool_open(pool);
-  governor->probe_at_us = deadline_after(now_us, draw_long_pause(pool->config->full_backoff_min_us));
+  governor->probe_at_us =
+      deadline_after(now_us, draw_long_pause(pool->config->full_backoff_min_us));
   governor->allowed = 1;
 }
 

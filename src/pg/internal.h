@@ -12,8 +12,8 @@
 
 #include "base/buf.h"
 #include "base/list.h"
-#include "base/random.h"
 #include "base/loop.h"
+#include "base/random.h"
 #include "pg/hosts.h"
 #include "pg/pool.h"
 #include "pg/watch.h"

@@ -208,8 +208,9 @@ void pg_run(struct pg_lease *conn, int64_t deadline_us, const struct pg_pipeline
     pg_pipeline_lose_connection(conn);
     return;
   }
-  int64_t limit_us = deadline_after(deadline_after(pg_pool_now(conn->pool), config->statement_timeout_us),
-                              config->query_grace_us);
+  int64_t limit_us =
+      deadline_after(deadline_after(pg_pool_now(conn->pool), config->statement_timeout_us),
+                     config->query_grace_us);
   pg_conn_arm(conn, deadline_min(deadline_us, limit_us));
   pg_pipeline_flush(conn);
 }

@@ -39,7 +39,8 @@ static void tell_of_wait(struct pg_pool *pool, const struct pg_waiter *waiter, c
                          int64_t now_us) {
   int64_t slow_us = pool->config->slow_acquire_after_us;
   int64_t waited_us = now_us - waiter->since_us;
-  bool is_told = pool->slow_logged_us != 0 && now_us < deadline_after(pool->slow_logged_us, slow_us);
+  bool is_told =
+      pool->slow_logged_us != 0 && now_us < deadline_after(pool->slow_logged_us, slow_us);
   if (slow_us == CLOCK_NEVER || is_told)
     return;
   char snapshot[PG_SNAPSHOT_SIZE];
