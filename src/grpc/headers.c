@@ -204,6 +204,9 @@ void grpc_headers_complete(struct grpc_call *call) {
     grpc_call_fail(call, GRPC_INTERNAL, "malformed grpc-timeout");
   else if (r->is_metadata_bad)
     grpc_call_fail(call, GRPC_INTERNAL, "malformed metadata: a -bin value isn't base64");
+  else if (r->encoding == ENCODING_OTHER)
+    grpc_call_fail(call, GRPC_UNIMPLEMENTED,
+                   "grpc-encoding names a compression that isn't served; see grpc-accept-encoding");
   else if (r->timeout_us == 0)
     grpc_call_fail(call, GRPC_DEADLINE_EXCEEDED, "the deadline had passed on arrival");
   else

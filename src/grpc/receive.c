@@ -55,15 +55,6 @@ static void fail_too_large(struct grpc_call *call) {
   grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, text);
 }
 
-static void fail_compressed(struct grpc_call *call) {
-  if (call->request.encoding == ENCODING_OTHER)
-    grpc_call_fail(call, GRPC_UNIMPLEMENTED,
-                   "the message is compressed in a way that isn't served; see "
-                   "grpc-accept-encoding");
-  else
-    grpc_call_fail(call, GRPC_INTERNAL, "a message is compressed but grpc-encoding names no way");
-}
-
 static void complete_message(struct grpc_call *call, size_t more) {
   if (has_streaming_request(call)) {
     deliver(call);
@@ -89,7 +80,7 @@ static void feed(struct grpc_call *call, const uint8_t **data, size_t *len) {
     fail_too_large(call);
     break;
   case GRPC_DEFRAME_COMPRESSED:
-    fail_compressed(call);
+    grpc_call_fail(call, GRPC_INTERNAL, "a message is compressed but grpc-encoding names no way");
     break;
   case GRPC_DEFRAME_BAD_FLAG:
     grpc_call_fail(call, GRPC_INTERNAL, "unexpected payload format: bad flag of a message");

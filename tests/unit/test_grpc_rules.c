@@ -294,7 +294,13 @@ static void cp2_unknown_compression_is_unimplemented_and_names_ours(void **state
   struct h2_stream *s = echo_call_bytes(e, ECHO_UNARY, deflate, str_of("\1\0\0\0\1x", 6));
   echo_assert_trailers_only(s, GRPC_UNIMPLEMENTED);
   assert_string_equal(s->accept_encoding, "identity,gzip");
-  echo_assert_ok(echo_call(e, ECHO_UNARY, deflate, "not compressed"));
+  /* Also when no message makes use of it, and before any of a stream. */
+  echo_assert_trailers_only(echo_call(e, ECHO_UNARY, deflate, "not compressed"),
+                            GRPC_UNIMPLEMENTED);
+  s = h2_client_open(client_of(e), ECHO_BIDI, deflate, false);
+  echo_wait_closed(e, s);
+  echo_assert_trailers_only(s, GRPC_UNIMPLEMENTED);
+  echo_assert_serving(e);
 }
 
 static void fr8_too_large_a_message_is_refused_at_its_prefix(void **state) {
