@@ -25,6 +25,8 @@ struct grpc_request {
   enum { VERB_OTHER, VERB_GET, VERB_POST } verb;
   enum { TYPE_NONE, TYPE_OTHER, TYPE_GRPC, TYPE_GRPC_PROTO, TYPE_GRPC_OTHER } type;
   bool is_root; /* the path is "/" */
+  uint64_t host_hash;
+  bool has_two_hosts; /* ":authority" and "host" differ (gRFC A41) */
   bool is_timeout_bad;
   enum { ENCODING_NONE, ENCODING_GZIP, ENCODING_OTHER } encoding; /* of messages with flag 1 */
   bool accepts_gzip;

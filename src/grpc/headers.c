@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -65,6 +66,21 @@ static void take_encoding(struct grpc_request *r, struct str value) {
     r->encoding = str_equal(value, str_z("identity")) ? ENCODING_NONE : ENCODING_OTHER;
 }
 
+/* FNV-1a, so that a name need not be kept until a second one comes. */
+static uint64_t hash_host(struct str name) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (size_t i = 0; i < name.len; i++)
+    hash = (hash ^ (uint64_t)tolower((unsigned char)name.data[i])) * 0x100000001b3;
+  return hash;
+}
+
+/* From ":authority" or "host". */
+static void take_host(struct grpc_request *r, struct str value) {
+  uint64_t hash = hash_host(value);
+  r->has_two_hosts = r->host_hash != 0 && r->host_hash != hash;
+  r->host_hash = hash;
+}
+
 /* Whether `wanted` is in a list with commas, with blanks or without. */
 static bool lists(struct str list, const char *wanted) {
   while (list.len > 0) {
@@ -91,6 +107,8 @@ static void take_field(struct grpc_call *call, struct str name, struct str value
     take_path(call, value);
   else if (is_named(name, ":method"))
     take_method(r, value);
+  else if (is_named(name, ":authority") || is_named(name, "host"))
+    take_host(r, value);
   else if (is_named(name, "content-type"))
     take_content_type(r, value);
   else if (is_named(name, "grpc-timeout"))
@@ -192,6 +210,8 @@ void grpc_headers_complete(struct grpc_call *call) {
   else if (are_too_many(r))
     grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED,
                    "the request's headers are above 16 KiB or 100 fields");
+  else if (r->has_two_hosts)
+    grpc_respond_http(call, "400", GRPC_INTERNAL, "the headers :authority and host differ");
   else if (!is_grpc(call))
     return;
   else if (r->type == TYPE_GRPC_OTHER)

@@ -1,13 +1,18 @@
 """HTTP/2 by hand: what a stock client hides."""
 
+import dataclasses
 import socket
 import struct
 import time
 
+import hpack
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, \
     CONTINUATION = range(10)
-ACK, END_STREAM, END_HEADERS, PADDED = 1, 1, 4, 8
+ACK, END_STREAM, END_HEADERS, PADDED, PRIORITIZED = 1, 1, 4, 8, 32
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, \
+    FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR = range(10)
 INITIAL_WINDOW_SIZE = 4
 
 
@@ -32,12 +37,15 @@ def header_block(*headers):
     return b"".join(b"\0" + _literal(name) + _literal(value) for name, value in headers)
 
 
+def grpc_fields(method):
+    """What a call's headers have at least."""
+    return ((":method", "POST"), (":scheme", "http"), (":path", method), (":authority", "test"),
+            ("content-type", "application/grpc"), ("te", "trailers"))
+
+
 def grpc_headers(stream, method, *more_headers):
     """The frame that opens a call."""
-    block = header_block((":method", "POST"), (":scheme", "http"), (":path", method),
-                         (":authority", "test"), ("content-type", "application/grpc"),
-                         ("te", "trailers"), *more_headers)
-    return frame(HEADERS, END_HEADERS, stream, block)
+    return frame(HEADERS, END_HEADERS, stream, header_block(*grpc_fields(method), *more_headers))
 
 
 def grpc_message(message):
@@ -50,9 +58,39 @@ def grpc_call(stream, method, message, *more_headers):
             frame(DATA, END_STREAM, stream, grpc_message(message)))
 
 
+@dataclasses.dataclass
+class Answer:
+    """What came on one stream. `frames` are kinds and flags, in order."""
+
+    frames: list = dataclasses.field(default_factory=list)
+    headers: dict = dataclasses.field(default_factory=dict)
+    trailers: dict = dataclasses.field(default_factory=dict)
+    data: bytes = b""
+    is_ended: bool = False
+    reset: int | None = None
+    goaway: tuple | None = None
+    is_closed: bool = False
+
+    @property
+    def status(self):
+        """As text; None without one."""
+        return {**self.headers, **self.trailers}.get("grpc-status")
+
+    def messages(self):
+        """(flag, bytes) of each."""
+        found, rest = [], self.data
+        while rest:
+            flag, length = struct.unpack("!BI", rest[:5])
+            found.append((flag, rest[5:5 + length]))
+            rest = rest[5 + length:]
+        return found
+
+
 class Connection:
     def __init__(self, host=None, port=None, timeout=20, sock=None, acks_settings=True):
         self.acks_settings = acks_settings
+        self.decoder = hpack.Decoder()
+        self.answers = {}
         self.sock = sock or socket.create_connection((host, port), timeout=timeout)
         self.sock.sendall(PREFACE + frame(SETTINGS))
 
@@ -84,6 +122,36 @@ class Connection:
             got = self.receive()
             if got is None or wanted(*got):
                 return got
+
+    def _take(self, kind, flags, stream, payload):
+        answer = self.answers.setdefault(stream, Answer())
+        answer.frames.append((kind, flags))
+        if kind == HEADERS:
+            assert flags & END_HEADERS, "a header block in several frames"
+            fields = dict(self.decoder.decode(payload))
+            answer.trailers.update(fields) if answer.headers else answer.headers.update(fields)
+        elif kind == DATA:
+            answer.data += payload
+        elif kind == RST_STREAM:
+            answer.reset = int.from_bytes(payload, "big")
+        answer.is_ended = answer.is_ended or (kind in (HEADERS, DATA) and flags & END_STREAM != 0)
+
+    def answer(self, stream=1, seconds=20, is_done=None):
+        """What came on the stream until it ended, was reset, is_done(answer) or the connection
+        was closed; TimeoutError. All frames have to be read this way."""
+        answer = self.answers.setdefault(stream, Answer())
+        end = time.monotonic() + seconds
+        while not (answer.is_ended or answer.reset is not None or (is_done and is_done(answer))):
+            self.sock.settimeout(max(end - time.monotonic(), 0.001))
+            got = self.receive()
+            if got is None:
+                answer.is_closed = True
+                break
+            if got[0] in (HEADERS, DATA, RST_STREAM):
+                self._take(*got)
+            elif got[0] == GOAWAY:
+                answer.goaway = struct.unpack("!II", got[3][:8])
+        return answer
 
     def receive_goaway(self, seconds=20):
         """(last stream, error code, text) of the next GOAWAY; None when there is none."""
