@@ -17,7 +17,7 @@
 #define RESET_BURST_PER_STREAM 20
 #define RESETS_PER_SECOND      1000
 /* Frames that bring nothing: what the peer may send beyond what messages and answers pay for. */
-#define IDLE_FRAME_BURST       10000
+#define IDLE_FRAME_BURST       4000
 #define IDLE_FRAMES_PER_SECOND 1000
 #define BAD_RESET_BURST        100
 #define BAD_RESETS_PER_SECOND  10

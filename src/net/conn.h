@@ -40,8 +40,8 @@ void net_conn_pause_read(struct net_conn *conn);
 void net_conn_resume_read(struct net_conn *conn);
 
 /* Closes soon; on_close follows. Safe to call twice. With `flush`, what is queued is written first
- * and the peer is given up to a second to read it (RFC 9112, 9.6: a close with unread input would
- * reset the connection and lose the last bytes). */
+ * and the peer is given up to a second, and 256 KiB that it may still send, to read it (RFC 9112,
+ * 9.6: a close with unread input would reset the connection and lose the last bytes). */
 void net_conn_close(struct net_conn *conn, bool flush, const char *reason);
 
 /* "192.0.2.7:4711", for logs. */

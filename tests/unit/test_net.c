@@ -320,6 +320,24 @@ static void peer_that_does_not_close_is_closed_a_second_after_the_flush(void **s
   close(fd);
 }
 
+static void peer_that_goes_on_sending_behind_the_flush_is_closed(void **state) {
+  struct fixture *f = *state;
+  struct end *end = NULL;
+  static uint8_t junk[65536];
+  listen_with(f, 10, GIVE_UP_US);
+  int fd = connect_pair(f, &end);
+  net_conn_close(end->conn, true, "that is all");
+  size_t sent = 0;
+  while (end->closes == 0) {
+    for (ssize_t n; (n = send(fd, junk, sizeof(junk), MSG_NOSIGNAL | MSG_DONTWAIT)) > 0;)
+      sent += (size_t)n;
+    step(f);
+  }
+  /* What was read and what the sockets hold; a second's worth would be much more. */
+  assert_in_range(sent, 256 * 1024, 16 * 1024 * 1024);
+  close(fd);
+}
+
 static void close_may_be_said_twice_and_reports_once(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
@@ -485,6 +503,7 @@ int main(int argc, char **argv) {
       CASE(paused_connection_reads_nothing),
       CASE(close_with_flush_delivers_everything_though_input_is_unread),
       CASE(peer_that_does_not_close_is_closed_a_second_after_the_flush),
+      CASE(peer_that_goes_on_sending_behind_the_flush_is_closed),
       CASE(close_may_be_said_twice_and_reports_once),
       CASE(user_may_refuse_what_it_reads),
       CASE(reset_by_the_peer_is_reported),
