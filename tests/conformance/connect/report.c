@@ -12,8 +12,7 @@
 void report_init(struct report *report, size_t max_requests) {
   arena_init(&report->arena, MEMORY_MAX_BYTES);
   connectrpc__conformance__v1__conformance_payload__request_info__init(&report->info);
-  report->info.requests =
-      arena_calloc(&report->arena, max_requests, sizeof(*report->info.requests));
+  report->info.requests = arena_calloc(&report->arena, max_requests, sizeof(void *));
 }
 
 void report_deinit(struct report *report) {
@@ -62,8 +61,7 @@ void report_call(struct report *report, const struct grpc_call *call, int64_t no
   int64_t deadline_us = grpc_call_deadline_us(call);
   struct str key;
   struct str value;
-  report->info.request_headers =
-      arena_calloc(&report->arena, count_fields(call), sizeof(*report->info.request_headers));
+  report->info.request_headers = arena_calloc(&report->arena, count_fields(call), sizeof(void *));
   for (size_t offset = 0; grpc_call_metadata(call, &offset, &key, &value);)
     add_value(report, field_of(report, key), value);
   if (deadline_us == CLOCK_NEVER)
@@ -100,7 +98,7 @@ struct str report_status(struct report *report, const Connectrpc__Conformance__V
   Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
   status.code = error->code;
   status.message = error->message;
-  status.details = arena_calloc(&report->arena, error->n_details + 1, sizeof(*status.details));
+  status.details = arena_calloc(&report->arena, error->n_details + 1, sizeof(void *));
   for (size_t i = 0; i < error->n_details; i++)
     status.details[status.n_details++] = error->details[i];
   if (has_info)
