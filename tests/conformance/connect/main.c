@@ -107,7 +107,9 @@ static int start(struct program **ret_program,
       .tls = request->use_tls ? &tls : NULL,
       .max_message_bytes = request->message_receive_limit,
   };
-  if (request->use_tls && (!request->server_creds || !write_files(&files, request)))
+  if (request->use_tls && !request->server_creds)
+    return error_set(err, ERR_INVALID_ARGUMENT, "TLS is asked for without a certificate");
+  if (request->use_tls && !write_files(&files, request))
     return error_set(err, ERR_INTERNAL, "can't write the certificates to %s", files.folder);
   int rc = program_new(ret_program, &options, conformance_service_add, err);
   if (request->use_tls)
