@@ -73,6 +73,8 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
   if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
     return 0;
   int32_t id = frame->hd.stream_id;
+  /* gRPC's C core pings to measure its bandwidth, also while calls wait for a slow answer. */
+  grpc_liveness_used(&session->liveness);
   struct grpc_call *call = grpc_call_new(session, id);
   nghttp2_session_set_stream_user_data(h2, id, call);
   /* Without this, where priorities aren't RFC 7540's, one endless stream would starve the others.
@@ -187,7 +189,7 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
   case NGHTTP2_HEADERS:
     /* Answers pay for the pings and window updates that they cause. */
     bucket_put(&session->idle_frames, 2);
-    grpc_liveness_sent(&session->liveness);
+    grpc_liveness_used(&session->liveness);
     /* The answer is complete and the request isn't: tell the peer that nobody reads the rest. Any
      * earlier, the reset would take the trailers' place. */
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&

@@ -35,7 +35,7 @@ void grpc_liveness_read(struct grpc_liveness *l, int64_t now_us) {
   l->pong_deadline_us = CLOCK_NEVER;
 }
 
-void grpc_liveness_sent(struct grpc_liveness *l) {
+void grpc_liveness_used(struct grpc_liveness *l) {
   l->strikes = 0;
 }
 

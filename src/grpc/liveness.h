@@ -31,7 +31,7 @@ struct grpc_liveness {
   int64_t grace_deadline_us;
   int64_t cut_deadline_us;
   int64_t ping_us; /* when the peer last pinged */
-  int strikes;     /* pings that came too soon, since we last sent headers or data */
+  int strikes;     /* pings that came too soon, since grpc_liveness_used() */
 };
 
 void grpc_liveness_init(struct grpc_liveness *l, const struct config_server *config,
@@ -40,8 +40,8 @@ void grpc_liveness_init(struct grpc_liveness *l, const struct config_server *con
 /* Bytes came. */
 void grpc_liveness_read(struct grpc_liveness *l, int64_t now_us);
 
-/* Headers or data were sent: clients measure the line with pings just then. */
-void grpc_liveness_sent(struct grpc_liveness *l);
+/* A call began, or headers or data were sent: clients measure the line with pings then. */
+void grpc_liveness_used(struct grpc_liveness *l);
 
 /* The peer pinged. False: once too often. */
 bool grpc_liveness_pinged(struct grpc_liveness *l, int64_t now_us);

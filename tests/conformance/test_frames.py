@@ -31,6 +31,7 @@ WANT_ONE_OF_2_MIB = b"\x12\x05\x08\x80\x80\x80\x01"
 GIVE_4 = b"\x0a\x06\x12\x04abcd"
 PAYLOAD_4 = b"\x1a\x06\x12\x04abcd"
 MAX_MESSAGE = 4 << 20
+ENHANCE_YOUR_CALM = 11
 
 
 def fields_with(method, **changes):
@@ -562,6 +563,19 @@ class BrokenFramesTest(FramesTest):
             with socket.create_connection(("127.0.0.1", self.server.port), timeout=20) as sock:
                 sock.sendall(whole[:length])
         self.check_serves(bystander)
+
+
+class PingTest(FramesTest):
+    PING = frame(PING, payload=bytes(8))
+
+    def test_pings_beside_new_calls_are_no_abuse(self):
+        connection = self.connect()
+        for i in range(20):
+            connection.send(grpc_headers(2 * i + 1, UPLOAD) + self.PING)
+        self.check_serves(connection)
+
+    def test_pings_by_themselves_are(self):
+        self.check_ends({"four at once": grpc_headers(1, UPLOAD) + self.PING * 4}, ENHANCE_YOUR_CALM)
 
 
 class CancelTest(FramesTest):
