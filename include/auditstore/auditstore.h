@@ -1,7 +1,7 @@
 /*
  * auditstore: the C client library. This header brings in the whole of it.
  *
- *   struct auditstore_channel *channel = auditstore_channel_new("127.0.0.1:7443", NULL);
+ *   struct auditstore_channel *channel = auditstore_channel_new("127.0.0.1:7443", NULL, NULL);
  *   Auditstore__V1__WriteEventsRequest request = AUDITSTORE__V1__WRITE_EVENTS_REQUEST__INIT;
  *   ...
  *   Auditstore__V1__WriteEventsResponse *response = NULL;

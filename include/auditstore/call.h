@@ -28,12 +28,23 @@ struct auditstore_method {
   bool server_streaming;
 };
 
+struct auditstore_cancellation;
+
 struct auditstore_call_options {
   int timeout_ms;      /* 0: the channel's default; -1: none */
   bool wait_for_ready; /* keep trying to connect until the deadline, instead of UNAVAILABLE */
+  bool compress;       /* messages above 1 KiB are sent as gzip */
   const struct auditstore_metadata *metadata; /* sent with the request; borrowed during the call */
   size_t metadata_count;
+  const struct auditstore_retry_policy *retry;  /* unary calls; NULL: the channel's */
+  struct auditstore_cancellation *cancellation; /* borrowed during the call; NULL: none */
 };
+
+/* Cancels calls from any thread: give it to one call or to several, of any channels. Calls that get
+ * it later end at once. Free it when no call has it any more. NULL from _new: out of memory. */
+AUDITSTORE_API struct auditstore_cancellation *auditstore_cancellation_new(void);
+AUDITSTORE_API void auditstore_cancellation_cancel(struct auditstore_cancellation *cancellation);
+AUDITSTORE_API void auditstore_cancellation_free(struct auditstore_cancellation *cancellation);
 
 struct auditstore_unary {
   const struct auditstore_method *method;
@@ -47,6 +58,21 @@ struct auditstore_unary {
 AUDITSTORE_API enum auditstore_code auditstore_call_unary(struct auditstore_channel *channel,
                                                           const struct auditstore_unary *call,
                                                           ProtobufCMessage **ret_response,
+                                                          struct auditstore_status *status);
+
+/* ---- unary calls that don't block, for programs with a loop ---- */
+
+/* Runs once, inside auditstore_channel_dispatch(). `response` is NULL unless status->code is OK,
+ * else owned by the callee; `status` is valid during the callback. */
+typedef void auditstore_done_cb(void *arg, ProtobufCMessage *response,
+                                const struct auditstore_status *status);
+
+/* Starts a unary call and returns: the request is packed already, options->metadata copied. Connects
+ * when needed, retries like a blocking call, and reports to on_done. OK: started; otherwise on_done
+ * never runs and `status` says why. */
+AUDITSTORE_API enum auditstore_code auditstore_call_start(struct auditstore_channel *channel,
+                                                          const struct auditstore_unary *call,
+                                                          auditstore_done_cb *on_done, void *arg,
                                                           struct auditstore_status *status);
 
 /* ---- streams, of all three kinds ---- */

@@ -26,7 +26,7 @@ static void *stream_prepare(const void *config, int worker) {
   s->config = c;
   s->events = calloc((size_t)c->batch_events, sizeof(*s->events));
   s->pointers = calloc((size_t)c->batch_events, sizeof(Auditstore__V1__AuditEvent *));
-  s->channel = auditstore_channel_new(c->server, NULL);
+  s->channel = auditstore_channel_new(c->server, NULL, NULL);
   struct auditstore_status status = {0};
   const struct auditstore_call_options options = {.timeout_ms = 600000};
   s->stream = auditstore_v1_audit_store_stream_events_open(s->channel, &options, &status);

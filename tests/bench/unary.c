@@ -43,7 +43,7 @@ static void *unary_prepare(const void *config, int worker) {
   static struct unary_state state; /* of this process, for its whole life */
   state.config = config;
   state.worker = worker;
-  state.channel = auditstore_channel_new(state.config->server, NULL);
+  state.channel = auditstore_channel_new(state.config->server, NULL, NULL);
   bench_event_init(&state.event);
   return state.channel && call(&state, -1) == 0 ? &state : NULL;
 }

@@ -175,7 +175,7 @@ int main(int argc, char **argv) {
   if (argc != 4)
     return 2;
   struct client c = {
-      .channel = auditstore_channel_new(argv[1], NULL),
+      .channel = auditstore_channel_new(argv[1], NULL, NULL),
       .events = (int)strtol(argv[2], NULL, 10),
       .batch_events = (int)strtol(argv[3], NULL, 10),
   };

@@ -21,7 +21,7 @@ int call_end(void) { return 0; }
 int buf_init(void) { return 0; }
 
 int main(void) {
-  struct auditstore_channel *channel = auditstore_channel_new("127.0.0.1:1", NULL);
+  struct auditstore_channel *channel = auditstore_channel_new("127.0.0.1:1", NULL, NULL);
   if (call_end() + buf_init() != 0)
     return 1;
   Auditstore__V1__GetEventRequest request = AUDITSTORE__V1__GET_EVENT_REQUEST__INIT;

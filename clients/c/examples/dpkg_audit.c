@@ -325,7 +325,7 @@ int main(int argc, char **argv) {
   const struct auditstore_call_options call = {.timeout_ms = TIMEOUT_MS};
   struct auditstore_status status = {0};
   int code = EXIT_FAILURE;
-  p.channel = auditstore_channel_new(server, NULL);
+  p.channel = auditstore_channel_new(server, NULL, NULL);
   if (p.channel)
     p.stream = auditstore_v1_audit_store_stream_events_open(p.channel, &call, &status);
   if (p.stream)

@@ -86,7 +86,9 @@ static void channel_init_sync(struct auditstore_channel *c) {
 }
 
 struct auditstore_channel *
-auditstore_channel_new(const char *target, const struct auditstore_channel_options *options) {
+auditstore_channel_new(const char *target, const struct auditstore_channel_options *options,
+                       struct auditstore_status *status) {
+  (void)status;
   struct auditstore_channel *c = calloc(1, sizeof(*c));
   if (!c)
     return NULL;

@@ -114,7 +114,7 @@ static int run(struct tool *tool, const struct command *command, int argc, char 
       .max_message_bytes = (size_t)256 * 1024 * 1024, /* a page of events at their largest */
       .user_agent = "auditstore-tool/" AUDITSTORE_VERSION,
   };
-  tool->channel = auditstore_channel_new(tool->server, &options);
+  tool->channel = auditstore_channel_new(tool->server, &options, NULL);
   if (!tool->channel)
     return tool_usage("--server %s: must be HOST:PORT or [IPV6]:PORT", tool->server);
   optind = 0; /* getopt starts afresh with the command's arguments */

@@ -28,7 +28,7 @@ struct world {
 static inline int setup_with(void **state, uint32_t max_streams) {
   struct world *w = calloc(1, sizeof(*w));
   w->server = fault_server_start(max_streams);
-  w->channel = auditstore_channel_new(fault_server_target(w->server), NULL);
+  w->channel = auditstore_channel_new(fault_server_target(w->server), NULL, NULL);
   *state = w;
   return 0;
 }

@@ -68,7 +68,7 @@ static void a_silent_server_is_left_at_the_deadline(void **state) {
 static void nobody_there_is_unavailable_at_once_or_at_the_deadline(void **state) {
   struct world *w = *state;
   struct fault_server *gone = fault_server_start(1);
-  struct world other = {.channel = auditstore_channel_new(fault_server_target(gone), NULL)};
+  struct world other = {.channel = auditstore_channel_new(fault_server_target(gone), NULL, NULL)};
   fault_server_stop(gone);
   expect(&other, "/fault/echo", AUDITSTORE_UNAVAILABLE);
   const struct auditstore_method method = method_of("/fault/echo");
@@ -281,7 +281,7 @@ static void many_threads_share_one_connection(void **state) {
 static void calls_above_the_server_s_limit_wait_their_turn(void **state) {
   (void)state;
   struct world w = {.server = fault_server_start(1)};
-  w.channel = auditstore_channel_new(fault_server_target(w.server), NULL);
+  w.channel = auditstore_channel_new(fault_server_target(w.server), NULL, NULL);
   run_threads(&w);
   auditstore_channel_free(w.channel);
   fault_server_stop(w.server);
@@ -295,8 +295,8 @@ static void targets_that_make_no_sense_are_refused(void **state) {
       "",       "host",       ":1",    "host:", "host:abc", "host:123456", "::1:80",
       "host:0", "host:65536", "[]:80", "[::1]", "a b:80",   "a/b:80",      "[::1]x:80"};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-    assert_null(auditstore_channel_new(bad[i], NULL));
-  struct auditstore_channel *channel = auditstore_channel_new("[::1]:80", NULL);
+    assert_null(auditstore_channel_new(bad[i], NULL, NULL));
+  struct auditstore_channel *channel = auditstore_channel_new("[::1]:80", NULL, NULL);
   assert_non_null(channel);
   auditstore_channel_free(channel);
   auditstore_channel_free(NULL);

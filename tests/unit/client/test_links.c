@@ -164,7 +164,7 @@ static int setup_wide(void **state) {
   fault_server_widen(w->server);
   fault_server_listen(w->server);
   fault_server_serve(w->server);
-  w->channel = auditstore_channel_new(fault_server_target(w->server), NULL);
+  w->channel = auditstore_channel_new(fault_server_target(w->server), NULL, NULL);
   *state = w;
   return 0;
 }
@@ -188,7 +188,7 @@ static void what_one_thread_could_not_write_is_written_by_the_one_that_polls(voi
 
 static struct world channel_to(struct fault_server *server, int connect_timeout_ms) {
   const struct auditstore_channel_options options = {.connect_timeout_ms = connect_timeout_ms};
-  return (struct world){server, auditstore_channel_new(fault_server_target(server), &options)};
+  return (struct world){server, auditstore_channel_new(fault_server_target(server), &options, NULL)};
 }
 
 static void close_world(struct world *w) {
@@ -263,7 +263,7 @@ static void *give_up_then_serve(void *arg) {
 static void one_thread_s_short_deadline_is_no_failure_for_another(void **state) {
   (void)state;
   struct world w = channel_to(fault_server_bind(100), 20000);
-  struct world other = {w.server, auditstore_channel_new(fault_server_target(w.server), NULL)};
+  struct world other = {w.server, auditstore_channel_new(fault_server_target(w.server), NULL, NULL)};
   struct caller hasty = {.world = &w};
   pthread_t thread;
   fault_server_listen(w.server);
@@ -299,7 +299,7 @@ static void threads_that_wait_for_one_attempt_share_its_failure(void **state) {
 
 static void a_name_that_does_not_resolve_is_unavailable(void **state) {
   (void)state;
-  struct world w = {.channel = auditstore_channel_new("no-such-host.invalid:1", NULL)};
+  struct world w = {.channel = auditstore_channel_new("no-such-host.invalid:1", NULL, NULL)};
   struct auditstore_status status = {0};
   assert_int_equal(call(&w, "/fault/echo", 20000, &status), AUDITSTORE_UNAVAILABLE);
   assert_non_null(strstr(status.message, "can't resolve no-such-host.invalid"));
@@ -309,7 +309,7 @@ static void a_name_that_does_not_resolve_is_unavailable(void **state) {
 
 static void a_channel_freed_with_a_call_cancelled_leaves_nothing(void **state) {
   struct world *w = *state;
-  struct world other = {w->server, auditstore_channel_new(fault_server_target(w->server), NULL)};
+  struct world other = {w->server, auditstore_channel_new(fault_server_target(w->server), NULL, NULL)};
   struct auditstore_stream *stream = open_stream(&other, "/fault/silent", 20000);
   auditstore_stream_cancel(stream);
   finish(stream, AUDITSTORE_CANCELLED);
