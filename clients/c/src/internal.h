@@ -200,6 +200,11 @@ enum auditstore_stream_result stream_send_locked(struct auditstore_stream *s,
                                                  const ProtobufCMessage *message, int64_t until_us);
 void stream_half_close_locked(struct auditstore_stream *s);
 
+/* auditstore_stream_send() of a message that is packed already, in parts. Without the lock. */
+enum auditstore_stream_result stream_send_parts(struct auditstore_stream *s,
+                                                const struct str *parts, size_t count,
+                                                int timeout_ms);
+
 /* Waits until the call has ended. */
 void stream_wait_end_locked(struct auditstore_stream *s);
 

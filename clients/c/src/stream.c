@@ -143,6 +143,35 @@ enum auditstore_stream_result auditstore_stream_send(struct auditstore_stream *s
   return result;
 }
 
+static bool queue_parts(struct auditstore_stream *s, const struct str *parts, size_t count) {
+  size_t len = 0;
+  for (size_t i = 0; i < count; i++)
+    len += parts[i].len;
+  if (len > MAX_SENT_MESSAGE_BYTES || !buf_reserve(&s->out, GRPC_PREFIX_BYTES + len))
+    return false;
+  bool ok = buf_append(&s->out, "", 1) && buf_append_be32(&s->out, (uint32_t)len);
+  for (size_t i = 0; i < count && ok; i++)
+    ok = buf_append(&s->out, parts[i].data, parts[i].len);
+  resume(s);
+  return ok;
+}
+
+enum auditstore_stream_result stream_send_parts(struct auditstore_stream *s,
+                                                const struct str *parts, size_t count,
+                                                int timeout_ms) {
+  enum auditstore_stream_result result = AUDITSTORE_STREAM_OK;
+  pthread_mutex_lock(&s->channel->lock);
+  if (!wait_for(s, has_room, timeout_to_deadline(timeout_ms)) && !s->is_ended)
+    result = AUDITSTORE_STREAM_AGAIN;
+  else if (!s->is_ended && !queue_parts(s, parts, count))
+    call_abort(s, AUDITSTORE_RESOURCE_EXHAUSTED, "message too large, or out of memory");
+  if (s->is_ended)
+    result = AUDITSTORE_STREAM_END;
+  channel_flush(s->channel);
+  pthread_mutex_unlock(&s->channel->lock);
+  return result;
+}
+
 void stream_half_close_locked(struct auditstore_stream *s) {
   if (s->is_half_closed || s->is_ended)
     return;

@@ -51,7 +51,8 @@ static void a_request_without_deadline_or_with_metadata_says_so(void **state) {
 static void the_program_s_name_comes_before_the_library_s(void **state) {
   struct world *w = *state;
   const struct auditstore_channel_options named = {.user_agent = "billing/2"};
-  struct world other = {w->server, auditstore_channel_new(fault_server_target(w->server), &named, NULL)};
+  struct world other = {w->server,
+                        auditstore_channel_new(fault_server_target(w->server), &named, NULL)};
   char *seen = mirrored(&other, NULL);
   assert_non_null(strstr(seen, "\nuser-agent: billing/2 auditstore-c/0.1.0\n"));
   auditstore_channel_free(other.channel);

@@ -188,7 +188,8 @@ static void what_one_thread_could_not_write_is_written_by_the_one_that_polls(voi
 
 static struct world channel_to(struct fault_server *server, int connect_timeout_ms) {
   const struct auditstore_channel_options options = {.connect_timeout_ms = connect_timeout_ms};
-  return (struct world){server, auditstore_channel_new(fault_server_target(server), &options, NULL)};
+  return (struct world){server,
+                        auditstore_channel_new(fault_server_target(server), &options, NULL)};
 }
 
 static void close_world(struct world *w) {
@@ -263,7 +264,8 @@ static void *give_up_then_serve(void *arg) {
 static void one_thread_s_short_deadline_is_no_failure_for_another(void **state) {
   (void)state;
   struct world w = channel_to(fault_server_bind(100), 20000);
-  struct world other = {w.server, auditstore_channel_new(fault_server_target(w.server), NULL, NULL)};
+  struct world other = {w.server,
+                        auditstore_channel_new(fault_server_target(w.server), NULL, NULL)};
   struct caller hasty = {.world = &w};
   pthread_t thread;
   fault_server_listen(w.server);
@@ -309,7 +311,8 @@ static void a_name_that_does_not_resolve_is_unavailable(void **state) {
 
 static void a_channel_freed_with_a_call_cancelled_leaves_nothing(void **state) {
   struct world *w = *state;
-  struct world other = {w->server, auditstore_channel_new(fault_server_target(w->server), NULL, NULL)};
+  struct world other = {w->server,
+                        auditstore_channel_new(fault_server_target(w->server), NULL, NULL)};
   struct auditstore_stream *stream = open_stream(&other, "/fault/silent", 20000);
   auditstore_stream_cancel(stream);
   finish(stream, AUDITSTORE_CANCELLED);
