@@ -244,9 +244,11 @@ static void stop(struct auditstore_publisher *p) {
   pthread_mutex_lock(&p->lock);
   if (!p->spool)
     return;
+  uint64_t taken = p->counts.taken;
   if (p->spills)
     save(p);
   durable_sync(p);
+  p->counts.taken = taken; /* what was saved had been taken before */
 }
 
 uint64_t auditstore_publisher_close(struct auditstore_publisher *p, int timeout_ms) {

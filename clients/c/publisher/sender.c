@@ -122,11 +122,14 @@ bool sender_halve(struct auditstore_publisher *p, struct batch *batch) {
 
 /* ---- the stream ---- */
 
-static void set_stream(struct auditstore_publisher *p,
+/* False: the publisher is being closed, which may not have found this stream to cancel. */
+static bool set_stream(struct auditstore_publisher *p,
                        struct auditstore_v1_audit_store_stream_events_stream *stream) {
   pthread_mutex_lock(&p->lock);
   p->sender.stream = stream;
+  bool is_stopping = p->is_stopping;
   pthread_mutex_unlock(&p->lock);
+  return !is_stopping;
 }
 
 static bool open_stream(struct auditstore_publisher *p) {
@@ -135,8 +138,8 @@ static bool open_stream(struct auditstore_publisher *p) {
   struct auditstore_status status = {0};
   struct auditstore_v1_audit_store_stream_events_stream *stream =
       auditstore_v1_audit_store_stream_events_open(p->channel, &options, &status);
+  bool goes_on = stream && set_stream(p, stream);
   if (stream) {
-    set_stream(p, stream);
     s->has_answered = false;
     s->window = 1;
     pthread_mutex_lock(&p->lock);
@@ -147,7 +150,7 @@ static bool open_stream(struct auditstore_publisher *p) {
     sender_hold(p, auditstore_status_retry_delay_ms(&status), status.code, status.message);
   }
   auditstore_status_deinit(&status);
-  return stream != NULL;
+  return goes_on;
 }
 
 /* A message above the store's limit ends the stream and names no batch: it was the only one. */
