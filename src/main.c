@@ -1,11 +1,14 @@
 /*
- * auditstored: the command line. Options, then app_run(), app_migrate() or keys_generate().
+ * auditstored: the command line. Options, then app_run(), app_migrate(), keys_generate() or
+ * new_token().
  */
+#include "access/methods.h"
 #include "announce.h"
 #include "app.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "keys.h"
+#include "new_token.h"
 #include "pages.h"
 
 #include <getopt.h>
@@ -27,6 +30,7 @@ struct command_line {
   bool print_config;
   bool migrate;
   const char *keygen_path;
+  const char *token_name;
 };
 
 static void print_help(FILE *out) {
@@ -36,6 +40,8 @@ static void print_help(FILE *out) {
       "  auditstored [OPTIONS]           run until SIGTERM or SIGINT\n"
       "  auditstored migrate [OPTIONS]   bring the database's schema up to date\n"
       "  auditstored keygen FILE         make a key that signs checkpoints, print its public key\n"
+      "  auditstored token NAME          make a bearer token, print it and its line for "
+      "access.token_file\n"
       "\n"
       "  --config FILE            settings (YAML); without it the defaults hold\n"
       "  --set SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
@@ -43,6 +49,7 @@ static void print_help(FILE *out) {
       "  --print-config           print every effective setting and where it comes from\n"
       "  --print-config-example   print a commented file of all defaults\n"
       "  --print-config-reference print the reference of all settings (Markdown)\n"
+      "  --print-roles-reference  print which role admits to which method (Markdown)\n"
       "  --print-metrics-reference print the reference of all metrics (Markdown)\n"
       "  --version, --help\n"
       "\n"
@@ -63,6 +70,7 @@ enum option_id {
   OPTION_EXAMPLE,
   OPTION_REFERENCE,
   OPTION_METRICS,
+  OPTION_ROLES,
   OPTION_VERSION,
   OPTION_HELP,
 };
@@ -75,6 +83,7 @@ static const struct option options[] = {
     {"print-config-example", no_argument, NULL, OPTION_EXAMPLE},
     {"print-config-reference", no_argument, NULL, OPTION_REFERENCE},
     {"print-metrics-reference", no_argument, NULL, OPTION_METRICS},
+    {"print-roles-reference", no_argument, NULL, OPTION_ROLES},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -90,6 +99,8 @@ static void print_and_exit(int option) {
     config_print_example(stdout);
   else if (option == OPTION_METRICS)
     pages_print_metrics_reference(stdout);
+  else if (option == OPTION_ROLES)
+    access_print_reference(stdout);
   else
     config_print_reference(stdout);
   exit(EXIT_SUCCESS);
@@ -133,6 +144,11 @@ static int parse(int argc, char **argv, struct command_line *line) {
     if (optind + 2 > argc)
       return usage_error("keygen: name the FILE to make", "");
     line->keygen_path = argv[optind + 1];
+    optind += 2;
+  } else if (optind < argc && strcmp(argv[optind], "token") == 0) {
+    if (optind + 2 > argc)
+      return usage_error("token: say the NAME of who is to have it", "");
+    line->token_name = argv[optind + 1];
     optind += 2;
   }
   if (optind < argc)
@@ -189,6 +205,8 @@ int main(int argc, char **argv) {
     return failure;
   if (line.keygen_path)
     return keys_generate(line.keygen_path);
+  if (line.token_name)
+    return new_token(line.token_name);
   const struct config_input input = {
       .path = line.config_path,
       .overrides = line.overrides,
