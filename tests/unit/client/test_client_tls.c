@@ -229,6 +229,7 @@ static void a_server_without_tls_is_told_apart(void **state) {
   assert_non_null(strstr(status.message, "no TLS with 127.0.0.1:"));
   auditstore_status_deinit(&status);
   world_close(&w);
+  free(ca);
 }
 
 static void a_server_that_stays_silent_is_given_up(void **state) {
