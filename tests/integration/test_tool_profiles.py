@@ -253,7 +253,7 @@ class RefusalTest(SettingsCase):
                 (("completion", "csh"), "completion csh: must be bash, zsh or fish"),
                 (("help", "me"), "there is no command me"),
                 (("list", "--outcome", "MAYBE"), "must be SUCCESS, FAILURE, PENDING or UNKNOWN"),
-                (("count", "--by", "x"), "must be action, type, category or outcome")):
+                (("count", "--by", "x"), "must be action, type, category, outcome or principal")):
             with self.subTest(args=args):
                 self.assertIn(told, self.refusal(*args))
 

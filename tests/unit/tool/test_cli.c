@@ -151,7 +151,7 @@ static void what_comes_next_is_offered(void **state) {
       {"list ", ""},
       {"health --out", ""},
       {"health --tl", "--tls "},
-      {"count --by ", "action type category outcome "},
+      {"count --by ", "action type category outcome principal "},
       {"send ", ":files "},
       {"send x.jsonl ", ""},
       {"send --batch ", ""},
