@@ -82,7 +82,7 @@ class GoawayTest(FaultCase):
         peer.trailers(call)
         peer.fall_silent()
 
-    @fault("OK|UNAVAILABLE", "going away")
+    @fault("OK|UNAVAILABLE")
     def before_any_call(peer):
         peer.begin()
         peer.goaway(0)
@@ -196,14 +196,14 @@ class SlowTest(FaultCase):
         peer.headers(peer.call())
         peer.until(lambda: peer.resets)
 
-    @fault("DEADLINE_EXCEEDED", "", SHORT)
+    @fault("DEADLINE_EXCEEDED", "", SHORT, connections=1)
     def half_a_header_block(peer):
-        """Nothing else may come before its end, so the connection is of no more use."""
         peer.begin()
         call = peer.call()
         peer.write(frame(HEADERS, 0, call.stream, header_block((":status", "200"))))
         peer.until(lambda: peer.resets)
-        peer.end()
+        peer.write(frame(raw_h2.CONTINUATION, END_HEADERS, call.stream,
+                         header_block(*fault_server.GRPC)))
 
 
 class StreamsTest(FaultCase):
