@@ -56,28 +56,31 @@ struct tally {
   uint64_t total;
 };
 
-static int take_by(struct count_line *line, const char *name) {
+enum { OPTION_BY = 1 };
+
+static const struct cli_option count_options[] = {
+    {.name = "by",
+     .argument = "FIELD",
+     .help = "how many there are of each action, type, category or outcome",
+     .completes = CLI_WORDS,
+     .words = "action type category outcome",
+     .id = OPTION_BY},
+    {0},
+};
+
+static int take_by(struct count_line *line, const struct cli_option *option, const char *name) {
   for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
     if (strcmp(fields[i].name, name) == 0) {
       line->key = fields[i].key;
       return TOOL_OK;
     }
-  return tool_usage("count: --by %s: must be action, type, category or outcome", name);
+  return cli_refuse(&count_command, option, name, NULL);
 }
 
-static int parse_options(int argc, char **argv, struct count_line *line) {
-  static const struct option options[] = {
-      FILTER_OPTIONS,
-      {"by", required_argument, NULL, 'b'},
-      {NULL, 0, NULL, 0},
-  };
-  int option = 0;
-  int code = TOOL_OK;
-  while (code == TOOL_OK && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
-    code = option == 'b' ? take_by(line, optarg) : filter_take(&line->filter, option, optarg);
-  if (code == TOOL_OK && optind < argc)
-    return tool_usage("count: unexpected argument %s", argv[optind]);
-  return code;
+static int take_option(void *arg, const struct cli_option *option, char *value) {
+  struct count_line *line = arg;
+  return option->id == OPTION_BY ? take_by(line, option, value)
+                                 : filter_take(&line->filter, option, value);
 }
 
 static bool count_one(void *arg, const Auditstore__V1__StoredEvent *stored) {
@@ -138,10 +141,13 @@ static void print_counts(const struct tally *tally) {
   free(entries);
 }
 
-int count_command(struct tool *tool, int argc, char **argv) {
+static int run_count(struct tool *tool, int argc, char **argv) {
   struct count_line line = {.key = NULL};
+  struct tool_line command_line = {.take = take_option, .arg = &line};
   filter_init(&line.filter);
-  int code = parse_options(argc, argv, &line);
+  int code = tool_parse(tool, argc, argv, &command_line);
+  if (code == TOOL_OK)
+    code = tool_connect(tool);
   if (code != TOOL_OK)
     return code;
   struct tally tally = {.key = line.key, .counts = json_object()};
@@ -154,3 +160,13 @@ int count_command(struct tool *tool, int argc, char **argv) {
   json_decref(tally.counts);
   return tool_finish_output(code);
 }
+
+const struct cli_command count_command = {
+    .name = "count",
+    .summary = "counts events",
+    .details =
+        "Tells how many events the options select. It reads them all, page by page, so its "
+        "time grows with their number.\n\n" FILTER_DETAILS,
+    .options = {filter_options, count_options},
+    .run = run_count,
+};
