@@ -194,8 +194,8 @@ struct auditstore_publisher_counters {
 };
 
 /* Any thread, any time until _free. */
-AUDITSTORE_API void auditstore_publisher_counters(struct auditstore_publisher *publisher,
-                                                  struct auditstore_publisher_counters *ret);
+AUDITSTORE_API void auditstore_publisher_get_counters(struct auditstore_publisher *publisher,
+                                                      struct auditstore_publisher_counters *ret);
 
 #ifdef __cplusplus
 }

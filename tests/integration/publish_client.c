@@ -65,7 +65,7 @@ static void fill(const struct client *c, struct event *e, uint64_t number) {
 
 static void print_counters(const struct client *c) {
   struct auditstore_publisher_counters n;
-  auditstore_publisher_counters(c->publisher, &n);
+  auditstore_publisher_get_counters(c->publisher, &n);
   printf("{\"taken\":%" PRIu64 ",\"replayed\":%" PRIu64 ",\"acknowledged\":%" PRIu64
          ",\"duplicates\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"refused\":%" PRIu64
          ",\"unconfirmed\":%" PRIu64 ",\"queue_events\":%" PRIu64 ",\"queue_bytes\":%" PRIu64

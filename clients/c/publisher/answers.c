@@ -20,13 +20,13 @@ static const char *message_of(const Google__Rpc__Status *status) {
 }
 
 /* The first field that is named, or the message. */
-struct reason {
+struct violation_text {
   char *text;
   size_t size;
 };
 
 static void take_first_violation(void *arg, const char *field, const char *description) {
-  const struct reason *reason = arg;
+  const struct violation_text *reason = arg;
   if (*reason->text)
     return;
   /* Not "events[7].": it was the index in some batch. */
@@ -35,7 +35,7 @@ static void take_first_violation(void *arg, const char *field, const char *descr
 }
 
 static void rejection_text(const Google__Rpc__Status *status, char *text, size_t size) {
-  struct reason reason = {text, size};
+  struct violation_text reason = {text, size};
   text[0] = '\0';
   auditstore_rpc_status_violations(status, take_first_violation, &reason);
   if (!*text)

@@ -41,7 +41,8 @@ struct sender {
   int in_flight;      /* of them sent and not answered */
   int window;         /* how many may be; 1 after trouble, until an answer comes */
   struct auditstore_v1_audit_store_stream_events_stream *stream;
-  bool has_answered; /* this stream did */
+  struct auditstore_cancellation *cancellation; /* owned; of all its streams */
+  bool has_answered;                            /* this stream did */
   bool had_stream;
   int64_t hold_until_us; /* nothing is sent before */
   int64_t pause_us;      /* of the last hold without advice */

@@ -102,6 +102,7 @@ static void dispose(struct auditstore_publisher *p) {
     spool_reader_deinit(&p->sender.reader);
     spool_free(p->spool);
   }
+  auditstore_cancellation_free(p->sender.cancellation);
   pthread_cond_destroy(&p->news);
   pthread_cond_destroy(&p->work);
   pthread_mutex_destroy(&p->ids.lock);
@@ -149,6 +150,11 @@ static enum auditstore_code start(struct auditstore_publisher *p,
   p->spills = p->options.when_full == AUDITSTORE_FULL_SPILL;
   p->limits = (struct batch_limits){p->options.max_batch_events, p->options.max_batch_bytes};
   p->sender.window = 1;
+  p->sender.cancellation = auditstore_cancellation_new();
+  if (!p->sender.cancellation) {
+    status_set(status, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
+    return AUDITSTORE_RESOURCE_EXHAUSTED;
+  }
   enum auditstore_code code = open_spool(p, status);
   return code == AUDITSTORE_OK ? start_thread(p, status) : code;
 }
@@ -237,9 +243,8 @@ static void stop(struct auditstore_publisher *p) {
   p->is_stopping = true;
   pthread_cond_signal(&p->work);
   pthread_cond_broadcast(&p->news);
-  if (p->sender.stream)
-    auditstore_v1_audit_store_stream_events_cancel(p->sender.stream);
   pthread_mutex_unlock(&p->lock);
+  auditstore_cancellation_cancel(p->sender.cancellation);
   pthread_join(p->thread, NULL);
   pthread_mutex_lock(&p->lock);
   if (!p->spool)
@@ -278,8 +283,8 @@ static int64_t oldest_us(const struct auditstore_publisher *p) {
   return LIST_ENTRY(p->queue.first, struct batch, link)->taken_us;
 }
 
-void auditstore_publisher_counters(struct auditstore_publisher *p,
-                                   struct auditstore_publisher_counters *ret) {
+void auditstore_publisher_get_counters(struct auditstore_publisher *p,
+                                       struct auditstore_publisher_counters *ret) {
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   pthread_mutex_lock(&p->lock);

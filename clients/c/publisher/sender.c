@@ -122,23 +122,14 @@ bool sender_halve(struct auditstore_publisher *p, struct batch *batch) {
 
 /* ---- the stream ---- */
 
-/* False: the publisher is being closed, which may not have found this stream to cancel. */
-static bool set_stream(struct auditstore_publisher *p,
-                       struct auditstore_v1_audit_store_stream_events_stream *stream) {
-  pthread_mutex_lock(&p->lock);
-  p->sender.stream = stream;
-  bool is_stopping = p->is_stopping;
-  pthread_mutex_unlock(&p->lock);
-  return !is_stopping;
-}
-
 static bool open_stream(struct auditstore_publisher *p) {
   struct sender *s = &p->sender;
-  const struct auditstore_call_options options = {.timeout_ms = -1};
+  const struct auditstore_call_options options = {.timeout_ms = -1,
+                                                  .cancellation = s->cancellation};
   struct auditstore_status status = {0};
   struct auditstore_v1_audit_store_stream_events_stream *stream =
       auditstore_v1_audit_store_stream_events_open(p->channel, &options, &status);
-  bool goes_on = stream && set_stream(p, stream);
+  s->stream = stream;
   if (stream) {
     s->has_answered = false;
     s->window = 1;
@@ -150,7 +141,7 @@ static bool open_stream(struct auditstore_publisher *p) {
     sender_hold(p, auditstore_status_retry_delay_ms(&status), status.code, status.message);
   }
   auditstore_status_deinit(&status);
-  return goes_on;
+  return stream != NULL;
 }
 
 /* A message above the store's limit ends the stream and names no batch: it was the only one. */
@@ -171,7 +162,7 @@ static void shrink(struct auditstore_publisher *p, const struct auditstore_statu
 static void end_stream(struct auditstore_publisher *p, bool cancels,
                        struct auditstore_status *ret_status) {
   struct auditstore_v1_audit_store_stream_events_stream *stream = p->sender.stream;
-  set_stream(p, NULL);
+  p->sender.stream = NULL;
   if (cancels)
     auditstore_v1_audit_store_stream_events_cancel(stream);
   auditstore_v1_audit_store_stream_events_finish(stream, ret_status);
@@ -307,7 +298,7 @@ static enum auditstore_stream_result send_batch(struct auditstore_publisher *p, 
   const struct str parts[] = {str_of(head, head_len),
                               str_of(buf_bytes(&b->body), buf_len(&b->body))};
   enum auditstore_stream_result result =
-      stream_send_parts((struct auditstore_stream *)s->stream, parts, 2, 0);
+      stream_send_packed((struct auditstore_stream *)s->stream, parts, 2, 0);
   if (result != AUDITSTORE_STREAM_OK)
     return result;
   b->id = ++s->next_id;

@@ -180,11 +180,36 @@ static inline enum auditstore_code publish_array(struct world *w, uint64_t first
   return code;
 }
 
+/* ---- what stores do ---- */
+
+/* Answers nothing while it is held. */
+static inline void hold(void *arg, size_t number, const Auditstore__V1__StreamEventsRequest *batch,
+                        struct store_reply *reply) {
+  struct world *w = arg;
+  (void)number;
+  (void)batch;
+  if (w->is_held)
+    reply->action = STORE_IGNORE;
+}
+
+/* Says that number 3 is there with other content; with a limit, of the whole batch. */
+static inline void reject_third(void *arg, size_t number,
+                                const Auditstore__V1__StreamEventsRequest *batch,
+                                struct store_reply *reply) {
+  const struct world *w = arg;
+  (void)number;
+  for (size_t i = 0; i < batch->n_events; i++)
+    if (strcmp(batch->events[i]->event_type, "3") == 0)
+      *reply = (struct store_reply){.action = w->limit ? STORE_REFUSE : STORE_REJECT,
+                                    .code = AUDITSTORE_ALREADY_EXISTS,
+                                    .index = i};
+}
+
 /* ---- afterwards ---- */
 
 static inline struct auditstore_publisher_counters counters(struct world *w) {
   struct auditstore_publisher_counters c;
-  auditstore_publisher_counters(w->publisher, &c);
+  auditstore_publisher_get_counters(w->publisher, &c);
   return c;
 }
 
