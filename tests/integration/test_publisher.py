@@ -205,7 +205,7 @@ class PublisherTest(harness.PostgresCase):
 if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1].isdigit():
         PublisherTest.kills = int(sys.argv.pop(1))
-        PublisherTest.outage_events = 62 * RATE
+        PublisherTest.outage_events = 65 * RATE
         if sys.argv[1:] and sys.argv[1].isdigit():
             PublisherTest.seed = int(sys.argv.pop(1))
     unittest.main(verbosity=2)
