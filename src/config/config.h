@@ -235,3 +235,6 @@ void config_print(const struct config *config, FILE *out);
 /* The commented YAML file of all defaults, and the Markdown reference: both from the table. */
 void config_print_example(FILE *out);
 void config_print_reference(FILE *out);
+
+/* The sections of auditstored.yaml(5) that the table fills, as troff takes them. */
+void config_print_manual(FILE *out);
