@@ -71,10 +71,9 @@ class ExampleCase(harness.PostgresCase):
         self.assertEqual((0, f"{line}\n", ""), (done.returncode, done.stdout, done.stderr))
         self.assertEqual(stored, self.count() - self.before)
 
-    def assert_failed(self, done, *texts, stored=0):
+    def assert_failed(self, done, message, *more, stored=0):
         self.assertEqual((1, ""), (done.returncode, done.stdout), done.stderr)
-        self.assertTrue(done.stderr.startswith("example: "), done.stderr)
-        for text in texts:
+        for text in (f"example: {message}", *more):
             self.assertIn(text, done.stderr)
         self.assertEqual(stored, self.count() - self.before)
 
