@@ -1,14 +1,17 @@
 /*
- * auditstored: the command line. Options, then app_run(), app_migrate() or keys_generate().
+ * auditstored: the command line. Options, then app_run(), app_migrate(), keys_generate() or
+ * new_token().
  */
+#include "access/methods.h"
 #include "announce.h"
 #include "app.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "keys.h"
+#include "new_token.h"
 #include "pages.h"
+#include "usage.h"
 
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,69 +30,32 @@ struct command_line {
   bool print_config;
   bool migrate;
   const char *keygen_path;
+  const char *token_name;
 };
-
-static void print_help(FILE *out) {
-  fputs(
-      "auditstored: stores audit events in PostgreSQL and serves them over gRPC\n"
-      "\n"
-      "  auditstored [OPTIONS]           run until SIGTERM or SIGINT\n"
-      "  auditstored migrate [OPTIONS]   bring the database's schema up to date\n"
-      "  auditstored keygen FILE         make a key that signs checkpoints, print its public key\n"
-      "\n"
-      "  --config FILE            settings (YAML); without it the defaults hold\n"
-      "  --set SECTION.KEY=VALUE  overrides one setting; may be repeated\n"
-      "  --check-config           check the settings and exit: 0 good, 2 bad\n"
-      "  --print-config           print every effective setting and where it comes from\n"
-      "  --print-config-example   print a commented file of all defaults\n"
-      "  --print-config-reference print the reference of all settings (Markdown)\n"
-      "  --print-metrics-reference print the reference of all metrics (Markdown)\n"
-      "  --version, --help\n"
-      "\n"
-      "Exit codes: 0 stopped cleanly, 1 failed, 2 bad usage or settings.\n",
-      out);
-}
 
 static int usage_error(const char *what, const char *which) {
   fprintf(stderr, "auditstored: %s%s; see auditstored --help\n", what, which);
   return EXIT_USAGE;
 }
 
-enum option_id {
-  OPTION_CONFIG = 256,
-  OPTION_SET,
-  OPTION_CHECK,
-  OPTION_PRINT,
-  OPTION_EXAMPLE,
-  OPTION_REFERENCE,
-  OPTION_METRICS,
-  OPTION_VERSION,
-  OPTION_HELP,
-};
-
-static const struct option options[] = {
-    {"config", required_argument, NULL, OPTION_CONFIG},
-    {"set", required_argument, NULL, OPTION_SET},
-    {"check-config", no_argument, NULL, OPTION_CHECK},
-    {"print-config", no_argument, NULL, OPTION_PRINT},
-    {"print-config-example", no_argument, NULL, OPTION_EXAMPLE},
-    {"print-config-reference", no_argument, NULL, OPTION_REFERENCE},
-    {"print-metrics-reference", no_argument, NULL, OPTION_METRICS},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {NULL, 0, NULL, 0},
-};
+static int print_manual(const char *section) {
+  if (usage_print_manual(stdout, section) < 0)
+    return usage_error("--print-manual: must be 8 or 5, not ", section);
+  exit(EXIT_SUCCESS);
+}
 
 /* What only prints, prints and exits here. */
 static void print_and_exit(int option) {
   if (option == OPTION_HELP)
-    print_help(stdout);
+    usage_print_help(stdout);
   else if (option == OPTION_VERSION)
     puts("auditstored " AUDITSTORE_VERSION);
   else if (option == OPTION_EXAMPLE)
     config_print_example(stdout);
   else if (option == OPTION_METRICS)
     pages_print_metrics_reference(stdout);
+  else if (option == OPTION_ROLES)
+    access_print_reference(stdout);
   else
     config_print_reference(stdout);
   exit(EXIT_SUCCESS);
@@ -111,6 +77,8 @@ static int take_option(struct command_line *line, int option) {
   case OPTION_PRINT:
     line->print_config = true;
     return 0;
+  case OPTION_MANUAL:
+    return print_manual(optarg);
   case '?':
     return EXIT_USAGE; /* getopt has said what is wrong */
   default:
@@ -120,8 +88,10 @@ static int take_option(struct command_line *line, int option) {
 }
 
 static int parse(int argc, char **argv, struct command_line *line) {
+  struct option options[USAGE_MAX_OPTIONS];
   int option = 0;
   int failure = 0;
+  usage_options(options);
   while (!failure && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
     failure = take_option(line, option);
   if (failure)
@@ -133,6 +103,11 @@ static int parse(int argc, char **argv, struct command_line *line) {
     if (optind + 2 > argc)
       return usage_error("keygen: name the FILE to make", "");
     line->keygen_path = argv[optind + 1];
+    optind += 2;
+  } else if (optind < argc && strcmp(argv[optind], "token") == 0) {
+    if (optind + 2 > argc)
+      return usage_error("token: say the NAME of who is to have it", "");
+    line->token_name = argv[optind + 1];
     optind += 2;
   }
   if (optind < argc)
@@ -189,6 +164,8 @@ int main(int argc, char **argv) {
     return failure;
   if (line.keygen_path)
     return keys_generate(line.keygen_path);
+  if (line.token_name)
+    return new_token(line.token_name);
   const struct config_input input = {
       .path = line.config_path,
       .overrides = line.overrides,

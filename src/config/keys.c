@@ -1,3 +1,4 @@
+#include "base/suggest.h"
 #include "config/table.h"
 
 #include <ctype.h>
@@ -49,33 +50,6 @@ bool config_has_section(struct str section) {
   return false;
 }
 
-#define SUGGEST_MAX_LEN 64
-
-static size_t min(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
-/* Edit distance in which swapping two neighbours is one step, as it is for the hand that typed it.
- * Three rows of the table are kept: swapping looks back by two. */
-static size_t distance(struct str a, struct str b) {
-  size_t rows[3][SUGGEST_MAX_LEN + 1];
-  if (a.len > SUGGEST_MAX_LEN || b.len > SUGGEST_MAX_LEN)
-    return SUGGEST_MAX_LEN;
-  for (size_t j = 0; j <= b.len; j++)
-    rows[0][j] = j;
-  for (size_t i = 1; i <= a.len; i++) {
-    size_t *row = rows[i % 3];
-    const size_t *above = rows[(i - 1) % 3];
-    row[0] = i;
-    for (size_t j = 1; j <= b.len; j++) {
-      row[j] = min(min(above[j], row[j - 1]) + 1, above[j - 1] + (a.data[i - 1] != b.data[j - 1]));
-      if (i > 1 && j > 1 && a.data[i - 1] == b.data[j - 2] && a.data[i - 2] == b.data[j - 1])
-        row[j] = min(row[j], rows[(i - 2) % 3][j - 2] + 1);
-    }
-  }
-  return rows[a.len % 3][b.len];
-}
-
 /* Names are compared in snake_case, or each hump of camelCase would count as a mistake. */
 static struct str to_snake(struct str name, char ret_text[SUGGEST_MAX_LEN]) {
   size_t len = 0;
@@ -89,34 +63,21 @@ static struct str to_snake(struct str name, char ret_text[SUGGEST_MAX_LEN]) {
   return str_of(ret_text, len);
 }
 
-struct suggestion {
-  struct str given;
-  const char *best;
-  size_t distance;
-};
-
-/* A third of the letters may differ. */
-static void consider(struct suggestion *s, const char *name) {
-  size_t d = distance(s->given, str_z(name));
-  if (d >= s->distance || d > s->given.len / 3)
-    return;
-  s->distance = d;
-  s->best = name;
-}
-
 const char *config_suggest_section(struct str section) {
   char snake[SUGGEST_MAX_LEN];
-  struct suggestion s = {.given = to_snake(section, snake), .distance = SUGGEST_MAX_LEN};
+  struct suggestion s;
+  suggestion_init(&s, to_snake(section, snake));
   for (int i = 0; i < config_key_count; i++)
-    consider(&s, config_keys[i].section);
+    suggestion_consider(&s, config_keys[i].section);
   return s.best;
 }
 
 const char *config_suggest_key(struct str section, struct str name) {
   char snake[SUGGEST_MAX_LEN];
-  struct suggestion s = {.given = to_snake(name, snake), .distance = SUGGEST_MAX_LEN};
+  struct suggestion s;
+  suggestion_init(&s, to_snake(name, snake));
   for (int i = 0; i < config_key_count; i++)
     if (str_equal(str_z(config_keys[i].section), section))
-      consider(&s, config_keys[i].name);
+      suggestion_consider(&s, config_keys[i].name);
   return s.best;
 }

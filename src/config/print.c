@@ -1,4 +1,5 @@
 /* What the table says of itself: effective values, the example file, the reference. */
+#include "base/roff.h"
 #include "config/table.h"
 
 #include <stdarg.h>
@@ -98,6 +99,41 @@ void config_print_example(FILE *out) {
       "# checks a file, `--print-config` shows what is in effect and why.\n",
       out);
   print_all(&example, out);
+}
+
+/* ---- the manual page ---- */
+
+static void put_manual_section(const char *section, FILE *out) {
+  roff_subsection(out, section);
+}
+
+static void put_manual_key(const struct config_key *key, const char *range, FILE *out) {
+  char text[2 * CONFIG_RANGE_SIZE];
+  snprintf(text, sizeof(text), "Default: %s%s. Allowed: %s. %s", key->default_text, yaml_quote(key),
+           range, key->is_live ? "A reload changes it." : "A change needs a restart.");
+  roff_item(out);
+  roff_words(out, key->name, NULL);
+  roff_text(out, key->help);
+  roff_text(out, text);
+}
+
+void config_print_manual(FILE *out) {
+  static const struct printer manual = {put_manual_section, put_manual_key};
+  roff_section(out, "DESCRIPTION");
+  roff_paragraphs(
+      out,
+      "The settings of auditstored(8) are a YAML file of sections with keys:\n\n"
+      "    server:\n"
+      "      listen: 127.0.0.1:7443\n"
+      "    database:\n"
+      "      host: db.example.com\n\n"
+      "Durations are numbers with units (250ms, 10s, 5m, 1h30m), sizes have KiB, MiB or GiB. "
+      "Absent and 0 mean the default; `off` disables where it is allowed. Each key may also be "
+      "written in camelCase. Unknown or repeated keys are errors. On the command line, `--set "
+      "section.key=value` overrides the file. `auditstored --print-config` shows what holds, and "
+      "where it comes from.");
+  roff_section(out, "SETTINGS");
+  print_all(&manual, out);
 }
 
 /* ---- the reference ---- */

@@ -13,7 +13,7 @@ import interop_server  # noqa: E402
 class GoTest(interop_server.InteropCase):
     @classmethod
     def setUpClass(cls):
-        cls.client = foreign.go_tool("google.golang.org/grpc/interop/client", "v1.85.0")
+        cls.client = foreign.grpc_go("client")
         super().setUpClass()
 
     def run_case(self, case, server, *options):

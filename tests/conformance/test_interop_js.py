@@ -16,8 +16,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent / "interop"
 class JavaScriptTest(interop_server.InteropCase):
     @classmethod
     def setUpClass(cls):
-        cls.modules = foreign.node_packages("interop", "@grpc/grpc-js@1.14.7",
-                                            "@grpc/proto-loader@0.8.1")
+        cls.modules = foreign.grpc_js()
         super().setUpClass()
 
     def run_cases(self, server, *files):

@@ -2,7 +2,6 @@
 
 import contextlib
 import pathlib
-import socket
 import subprocess
 import sys
 import unittest
@@ -38,17 +37,10 @@ http {{
 """
 
 
-def free_port():
-    """For a program that can't be asked which one it got; it ends with an error if it lost it."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 class ProxiesTest(interop_server.InteropCase):
     @classmethod
     def setUpClass(cls):
-        cls.client = foreign.go_tool("google.golang.org/grpc/interop/client", "v1.85.0")
+        cls.client = foreign.grpc_go("client")
         super().setUpClass()
 
     @contextlib.contextmanager
@@ -59,8 +51,7 @@ class ProxiesTest(interop_server.InteropCase):
         try:
             def is_listening():
                 self.assertIsNone(process.poll(), log.read_text(encoding="utf-8"))
-                with socket.socket() as sock:
-                    return sock.connect_ex(("127.0.0.1", port)) == 0
+                return interop_server.accepts(port)
             harness.wait_until(is_listening, what=f"{command[0]} listens")
             yield port
         finally:
@@ -84,12 +75,12 @@ class ProxiesTest(interop_server.InteropCase):
         return self.proxy(["/usr/sbin/nginx", "-c", str(config), "-p", str(self.folder)], port)
 
     def test_nginx(self):
-        port = free_port()
+        port = interop_server.free_port()
         with self.nginx(port, f"grpc://127.0.0.1:{self.plain.port}"):
             self.run_cases(port)
 
     def test_nginx_to_tls(self):
-        port = free_port()
+        port = interop_server.free_port()
         with self.nginx(port, f"grpcs://127.0.0.1:{self.tls.port}"):
             self.run_cases(port)
 
@@ -100,12 +91,12 @@ class ProxiesTest(interop_server.InteropCase):
                           port)
 
     def test_nghttpx(self):
-        port = free_port()
+        port = interop_server.free_port()
         with self.nghttpx(port, self.plain):
             self.run_cases(port)
 
     def test_nghttpx_to_tls(self):
-        port = free_port()
+        port = interop_server.free_port()
         with self.nghttpx(port, self.tls, f"--cacert={self.authority.cert}"):
             self.run_cases(port)
 

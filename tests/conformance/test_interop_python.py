@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import pathlib
-import subprocess
 import sys
 import unittest
 
@@ -20,15 +19,9 @@ INITIAL, TRAILING = "x-grpc-test-echo-initial", "x-grpc-test-echo-trailing-bin"
 MANY = 1000
 
 
-def generate(folder):
+def load(folder):
     """The modules interop_pb2 and interop_pb2_grpc."""
-    source = pathlib.Path(__file__).resolve().parent / "interop"
-    plugin = subprocess.run(["which", "grpc_python_plugin"], capture_output=True, text=True,
-                            check=True).stdout.strip()
-    subprocess.run(["protoc", f"-I{source}", f"--python_out={folder}",
-                    f"--plugin=protoc-gen-grpc_python={plugin}", f"--grpc_python_out={folder}",
-                    "interop.proto"], check=True)
-    sys.path.insert(0, str(folder))
+    sys.path.insert(0, str(interop_server.generate_python(folder)))
     return importlib.import_module("interop_pb2"), importlib.import_module("interop_pb2_grpc")
 
 
@@ -217,7 +210,7 @@ class PythonTest(Cases, interop_server.InteropCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.pb, cls.pb_grpc = generate(cls.folder)
+        cls.pb, cls.pb_grpc = load(cls.folder)
 
     @contextlib.contextmanager
     def open(self):

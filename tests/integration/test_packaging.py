@@ -10,6 +10,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import harness  # noqa: E402
 
+# The least that a program does, and one that makes a call.
+FIVE_LINES = """
+#include <auditstore/auditstore.h>
+int main(void) {
+  struct auditstore_channel *channel = auditstore_channel_new("localhost:1", NULL, NULL);
+  auditstore_channel_free(channel);
+  return channel ? 0 : 1; }
+"""
+
 CONSUMER = """
 #include <auditstore/auditstore.h>
 #include <stdio.h>
@@ -50,6 +59,23 @@ add_executable(consumer_shared consumer.c)
 target_link_libraries(consumer_shared PRIVATE auditstore::auditstore)
 add_executable(consumer_static consumer.c)
 target_link_libraries(consumer_static PRIVATE auditstore::static)
+add_executable(five_lines_shared five_lines.c)
+target_link_libraries(five_lines_shared PRIVATE auditstore::auditstore)
+add_executable(five_lines_static five_lines.c)
+target_link_libraries(five_lines_static PRIVATE auditstore::static)
+"""
+
+OWN_PROTO = """
+syntax = "proto3";
+package door;
+message Knock { int32 count = 1; }
+service Door { rpc Open(Knock) returns (Knock); }
+"""
+
+OWN_PROGRAM = """
+#include "door.stub.h"
+#include <string.h>
+int main(void) { return strcmp(door_door_open_method.path, "/door.Door/Open"); }
 """
 
 
@@ -73,47 +99,70 @@ class PackagingTest(unittest.TestCase):
         run("cmake", "-S", harness.ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
             "-DAUDITSTORE_BUILD_DAEMON=OFF", "-DBUILD_TESTING=OFF")
         run("cmake", "--build", build)
-        run("cmake", "--install", build, "--prefix", cls.folder / "first", "--component", "client")
+        for component in ("client", "dev"):
+            run("cmake", "--install", build, "--prefix", cls.folder / "first", "--component",
+                component)
         cls.prefix = cls.folder / "moved"
         (cls.folder / "first").rename(cls.prefix)
         cls.library = next(cls.prefix.rglob("libauditstore.so")).parent
         cls.source = cls.folder / "consumer"
         cls.source.mkdir()
         (cls.source / "consumer.c").write_text(CONSUMER, encoding="ascii")
+        (cls.source / "five_lines.c").write_text(FIVE_LINES, encoding="ascii")
         (cls.source / "CMakeLists.txt").write_text(CMAKE, encoding="ascii")
 
-    def check(self, program):
-        env = {**os.environ, "LD_LIBRARY_PATH": str(self.library)}
-        self.assertEqual(run(program, env=env), "UNAVAILABLE\n")
+    def run_consumer(self, program):
+        return run(program, env={**os.environ, "LD_LIBRARY_PATH": str(self.library)})
+
+    def check(self, folder, kind):
+        """Both programs, made in `folder`, that are linked as `kind` says."""
+        self.assertEqual(self.run_consumer(folder / f"consumer_{kind}"), "UNAVAILABLE\n")
+        self.assertEqual(self.run_consumer(folder / f"five_lines_{kind}"), "")
+        for name in ("consumer", "five_lines"):
+            needed = run("readelf", "-d", folder / f"{name}_{kind}")
+            self.assertEqual("libauditstore" in needed, kind == "shared")
 
     def test_find_package_gives_the_shared_and_the_static_library(self):
         build = self.folder / "by_cmake"
         run("cmake", "-S", self.source, "-B", build, "-G", "Ninja",
             f"-DCMAKE_PREFIX_PATH={self.prefix}")
         run("cmake", "--build", build)
-        self.check(build / "consumer_shared")
-        self.check(build / "consumer_static")
-        needed = run("readelf", "-d", build / "consumer_static")
-        self.assertNotIn("libauditstore", needed)
+        self.check(build, "shared")
+        self.check(build, "static")
 
     def flags(self, *options):
         env = {**os.environ, "PKG_CONFIG_PATH": str(self.library / "pkgconfig")}
         return run("pkg-config", *options, "auditstore", env=env).split()
 
     def test_pkg_config_gives_the_shared_and_the_static_library(self):
-        shared = self.folder / "by_pkg_config"
-        source = self.source / "consumer.c"
-        run("cc", source, "-o", shared, *self.flags("--cflags", "--libs"))
-        self.check(shared)
-        static = self.folder / "by_pkg_config_static"
-        flags = self.flags("--static", "--cflags", "--libs")
-        run("cc", source, "-o", static, *("-l:libauditstore.a" if f == "-lauditstore" else f
-                                          for f in flags))
-        self.check(static)
+        build = self.folder / "by_pkg_config"
+        build.mkdir()
+        static = ["-l:libauditstore.a" if flag == "-lauditstore" else flag
+                  for flag in self.flags("--static", "--cflags", "--libs")]
+        for name in ("consumer", "five_lines"):
+            source = self.source / f"{name}.c"
+            run("cc", source, "-o", build / f"{name}_shared", *self.flags("--cflags", "--libs"))
+            run("cc", source, "-o", build / f"{name}_static", *static)
+        self.check(build, "shared")
+        self.check(build, "static")
 
-    def test_each_public_header_compiles_alone(self):
+    def test_the_generator_makes_stubs_for_a_service_of_ones_own(self):
+        folder = self.folder / "own"
+        folder.mkdir()
+        (folder / "door.proto").write_text(OWN_PROTO, encoding="ascii")
+        (folder / "main.c").write_text(OWN_PROGRAM, encoding="ascii")
+        plugin = self.prefix / "bin" / "protoc-gen-auditstore-c"
+        run("protoc", f"-I{folder}", f"--c_out={folder}", f"--auditstore-c_out={folder}",
+            "--auditstore-c_opt=client", f"--plugin=protoc-gen-auditstore-c={plugin}", "door.proto")
+        run("cc", f"-I{folder}", *folder.glob("*.c"), "-o", folder / "own",
+            *self.flags("--cflags", "--libs"))
+        self.run_consumer(folder / "own")
+
+    def test_each_public_header_is_installed_and_compiles_alone(self):
         run("cmake", "--build", self.build, "--target", "all_verify_interface_header_sets")
         headers = {path.name for path in (self.prefix / "include/auditstore").glob("*.h")}
+        self.assertEqual(headers, {path.name for path in
+                                   (harness.ROOT / "include/auditstore").glob("*.h")})
         checked = {path.stem for path in self.build.rglob("*_verify_interface_header_sets/**/*.c")}
         self.assertEqual(headers, checked)
 
@@ -133,11 +182,23 @@ class PackagingTest(unittest.TestCase):
 
     def test_the_shared_library_has_a_soname_and_exports_its_own_names_only(self):
         library = self.library / "libauditstore.so"
-        self.assertIn("libauditstore.so.0]", run("readelf", "-d", library))
-        names = {line.split()[-1].split("@")[0]
+        self.assertIn("libauditstore.so.0.1]", run("readelf", "-d", library))
+        names = {line.split()[-1].split("@@AUDITSTORE_0.1")[0]
                  for line in run("nm", "-D", "--defined-only", library).splitlines()}
-        self.assertEqual({n for n in names if not n.startswith(OWN)}, set())
+        # The version itself is a name.
+        self.assertEqual({n for n in names if "@" in n or not n.startswith(OWN)},
+                         {"AUDITSTORE_0.1"})
         self.assertIn("auditstore_v1_audit_store_write_events_method", names)
+
+    def test_the_daemon_has_a_component_of_its_own(self):
+        prefix = self.folder / "daemon"
+        run("cmake", "--install", harness.BUILD, "--prefix", prefix, "--component", "service")
+        self.assertIn("0.1.0", run(prefix / "bin" / "auditstored", "--version"))
+        share = prefix / "share" / "auditstore"
+        run(prefix / "bin" / "auditstored", "--check-config", "--config",
+            share / "config" / "auditstore.yaml")
+        self.assertTrue((share / "prometheus" / "auditstore.rules.yml").exists())
+        self.assertEqual(list(prefix.rglob("*.h")) + list(prefix.rglob("libauditstore*")), [])
 
     def test_the_tool_and_the_protos_are_installed(self):
         self.assertIn("0.1.0", run(self.prefix / "bin" / "auditstore", "--version"))

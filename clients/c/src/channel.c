@@ -7,48 +7,23 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define DEFAULT_CONNECT_TIMEOUT_MS 20000
-#define DEFAULT_CALL_TIMEOUT_MS    30000
-#define DEFAULT_MAX_MESSAGE_BYTES  ((size_t)4 * 1024 * 1024)
-#define MAX_PORT                   65535
-#define MAX_USER_AGENT_BYTES       256
+#define DEFAULT_CONNECT_TIMEOUT_MS   20000
+#define DEFAULT_CALL_TIMEOUT_MS      30000
+#define DEFAULT_MAX_MESSAGE_BYTES    ((size_t)4 * 1024 * 1024)
+#define DEFAULT_KEEPALIVE_TIMEOUT_MS 20000
+#define MIN_KEEPALIVE_MS             10000
+#define MAX_USER_AGENT_BYTES         256
 
-/* What may stand in an :authority, so that no name is sent that every server refuses. */
-static bool is_host_text(const char *host, size_t len, const char *more) {
-  for (size_t i = 0; i < len; i++) {
-    char ch = host[i];
-    bool ok = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9');
-    if (!ok && !strchr(more, ch))
-      return false;
-  }
-  return len > 0;
+/* ---- options ---- */
+
+static bool refuse(struct auditstore_status *status, const char *why) {
+  status_set(status, AUDITSTORE_INVALID_ARGUMENT, "%s", why);
+  return false;
 }
 
-static bool is_port_text(const char *port) {
-  size_t len = strlen(port);
-  if (len == 0 || len > 5 || strspn(port, "0123456789") != len)
-    return false;
-  long value = strtol(port, NULL, 10);
-  return value > 0 && value <= MAX_PORT;
-}
-
-/* "host:port" or "[address]:port". */
-static bool parse_target(const char *target, char **ret_host, char **ret_port) {
-  const char *colon = strrchr(target, ':');
-  if (!colon || colon == target || !is_port_text(colon + 1))
-    return false;
-  const char *host = target;
-  size_t len = (size_t)(colon - target);
-  bool is_address = host[0] == '[' && host[len - 1] == ']';
-  if (is_address) {
-    host++;
-    len = len > 2 ? len - 2 : 0;
-  }
-  if (!is_host_text(host, len, is_address ? ":." : "-._"))
-    return false;
-  *ret_host = strndup(host, len);
-  *ret_port = strdup(colon + 1);
-  return *ret_host && *ret_port;
+static bool out_of_memory(struct auditstore_status *status) {
+  status_set(status, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
+  return false;
 }
 
 static bool is_user_agent(const char *text) {
@@ -58,25 +33,73 @@ static bool is_user_agent(const char *text) {
   return true;
 }
 
-static bool channel_set_options(struct auditstore_channel *c,
-                                const struct auditstore_channel_options *options) {
-  static const struct auditstore_channel_options none = {0};
-  const struct auditstore_channel_options *o = options ? options : &none;
-  c->connect_timeout_ms =
-      o->connect_timeout_ms > 0 ? o->connect_timeout_ms : DEFAULT_CONNECT_TIMEOUT_MS;
-  c->default_timeout_ms =
-      o->default_timeout_ms > 0 ? o->default_timeout_ms : DEFAULT_CALL_TIMEOUT_MS;
-  c->max_message_bytes = o->max_message_bytes ? o->max_message_bytes : DEFAULT_MAX_MESSAGE_BYTES;
-  const char *own = o->user_agent ? o->user_agent : "";
+static bool set_user_agent(struct auditstore_channel *c, const char *own,
+                           struct auditstore_status *status) {
   if (!is_user_agent(own))
-    return false;
+    return refuse(status, "user_agent: printable ASCII, at most 256 bytes");
   if (asprintf(&c->user_agent, "%s%sauditstore-c/" AUDITSTORE_VERSION, own, *own ? " " : "") >= 0)
     return true;
   c->user_agent = NULL;
-  return false;
+  return out_of_memory(status);
 }
 
-static void channel_init_sync(struct auditstore_channel *c) {
+static int64_t us_or_default(int ms, int default_ms) {
+  return (int64_t)(ms > 0 ? ms : default_ms) * 1000;
+}
+
+static bool set_times(struct auditstore_channel *c, const struct auditstore_channel_options *o,
+                      struct auditstore_status *status) {
+  c->connect_timeout_us = us_or_default(o->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS);
+  c->default_timeout_ms =
+      o->default_timeout_ms > 0 ? o->default_timeout_ms : DEFAULT_CALL_TIMEOUT_MS;
+  c->keepalive_time_us = NEVER;
+  if (o->keepalive_time_ms > 0)
+    c->keepalive_time_us = us_or_default(
+        o->keepalive_time_ms < MIN_KEEPALIVE_MS ? 0 : o->keepalive_time_ms, MIN_KEEPALIVE_MS);
+  c->keepalive_timeout_us = us_or_default(o->keepalive_timeout_ms, DEFAULT_KEEPALIVE_TIMEOUT_MS);
+  if (!backoff_init(&c->backoff, &o->backoff))
+    return refuse(status,
+                  "backoff: pauses aren't negative, multiplier is 1 to 100, "
+                  "jitter_percent 0 to 100");
+  c->retry = o->retry;
+  if (!retry_policy_check(&c->retry))
+    return refuse(status,
+                  "retry: max_attempts is 1 to 5, 0 for the default; pauses aren't "
+                  "negative");
+  return true;
+}
+
+/* What can be seen of it without resolving names. */
+static bool set_token(struct auditstore_channel *c, const char *path,
+                      struct auditstore_status *status) {
+  if (!token_init(&c->token, path))
+    return out_of_memory(status);
+  for (size_t i = 0; path && !c->tls && i < c->targets.count; i++) {
+    if (!target_is_elsewhere(&c->targets.entries[i]))
+      continue;
+    status_set(status, AUDITSTORE_INVALID_ARGUMENT,
+               "token_file: a token isn't sent without TLS to %s, which isn't this machine",
+               c->targets.entries[i].authority);
+    return false;
+  }
+  return true;
+}
+
+static bool set_options(struct auditstore_channel *c, const struct auditstore_channel_options *o,
+                        struct auditstore_status *status) {
+  c->max_message_bytes = o->max_message_bytes ? o->max_message_bytes : DEFAULT_MAX_MESSAGE_BYTES;
+  c->on_state = o->on_state;
+  c->on_state_arg = o->on_state_arg;
+  if (o->tls && !(c->tls = tls_files_new(o->tls, status)))
+    return false;
+  return set_user_agent(c, o->user_agent ? o->user_agent : "", status) && set_times(c, o, status) &&
+         set_token(c, o->token_file, status) &&
+         metadata_init(&c->metadata, o->metadata, o->metadata_count, status);
+}
+
+/* ---- life ---- */
+
+static void init_sync(struct auditstore_channel *c) {
   pthread_condattr_t attributes;
   pthread_mutex_init(&c->lock, NULL);
   pthread_condattr_init(&attributes);
@@ -85,18 +108,37 @@ static void channel_init_sync(struct auditstore_channel *c) {
   pthread_condattr_destroy(&attributes);
 }
 
-struct auditstore_channel *
-auditstore_channel_new(const char *target, const struct auditstore_channel_options *options,
-                       struct auditstore_status *status) {
-  (void)status;
+static bool init(struct auditstore_channel *c, const char *target,
+                 const struct auditstore_channel_options *options,
+                 struct auditstore_status *status) {
+  static const struct auditstore_channel_options none = {0};
+  if (!target_list_parse(&c->targets, target ? target : "", status) ||
+      !set_options(c, options ? options : &none, status))
+    return false;
+  if (c->wake_fd >= 0)
+    return true;
+  status_set(status, AUDITSTORE_RESOURCE_EXHAUSTED, "out of file descriptors");
+  return false;
+}
+
+struct auditstore_channel *auditstore_channel_new(const char *target,
+                                                  const struct auditstore_channel_options *options,
+                                                  struct auditstore_status *status) {
+  struct auditstore_status failure = {0};
   struct auditstore_channel *c = calloc(1, sizeof(*c));
-  if (!c)
+  if (!c) {
+    out_of_memory(&failure);
+    status_move(&failure, status);
     return NULL;
-  channel_init_sync(c);
+  }
+  init_sync(c);
+  retry_throttle_init(&c->throttle);
+  c->random = backoff_seed();
+  c->due_us = NEVER;
   c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  c->authority = target ? strdup(target) : NULL;
-  if (c->wake_fd >= 0 && c->authority && parse_target(target, &c->host, &c->port) &&
-      channel_set_options(c, options))
+  bool ok = init(c, target, options, &failure);
+  status_move(&failure, status);
+  if (ok)
     return c;
   auditstore_channel_free(c);
   return NULL;
@@ -105,16 +147,17 @@ auditstore_channel_new(const char *target, const struct auditstore_channel_optio
 void auditstore_channel_free(struct auditstore_channel *c) {
   if (!c)
     return;
-  for (struct list_link *at = c->links.first; at; at = at->next)
-    link_drop(LIST_ENTRY(at, struct link, entry), "channel freed");
-  channel_reap(c);
+  c->on_state = NULL;
+  auditstore_channel_shutdown(c);
   pthread_cond_destroy(&c->news);
   pthread_mutex_destroy(&c->lock);
   if (c->wake_fd >= 0)
     close(c->wake_fd);
-  free(c->host);
-  free(c->port);
-  free(c->authority);
+  address_list_deinit(&c->dial.addresses);
+  target_list_deinit(&c->targets);
+  tls_files_free(c->tls);
+  token_deinit(&c->token);
+  metadata_deinit(&c->metadata);
   free(c->user_agent);
   free(c);
 }

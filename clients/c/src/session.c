@@ -27,6 +27,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 
 static void on_goaway(const struct link *l) {
   struct list_link *next;
+  l->channel->changes++;
   for (struct list_link *at = l->calls.first; at; at = next) {
     next = at->next;
     call_on_goaway(LIST_ENTRY(at, struct auditstore_stream, entry));
@@ -45,8 +46,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
   struct link *l = arg;
   if (frame->hd.type == NGHTTP2_GOAWAY)
     on_goaway(l);
-  else if (frame->hd.type == NGHTTP2_SETTINGS)
-    l->is_ready = true;
+  else if (frame->hd.type == NGHTTP2_SETTINGS && l->phase == LINK_GREETING)
+    dial_on_ready(l->channel);
   struct auditstore_stream *s = call_of(session, frame->hd.stream_id);
   if (s)
     on_call_frame(s, frame);
@@ -121,15 +122,15 @@ int session_receive(struct link *l, const uint8_t *data, size_t len) {
   return nghttp2_session_mem_recv(l->session, data, len) < 0 ? -1 : 0;
 }
 
-int session_produce(struct link *l) {
-  while (buf_len(&l->out) < GATHER_BYTES) {
+int session_produce(struct link *l, struct buf *out) {
+  while (buf_len(out) < GATHER_BYTES) {
     const uint8_t *data = NULL;
     ssize_t len = nghttp2_session_mem_send(l->session, &data);
     if (len < 0)
       return -1;
     if (len == 0)
       break;
-    if (!buf_append(&l->out, data, (size_t)len))
+    if (!buf_append(out, data, (size_t)len))
       return -1;
     l->produced += (size_t)len;
   }

@@ -19,38 +19,25 @@ static ProtobufCMessage *unpack_answer(struct auditstore_stream *s,
   return message;
 }
 
-/* Asks and waits. NULL: `status` says why. */
-static struct auditstore_stream *ask(struct auditstore_channel *c,
-                                     const struct auditstore_unary *call, int64_t deadline_us,
-                                     struct auditstore_status *status) {
-  const struct auditstore_call_options *o = call->options ? call->options : &no_call_options;
-  struct auditstore_stream *s = stream_open_locked(c, call->method, o, deadline_us, status);
+struct auditstore_stream *unary_new(struct auditstore_channel *c,
+                                    const struct auditstore_unary *call,
+                                    struct auditstore_status *status) {
+  struct auditstore_stream *s = call_new(c, call->method, call->options, status);
   if (!s)
     return NULL;
   s->is_unary = true;
-  if (stream_send_locked(s, call->request, NEVER) == AUDITSTORE_STREAM_OK)
-    stream_half_close_locked(s);
-  stream_wait_end_locked(s);
-  channel_flush(c);
-  return s;
+  s->is_half_closed = true;
+  if (call_queue_message(s, call->request))
+    return s;
+  status_set(status, AUDITSTORE_RESOURCE_EXHAUSTED, "message too large, or out of memory");
+  call_free(s);
+  return NULL;
 }
 
-/* One attempt. *ret_again: the server can't have processed it. */
-static ProtobufCMessage *unary_once(struct auditstore_channel *c,
-                                    const struct auditstore_unary *call, int64_t deadline_us,
-                                    struct auditstore_status *status, bool *ret_again) {
-  *ret_again = false;
-  pthread_mutex_lock(&c->lock);
-  struct auditstore_stream *s = ask(c, call, deadline_us, status);
-  pthread_mutex_unlock(&c->lock);
-  if (!s)
-    return NULL;
+ProtobufCMessage *unary_take_answer(struct auditstore_stream *s) {
   struct received *received = call_take_message(s);
   ProtobufCMessage *message = unpack_answer(s, received);
-  *ret_again = s->may_retry;
-  status_move(&s->status, status);
   free(received);
-  call_free(s);
   return message;
 }
 
@@ -58,11 +45,18 @@ enum auditstore_code auditstore_call_unary(struct auditstore_channel *channel,
                                            const struct auditstore_unary *call,
                                            ProtobufCMessage **ret_response,
                                            struct auditstore_status *status) {
-  struct auditstore_status result = {0};
-  int64_t deadline_us = call_deadline(channel, call->options ? call->options : &no_call_options);
-  bool again = false;
-  *ret_response = unary_once(channel, call, deadline_us, &result, &again);
-  if (again && monotonic_us() < deadline_us)
-    *ret_response = unary_once(channel, call, deadline_us, &result, &again);
-  return status_move(&result, status);
+  struct auditstore_status failure = {0};
+  struct auditstore_stream *s = unary_new(channel, call, &failure);
+  *ret_response = NULL;
+  if (!s)
+    return status_move(&failure, status);
+  pthread_mutex_lock(&channel->lock);
+  call_begin(s);
+  stream_wait_end(s);
+  channel_flush(channel);
+  channel_leave(channel);
+  *ret_response = unary_take_answer(s);
+  enum auditstore_code code = status_move(&s->status, status);
+  call_free(s);
+  return code;
 }

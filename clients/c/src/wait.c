@@ -41,13 +41,12 @@ static void drain_wake_fd(struct auditstore_channel *c) {
   (void)n;
 }
 
-void channel_sleep(struct auditstore_channel *c, int64_t deadline_us) {
-  if (deadline_us == NEVER) {
+static void follow(struct auditstore_channel *c, int64_t until_us) {
+  if (until_us == NEVER) {
     pthread_cond_wait(&c->news, &c->lock);
     return;
   }
-  struct timespec until = {.tv_sec = deadline_us / 1000000,
-                           .tv_nsec = deadline_us % 1000000 * 1000};
+  struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
   pthread_cond_timedwait(&c->news, &c->lock, &until);
 }
 
@@ -68,16 +67,16 @@ static void gather(const struct auditstore_channel *c, struct polled *p) {
       continue;
     p->links[p->count - 1] = l;
     p->fds[p->count++] = (struct pollfd){
-        .fd = l->fd, .events = (short)(POLLIN | (buf_len(&l->out) > 0 ? POLLOUT : 0))};
+        .fd = l->fd, .events = (short)(POLLIN | (link_wants_to_write(l) ? POLLOUT : 0))};
   }
 }
 
-static void lead(struct auditstore_channel *c, int64_t deadline_us) {
+static void lead(struct auditstore_channel *c, int64_t until_us) {
   struct polled p;
   gather(c, &p);
   c->has_leader = true;
   pthread_mutex_unlock(&c->lock);
-  int ready = poll(p.fds, p.count, poll_timeout_ms(deadline_us));
+  int ready = poll(p.fds, p.count, poll_timeout_ms(until_us));
   pthread_mutex_lock(&c->lock);
   c->has_leader = false;
   if (ready > 0 && p.fds[0].revents)
@@ -85,14 +84,8 @@ static void lead(struct auditstore_channel *c, int64_t deadline_us) {
   for (nfds_t i = 1; ready > 0 && i < p.count; i++)
     if (p.fds[i].revents)
       link_receive(p.links[i - 1]);
-  channel_flush(c);
-  channel_reap(c);
   pthread_cond_broadcast(&c->news);
-}
-
-void channel_flush(struct auditstore_channel *c) {
-  for (struct list_link *at = c->links.first; at; at = at->next)
-    link_flush(LIST_ENTRY(at, struct link, entry));
+  channel_turn(c);
 }
 
 static bool has_live_link(const struct auditstore_channel *c) {
@@ -102,13 +95,15 @@ static bool has_live_link(const struct auditstore_channel *c) {
   return false;
 }
 
-void channel_wait(struct auditstore_channel *c, int64_t deadline_us) {
-  unsigned drops = c->drops;
-  channel_flush(c);
-  if (c->drops != drops)
-    return;
-  if (c->has_leader || !has_live_link(c))
-    channel_sleep(c, deadline_us);
-  else
-    lead(c, deadline_us);
+void channel_wait(struct auditstore_channel *c, int64_t until_us) {
+  unsigned changes = c->changes;
+  channel_turn(c);
+  if (c->changes == changes) {
+    int64_t step_us = earlier(until_us, c->due_us);
+    if (c->has_leader || !has_live_link(c))
+      follow(c, step_us);
+    else
+      lead(c, step_us);
+  }
+  channel_tell_state(c);
 }

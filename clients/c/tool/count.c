@@ -17,24 +17,28 @@
 #define MAX_NAMES  10000
 #define OTHER_NAME "(other)"
 
-typedef const char *count_key(const Auditstore__V1__AuditEvent *event);
+typedef const char *count_key(const Auditstore__V1__StoredEvent *stored);
 
-static const char *key_action(const Auditstore__V1__AuditEvent *event) {
-  return event->event_action;
+static const char *key_action(const Auditstore__V1__StoredEvent *stored) {
+  return stored->event->event_action;
 }
 
-static const char *key_type(const Auditstore__V1__AuditEvent *event) {
-  return event->event_type;
+static const char *key_type(const Auditstore__V1__StoredEvent *stored) {
+  return stored->event->event_type;
 }
 
-static const char *key_category(const Auditstore__V1__AuditEvent *event) {
-  return event->event_category;
+static const char *key_category(const Auditstore__V1__StoredEvent *stored) {
+  return stored->event->event_category;
 }
 
-static const char *key_outcome(const Auditstore__V1__AuditEvent *event) {
+static const char *key_outcome(const Auditstore__V1__StoredEvent *stored) {
   const char *name =
-      json_enum_short_name(&auditstore__v1__outcome__descriptor, (int)event->outcome);
+      json_enum_short_name(&auditstore__v1__outcome__descriptor, (int)stored->event->outcome);
   return name ? name : OTHER_NAME;
+}
+
+static const char *key_principal(const Auditstore__V1__StoredEvent *stored) {
+  return stored->principal;
 }
 
 static const struct {
@@ -43,7 +47,8 @@ static const struct {
 } fields[] = {{"action", key_action},
               {"type", key_type},
               {"category", key_category},
-              {"outcome", key_outcome}};
+              {"outcome", key_outcome},
+              {"principal", key_principal}};
 
 struct count_line {
   struct filter filter;
@@ -56,28 +61,31 @@ struct tally {
   uint64_t total;
 };
 
-static int take_by(struct count_line *line, const char *name) {
+enum { OPTION_BY = 1 };
+
+static const struct cli_option count_options[] = {
+    {.name = "by",
+     .argument = "FIELD",
+     .help = "how many there are of each action, type, category, outcome or principal",
+     .completes = CLI_WORDS,
+     .words = "action type category outcome principal",
+     .id = OPTION_BY},
+    {0},
+};
+
+static int take_by(struct count_line *line, const struct cli_option *option, const char *name) {
   for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
     if (strcmp(fields[i].name, name) == 0) {
       line->key = fields[i].key;
       return TOOL_OK;
     }
-  return tool_usage("count: --by %s: must be action, type, category or outcome", name);
+  return cli_refuse(&count_command, option, name, NULL);
 }
 
-static int parse_options(int argc, char **argv, struct count_line *line) {
-  static const struct option options[] = {
-      FILTER_OPTIONS,
-      {"by", required_argument, NULL, 'b'},
-      {NULL, 0, NULL, 0},
-  };
-  int option = 0;
-  int code = TOOL_OK;
-  while (code == TOOL_OK && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
-    code = option == 'b' ? take_by(line, optarg) : filter_take(&line->filter, option, optarg);
-  if (code == TOOL_OK && optind < argc)
-    return tool_usage("count: unexpected argument %s", argv[optind]);
-  return code;
+static int take_option(void *arg, const struct cli_option *option, char *value) {
+  struct count_line *line = arg;
+  return option->id == OPTION_BY ? take_by(line, option, value)
+                                 : filter_take(&line->filter, option, value);
 }
 
 static bool count_one(void *arg, const Auditstore__V1__StoredEvent *stored) {
@@ -85,7 +93,7 @@ static bool count_one(void *arg, const Auditstore__V1__StoredEvent *stored) {
   tally->total++;
   if (!tally->key)
     return true;
-  const char *name = tally->key(stored->event);
+  const char *name = tally->key(stored);
   if (!json_object_get(tally->counts, name) && json_object_size(tally->counts) >= MAX_NAMES)
     name = OTHER_NAME;
   json_int_t before = json_integer_value(json_object_get(tally->counts, name));
@@ -138,10 +146,13 @@ static void print_counts(const struct tally *tally) {
   free(entries);
 }
 
-int count_command(struct tool *tool, int argc, char **argv) {
+static int run_count(struct tool *tool, int argc, char **argv) {
   struct count_line line = {.key = NULL};
+  struct tool_line command_line = {.take = take_option, .arg = &line};
   filter_init(&line.filter);
-  int code = parse_options(argc, argv, &line);
+  int code = tool_parse(tool, argc, argv, &command_line);
+  if (code == TOOL_OK)
+    code = tool_connect(tool);
   if (code != TOOL_OK)
     return code;
   struct tally tally = {.key = line.key, .counts = json_object()};
@@ -154,3 +165,13 @@ int count_command(struct tool *tool, int argc, char **argv) {
   json_decref(tally.counts);
   return tool_finish_output(code);
 }
+
+const struct cli_command count_command = {
+    .name = "count",
+    .summary = "counts events",
+    .details =
+        "Tells how many events the options select. It reads them all, page by page, so its "
+        "time grows with their number.\n\n" FILTER_DETAILS,
+    .options = {filter_options, count_options},
+    .run = run_count,
+};

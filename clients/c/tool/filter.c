@@ -6,6 +6,65 @@
 
 #include <string.h>
 
+#define TIME_HELP "a time such as 2026-11-23T07:38:01Z, or 30m, 24h, 7d for so long ago"
+
+const struct cli_option filter_options[] = {
+    {.name = "since",
+     .argument = "TIME",
+     .help = "events at or after " TIME_HELP,
+     .id = FILTER_SINCE},
+    {.name = "until",
+     .argument = "TIME",
+     .help = "events before that time, given in the same ways",
+     .id = FILTER_UNTIL},
+    {.name = "correlation",
+     .argument = "ID",
+     .help = "events with this correlation id",
+     .id = FILTER_CORRELATION},
+    {.name = "actor", .argument = "ID", .help = "events of this actor", .id = FILTER_ACTOR},
+    {.name = "actor-type",
+     .argument = "TYPE",
+     .help = "events of actors of this type",
+     .id = FILTER_ACTOR_TYPE},
+    {.name = "resource",
+     .argument = "TYPE/ID",
+     .help = "events about this resource",
+     .id = FILTER_RESOURCE},
+    {.name = "resource-type",
+     .argument = "TYPE",
+     .help = "events about resources of this type",
+     .id = FILTER_RESOURCE_TYPE},
+    {.name = "resource-id",
+     .argument = "ID",
+     .help = "events about resources with this id",
+     .id = FILTER_RESOURCE_ID},
+    {.name = "type", .argument = "TYPE", .help = "events of this type", .id = FILTER_TYPE},
+    {.name = "category",
+     .argument = "CATEGORY",
+     .help = "events of this category",
+     .id = FILTER_CATEGORY},
+    {.name = "action", .argument = "ACTION", .help = "events of this action", .id = FILTER_ACTION},
+    {.name = "outcome",
+     .argument = "OUTCOME",
+     .help = "events that ended so",
+     .completes = CLI_WORDS,
+     .words = "SUCCESS FAILURE PENDING UNKNOWN",
+     .id = FILTER_OUTCOME},
+    {.name = "severity",
+     .argument = "SEVERITY",
+     .help = "events as severe as this",
+     .completes = CLI_WORDS,
+     .words = "DEBUG INFO NOTICE WARNING ERROR CRITICAL ALERT EMERGENCY",
+     .id = FILTER_SEVERITY},
+    {.name = "principal",
+     .argument = "PRINCIPAL",
+     .help = "events that this caller wrote: token:ci, cn:alice, dns:api.example.com",
+     .details = "The principal is what the server made of the writer's certificate or token; the "
+                "actor is what the event says.",
+     .id = FILTER_PRINCIPAL},
+    {0},
+};
+
 void filter_init(struct filter *filter) {
   memset(filter, 0, sizeof(*filter));
   auditstore__v1__event_filter__init(&filter->message);
@@ -19,6 +78,7 @@ void filter_init(struct filter *filter) {
   filter->message.event_types = filter->event_types;
   filter->message.event_categories = filter->event_categories;
   filter->message.event_actions = filter->event_actions;
+  filter->message.principals = filter->principals;
   filter->message.outcomes = filter->outcomes;
   filter->message.severities = filter->severities;
 }
@@ -36,32 +96,29 @@ static int take_text(char **values, size_t *count, char *value) {
   return code;
 }
 
-static int take_time(Google__Protobuf__Timestamp *time, Google__Protobuf__Timestamp **member,
-                     const char *value) {
+static int take_time(const struct cli_option *option, Google__Protobuf__Timestamp *time,
+                     Google__Protobuf__Timestamp **member, const char *value) {
   if (!times_parse_point(value, &time->seconds, &time->nanos))
-    return tool_usage(
-        "%s: must be a time such as 2026-11-23T07:38:01Z, or 30m, 24h, 7d for so long ago", value);
+    return cli_refuse(NULL, option, value, "must be " TIME_HELP);
   *member = time;
   return TOOL_OK;
 }
 
-static int take_outcome(struct filter *filter, const char *value) {
+static int take_outcome(struct filter *filter, const struct cli_option *option, const char *value) {
   int number = 0;
   if (!json_enum_parse(&auditstore__v1__outcome__descriptor, value, &number))
-    return tool_usage("--outcome %s: must be SUCCESS, FAILURE, PENDING or UNKNOWN", value);
+    return cli_refuse(NULL, option, value, NULL);
   int code = check_room(filter->message.n_outcomes);
   if (code == TOOL_OK)
     filter->outcomes[filter->message.n_outcomes++] = (Auditstore__V1__Outcome)number;
   return code;
 }
 
-static int take_severity(struct filter *filter, const char *value) {
+static int take_severity(struct filter *filter, const struct cli_option *option,
+                         const char *value) {
   int number = 0;
   if (!json_enum_parse(&auditstore__v1__severity__descriptor, value, &number))
-    return tool_usage(
-        "--severity %s: must be DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL, ALERT "
-        "or EMERGENCY",
-        value);
+    return cli_refuse(NULL, option, value, NULL);
   int code = check_room(filter->message.n_severities);
   if (code == TOOL_OK)
     filter->severities[filter->message.n_severities++] = (Auditstore__V1__Severity)number;
@@ -83,13 +140,13 @@ static int take_resource(struct filter *filter, char *value) {
   return TOOL_OK;
 }
 
-int filter_take(struct filter *filter, int option, char *value) {
+int filter_take(struct filter *filter, const struct cli_option *option, char *value) {
   Auditstore__V1__EventFilter *message = &filter->message;
-  switch ((enum filter_option)option) {
+  switch ((enum filter_option)option->id) {
   case FILTER_SINCE:
-    return take_time(&filter->start, &message->start_time, value);
+    return take_time(option, &filter->start, &message->start_time, value);
   case FILTER_UNTIL:
-    return take_time(&filter->end, &message->end_time, value);
+    return take_time(option, &filter->end, &message->end_time, value);
   case FILTER_CORRELATION:
     return take_text(filter->correlation_ids, &message->n_correlation_ids, value);
   case FILTER_ACTOR:
@@ -109,9 +166,11 @@ int filter_take(struct filter *filter, int option, char *value) {
   case FILTER_ACTION:
     return take_text(filter->event_actions, &message->n_event_actions, value);
   case FILTER_OUTCOME:
-    return take_outcome(filter, value);
+    return take_outcome(filter, option, value);
   case FILTER_SEVERITY:
-    return take_severity(filter, value);
+    return take_severity(filter, option, value);
+  case FILTER_PRINCIPAL:
+    return take_text(filter->principals, &message->n_principals, value);
   }
   return TOOL_USAGE;
 }

@@ -4,26 +4,18 @@
 #pragma once
 
 #include "auditstore/auditstore.h"
+#include "cli.h"
 
-#include <getopt.h>
 #include <stdbool.h>
 
-/* Added to a command's own options. */
-#define FILTER_OPTIONS                                                                             \
-  {"since", required_argument, NULL, FILTER_SINCE},                                                \
-      {"until", required_argument, NULL, FILTER_UNTIL},                                            \
-      {"correlation", required_argument, NULL, FILTER_CORRELATION},                                \
-      {"actor", required_argument, NULL, FILTER_ACTOR},                                            \
-      {"actor-type", required_argument, NULL, FILTER_ACTOR_TYPE},                                  \
-      {"resource", required_argument, NULL, FILTER_RESOURCE},                                      \
-      {"resource-type", required_argument, NULL, FILTER_RESOURCE_TYPE},                            \
-      {"resource-id", required_argument, NULL, FILTER_RESOURCE_ID},                                \
-      {"type", required_argument, NULL, FILTER_TYPE},                                              \
-      {"category", required_argument, NULL, FILTER_CATEGORY},                                      \
-      {"action", required_argument, NULL, FILTER_ACTION},                                          \
-      {"outcome", required_argument, NULL, FILTER_OUTCOME}, {                                      \
-    "severity", required_argument, NULL, FILTER_SEVERITY                                           \
-  }
+/* Added to a command's own options; the argument of each is taken by filter_take(). */
+extern const struct cli_option filter_options[];
+
+/* For the details of such a command. */
+#define FILTER_DETAILS                                                                             \
+  "Each option that selects may be given several times, and then selects what has any of its "     \
+  "values; --since, --until and --resource only once. An event is selected when all of them "      \
+  "select it."
 
 enum filter_option {
   FILTER_SINCE = 1000,
@@ -38,7 +30,8 @@ enum filter_option {
   FILTER_CATEGORY,
   FILTER_ACTION,
   FILTER_OUTCOME,
-  FILTER_SEVERITY
+  FILTER_SEVERITY,
+  FILTER_PRINCIPAL
 };
 
 /* As many values as the server takes of each kind. */
@@ -55,13 +48,13 @@ struct filter {
   char *event_types[FILTER_MAX_VALUES];
   char *event_categories[FILTER_MAX_VALUES];
   char *event_actions[FILTER_MAX_VALUES];
+  char *principals[FILTER_MAX_VALUES];
   Auditstore__V1__Outcome outcomes[FILTER_MAX_VALUES];
   Auditstore__V1__Severity severities[FILTER_MAX_VALUES];
 };
 
 void filter_init(struct filter *filter);
 
-/* Takes one option with its value, which must outlive the filter and may be changed. Returns
- * TOOL_OK, or TOOL_USAGE when it has said what is wrong; `option` that is none of these: TOOL_USAGE
- * without a word. */
-int filter_take(struct filter *filter, int option, char *value);
+/* Takes one of filter_options with its value, which must outlive the filter and may be changed.
+ * TOOL_OK, or TOOL_USAGE when it has said what is wrong. */
+int filter_take(struct filter *filter, const struct cli_option *option, char *value);

@@ -5,7 +5,6 @@
 #include "json_message.h"
 #include "tool.h"
 
-#include <getopt.h>
 #include <stdlib.h>
 
 static void print_actor_and_resource(const Auditstore__V1__AuditEvent *event) {
@@ -59,20 +58,22 @@ static void print_event(const Auditstore__V1__AuditEvent *event) {
 static void print_stored(const Auditstore__V1__StoredEvent *stored) {
   if (stored->event)
     print_event(stored->event);
+  fields_print_text("principal", stored->principal);
   fields_print_time("received at", stored->received_at);
   fields_print_number("ledger", stored->ledger_id);
   fields_print_number("sequence", stored->sequence);
 }
 
-int get_command(struct tool *tool, int argc, char **argv) {
+static int run_get(struct tool *tool, int argc, char **argv) {
   bool is_json = false;
-  int code = tool_parse_json_option(argc, argv, &is_json);
+  struct tool_line line = {.take = tool_take_json, .arg = &is_json};
+  int code = tool_parse(tool, argc, argv, &line);
+  if (code == TOOL_OK)
+    code = tool_connect(tool);
   if (code != TOOL_OK)
     return code;
-  if (argc - optind != 1)
-    return tool_usage("get: give one EVENT_ID");
   Auditstore__V1__GetEventRequest request = AUDITSTORE__V1__GET_EVENT_REQUEST__INIT;
-  request.event_id = argv[optind];
+  request.event_id = line.arguments[0];
   const struct auditstore_call_options options = {.timeout_ms = tool->timeout_ms};
   Auditstore__V1__GetEventResponse *response = NULL;
   struct auditstore_status status = {0};
@@ -93,3 +94,19 @@ int get_command(struct tool *tool, int argc, char **argv) {
   auditstore_status_deinit(&status);
   return tool_finish_output(code);
 }
+
+static const struct cli_option get_options[] = {
+    {.name = "json", .help = "as one JSON object on one line", .id = TOOL_OPTION_JSON},
+    {0},
+};
+
+const struct cli_command get_command = {
+    .name = "get",
+    .arguments = "EVENT_ID",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .summary = "shows one event in full",
+    .details = "Shows all fields of the event with this id, and where and when it was stored.",
+    .options = {get_options},
+    .run = run_get,
+};

@@ -6,14 +6,17 @@
 
 #include <stdio.h>
 
-int health_command(struct tool *tool, int argc, char **argv) {
-  if (argc > 1)
-    return tool_usage("health: unexpected argument %s", argv[1]);
+static int run_health(struct tool *tool, int argc, char **argv) {
+  struct tool_line line = {.take = NULL};
+  int code = tool_parse(tool, argc, argv, &line);
+  if (code == TOOL_OK)
+    code = tool_connect(tool);
+  if (code != TOOL_OK)
+    return code;
   Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
   const struct auditstore_call_options options = {.timeout_ms = tool->timeout_ms};
   Grpc__Health__V1__HealthCheckResponse *response = NULL;
   struct auditstore_status status = {0};
-  int code = TOOL_OK;
   if (grpc_health_v1_health_check(tool->channel, &request, &response, &options, &status) !=
       AUDITSTORE_OK) {
     code = tool_fail(tool, "ask for health", &status);
@@ -27,3 +30,10 @@ int health_command(struct tool *tool, int argc, char **argv) {
   auditstore_status_deinit(&status);
   return tool_finish_output(code);
 }
+
+const struct cli_command health_command = {
+    .name = "health",
+    .summary = "asks whether the daemon takes calls",
+    .details = "Says SERVING, with exit code 0, or NOT_SERVING, with exit code 1.",
+    .run = run_health,
+};

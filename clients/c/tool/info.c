@@ -7,7 +7,6 @@
 #include "text.h"
 #include "tool.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,17 +113,17 @@ static int print_info(const Auditstore__V1__GetServerInfoResponse *info) {
   putchar('\n');
   if (print_settings(info))
     return TOOL_OK;
-  fputs("auditstore: out of memory\n", stderr);
-  return TOOL_REFUSED;
+  return tool_no_memory();
 }
 
-int info_command(struct tool *tool, int argc, char **argv) {
+static int run_info(struct tool *tool, int argc, char **argv) {
   bool is_json = false;
-  int code = tool_parse_json_option(argc, argv, &is_json);
+  struct tool_line line = {.take = tool_take_json, .arg = &is_json};
+  int code = tool_parse(tool, argc, argv, &line);
+  if (code == TOOL_OK)
+    code = tool_connect(tool);
   if (code != TOOL_OK)
     return code;
-  if (optind != argc)
-    return tool_usage("info: unexpected argument %s", argv[optind]);
   Auditstore__V1__GetServerInfoRequest request = AUDITSTORE__V1__GET_SERVER_INFO_REQUEST__INIT;
   const struct auditstore_call_options options = {.timeout_ms = tool->timeout_ms};
   Auditstore__V1__GetServerInfoResponse *response = NULL;
@@ -143,3 +142,18 @@ int info_command(struct tool *tool, int argc, char **argv) {
   auditstore_status_deinit(&status);
   return tool_finish_output(code);
 }
+
+static const struct cli_option info_options[] = {
+    {.name = "json", .help = "as one JSON object on one line", .id = TOOL_OPTION_JSON},
+    {0},
+};
+
+const struct cli_command info_command = {
+    .name = "info",
+    .summary = "shows what the daemon runs with",
+    .details =
+        "Shows each setting of the daemon and where its value comes from, and what its "
+        "connections to PostgreSQL do; also while PostgreSQL is away.",
+    .options = {info_options},
+    .run = run_info,
+};

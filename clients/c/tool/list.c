@@ -24,43 +24,51 @@ static const struct table_column columns[] = {
     {.title = "TYPE", .may_shrink = true},
     {.title = "ACTOR", .may_shrink = true},
     {.title = "RESOURCE", .may_shrink = true},
+    {.title = "PRINCIPAL", .may_shrink = true},
     {.title = "LEDGER:SEQ"},
     {.title = "EVENT ID", .is_optional = true},
 };
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
 
-static int take_limit(struct list_line *line, const char *value) {
+enum { OPTION_LIMIT = 1, OPTION_OLDEST_FIRST, OPTION_JSON };
+
+static const struct cli_option list_options[] = {
+    {.name = "limit",
+     .argument = "NUMBER",
+     .help = "at most so many events (20); 0: all of them",
+     .id = OPTION_LIMIT},
+    {.name = "oldest-first", .help = "the oldest first", .id = OPTION_OLDEST_FIRST},
+    {.name = "json",
+     .help = "one JSON object per line, in place of a table",
+     .details = "The field names are those of proto/auditstore/v1; `auditstore send` takes the "
+                "value of \"event\" again.",
+     .id = OPTION_JSON},
+    {0},
+};
+
+static int take_limit(struct list_line *line, const struct cli_option *option, const char *value) {
   char *end = NULL;
   errno = 0;
   line->pages.limit = strtoull(value, &end, 10);
   if (errno || *end || end == value || *value == '-')
-    return tool_usage("list: --limit %s: must be a number, 0 for all", value);
+    return cli_refuse(&list_command, option, value, "must be a number, 0 for all");
   return TOOL_OK;
 }
 
-static int parse_options(int argc, char **argv, struct list_line *line) {
-  static const struct option options[] = {
-      FILTER_OPTIONS,
-      {"limit", required_argument, NULL, 'l'},
-      {"oldest-first", no_argument, NULL, 'o'},
-      {"json", no_argument, NULL, 'j'},
-      {NULL, 0, NULL, 0},
-  };
-  int option = 0;
-  int code = TOOL_OK;
-  while (code == TOOL_OK && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-    if (option == 'l')
-      code = take_limit(line, optarg);
-    else if (option == 'o')
-      line->pages.is_oldest_first = true;
-    else if (option == 'j')
-      line->is_json = true;
-    else
-      code = filter_take(&line->filter, option, optarg);
+static int take_option(void *arg, const struct cli_option *option, char *value) {
+  struct list_line *line = arg;
+  switch (option->id) {
+  case OPTION_LIMIT:
+    return take_limit(line, option, value);
+  case OPTION_OLDEST_FIRST:
+    line->pages.is_oldest_first = true;
+    return TOOL_OK;
+  case OPTION_JSON:
+    line->is_json = true;
+    return TOOL_OK;
+  default:
+    return filter_take(&line->filter, option, value);
   }
-  if (code == TOOL_OK && optind < argc)
-    return tool_usage("list: unexpected argument %s", argv[optind]);
-  return code;
 }
 
 static bool print_json(void *arg, const Auditstore__V1__StoredEvent *stored) {
@@ -93,6 +101,7 @@ static bool add_row(void *arg, const Auditstore__V1__StoredEvent *stored) {
       event->event_type,
       actor,
       resource,
+      stored->principal,
       place,
       event->event_id,
   };
@@ -101,10 +110,8 @@ static bool add_row(void *arg, const Auditstore__V1__StoredEvent *stored) {
 
 static int print_table(struct tool *tool, const struct pages_options *pages) {
   struct table *table = malloc(sizeof(*table));
-  if (!table) {
-    fputs("auditstore: out of memory\n", stderr);
-    return TOOL_REFUSED;
-  }
+  if (!table)
+    return tool_no_memory();
   table_init(table, columns, COLUMN_COUNT);
   int code = pages_run(tool, pages, add_row, table);
   table_flush(table);
@@ -115,14 +122,27 @@ static int print_table(struct tool *tool, const struct pages_options *pages) {
   return code;
 }
 
-int list_command(struct tool *tool, int argc, char **argv) {
+static int run_list(struct tool *tool, int argc, char **argv) {
   struct list_line line = {.pages = {.limit = 20}};
+  struct tool_line command_line = {.take = take_option, .arg = &line};
   filter_init(&line.filter);
   line.pages.filter = &line.filter.message;
-  int code = parse_options(argc, argv, &line);
+  int code = tool_parse(tool, argc, argv, &command_line);
+  if (code == TOOL_OK)
+    code = tool_connect(tool);
   if (code != TOOL_OK)
     return code;
   code = line.is_json ? pages_run(tool, &line.pages, print_json, NULL)
                       : print_table(tool, &line.pages);
   return tool_finish_output(code);
 }
+
+const struct cli_command list_command = {
+    .name = "list",
+    .summary = "shows events, the newest first",
+    .details =
+        "Shows the events that the options select, the newest first, as a table as wide as "
+        "the terminal, or as JSON Lines.\n\n" FILTER_DETAILS,
+    .options = {filter_options, list_options},
+    .run = run_list,
+};

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,34 +17,35 @@ struct send_line {
   const char *path; /* "-": standard input */
 };
 
-static int parse_options(int argc, char **argv, struct send_line *line) {
-  static const struct option options[] = {
-      {"batch", required_argument, NULL, 'b'},
-      {"partial", no_argument, NULL, 'p'},
-      {"atomic", no_argument, NULL, 'a'},
-      {NULL, 0, NULL, 0},
-  };
-  int option = 0;
-  while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-    char *end = NULL;
-    switch (option) {
-    case 'b':
-      line->options.batch_events = (int)strtol(optarg, &end, 10);
-      if (*end || line->options.batch_events < 1 || line->options.batch_events > SENDER_MAX_BATCH)
-        return tool_usage("send: --batch %s: must be 1 to %d", optarg, SENDER_MAX_BATCH);
-      break;
-    case 'p':
-    case 'a':
-      line->options.is_atomic = option == 'a';
-      break;
-    default:
-      return TOOL_USAGE; /* getopt has said what is wrong */
-    }
-  }
-  if (argc - optind > 1)
-    return tool_usage("send: one file at a time, not also %s", argv[optind + 1]);
-  if (optind < argc)
-    line->path = argv[optind];
+enum { OPTION_BATCH = 1, OPTION_PARTIAL, OPTION_ATOMIC };
+
+static const struct cli_option send_options[] = {
+    {.name = "batch",
+     .argument = "NUMBER",
+     .help = "so many events in a batch (100), up to 1000",
+     .details = "A batch also ends at 1 MiB.",
+     .id = OPTION_BATCH},
+    {.name = "partial",
+     .help = "store the good lines and say what is wrong with the others (the default)",
+     .id = OPTION_PARTIAL},
+    {.name = "atomic", .help = "store each batch wholly or not at all", .id = OPTION_ATOMIC},
+    {0},
+};
+
+static int take_batch(struct send_line *line, const struct cli_option *option, const char *value) {
+  char *end = NULL;
+  long number = strtol(value, &end, 10);
+  if (*end || number < 1 || number > SENDER_MAX_BATCH)
+    return cli_refuse(&send_command, option, value, "must be 1 to 1000");
+  line->options.batch_events = (int)number;
+  return TOOL_OK;
+}
+
+static int take_option(void *arg, const struct cli_option *option, char *value) {
+  struct send_line *line = arg;
+  if (option->id == OPTION_BATCH)
+    return take_batch(line, option, value);
+  line->options.is_atomic = option->id == OPTION_ATOMIC;
   return TOOL_OK;
 }
 
@@ -125,10 +125,8 @@ static int report(const struct sender_totals *totals, enum input_end end) {
 static int send_from(struct tool *tool, const struct sender_options *options, int fd) {
   struct lines lines;
   int code = TOOL_REFUSED;
-  if (!lines_init(&lines, fd)) {
-    fputs("auditstore: out of memory\n", stderr);
-    return code;
-  }
+  if (!lines_init(&lines, fd))
+    return tool_no_memory();
   struct sender *sender = sender_new(tool, options, &code);
   if (sender) {
     enum input_end end = send_lines(sender, &lines, options);
@@ -140,18 +138,46 @@ static int send_from(struct tool *tool, const struct sender_options *options, in
   return code;
 }
 
-int send_command(struct tool *tool, int argc, char **argv) {
-  struct send_line line = {.options = {.batch_events = 100}, .path = "-"};
-  int code = parse_options(argc, argv, &line);
-  if (code != TOOL_OK)
-    return code;
-  bool is_stdin = strcmp(line.path, "-") == 0;
-  line.options.source = is_stdin ? "standard input" : line.path;
-  int fd = is_stdin ? STDIN_FILENO : open(line.path, O_RDONLY | O_CLOEXEC);
+static int send_file(struct tool *tool, struct send_line *line) {
+  bool is_stdin = strcmp(line->path, "-") == 0;
+  line->options.source = is_stdin ? "standard input" : line->path;
+  int fd = is_stdin ? STDIN_FILENO : open(line->path, O_RDONLY | O_CLOEXEC);
   if (fd < 0)
-    return tool_usage("send: %s: %s", line.path, strerror(errno));
-  code = send_from(tool, &line.options, fd);
+    return tool_usage("send: %s: %s", line->path, strerror(errno));
+  int code = tool_connect(tool);
+  if (code == TOOL_OK)
+    code = send_from(tool, &line->options, fd);
   if (!is_stdin)
     close(fd);
   return code;
 }
+
+static int run_send(struct tool *tool, int argc, char **argv) {
+  struct send_line line = {.options = {.batch_events = 100}, .path = "-"};
+  struct tool_line command_line = {.take = take_option, .arg = &line};
+  int code = tool_parse(tool, argc, argv, &command_line);
+  if (code != TOOL_OK)
+    return code;
+  if (command_line.count)
+    line.path = command_line.arguments[0];
+  return send_file(tool, &line);
+}
+
+const struct cli_command send_command = {
+    .name = "send",
+    .arguments = "[FILE]",
+    .max_arguments = 1,
+    .completes = CLI_FILES,
+    .summary = "stores events: one JSON object per line",
+    .details =
+        "Reads JSON Lines from the file, or from standard input without one or with -, and stores "
+        "them as events. The field names are those of proto/auditstore/v1/event.proto. A line has "
+        "at most 512 KiB. One such line, without the break:\n\n"
+        "    {\"event_time\":\"2026-11-23T07:38:01Z\",\"event_type\":\"door.opened\",\n"
+        "     \"event_category\":\"door\",\"event_action\":\"open\",\"outcome\":\"SUCCESS\"}\n\n"
+        "Each line that isn't stored is named, with the reason. Lines whose answer "
+        "doesn't come, because the connection breaks, are unconfirmed: they may be stored or not. "
+        "Nothing is sent twice; sending lines that have an event_id again is harmless.",
+    .options = {send_options},
+    .run = run_send,
+};

@@ -39,7 +39,7 @@ static struct sender *alloc_sender(struct tool *tool, const struct sender_option
     sender->shows_progress = isatty(STDERR_FILENO);
     return sender;
   }
-  fputs("auditstore: out of memory\n", stderr);
+  tool_no_memory();
   sender_free(sender);
   return NULL;
 }

@@ -49,6 +49,17 @@ static inline int teardown(void **state) {
   return 0;
 }
 
+/* A world of its own for a test that needs other options, or a server of its own. */
+static inline struct world world_with(struct fault_server *server,
+                                      const struct auditstore_channel_options *options) {
+  return (struct world){server, auditstore_channel_new(fault_server_target(server), options, NULL)};
+}
+
+static inline void world_close(struct world *w) {
+  auditstore_channel_free(w->channel);
+  fault_server_stop(w->server);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static inline int64_t now_ms(void) {
@@ -112,6 +123,16 @@ static inline void expect(struct world *w, const char *path, enum auditstore_cod
   assert_int_equal(call(w, path, 20000, &status), code);
   assert_int_equal(status.code, code);
   auditstore_status_deinit(&status);
+}
+
+/* What the mirror saw of a call, as text. The caller frees it. */
+static inline char *mirrored(struct world *w, const struct auditstore_call_options *options) {
+  struct auditstore_status status = {0};
+  assert_int_equal(call_with(w, "/fault/mirror", options, &status), AUDITSTORE_NOT_FOUND);
+  assert_int_equal(status.trailer_count, 1);
+  char *seen = strndup(status.trailers[0].value, status.trailers[0].value_len);
+  auditstore_status_deinit(&status);
+  return seen;
 }
 
 /* ---- streams ---- */

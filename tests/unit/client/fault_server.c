@@ -1,4 +1,5 @@
 #include "fault_server.h"
+#include "fault_tls.h"
 
 #include "auditstore/v1/audit_store.pb-c.h"
 #include "base/buf.h"
@@ -12,12 +13,14 @@
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define MAX_CONNECTIONS 16
@@ -39,6 +42,7 @@ struct fault_stream {
 struct connection {
   struct fault_server *server;
   int fd;
+  SSL *ssl; /* NULL: without TLS */
   nghttp2_session *session;
   bool must_close;
 };
@@ -49,8 +53,9 @@ struct fault_server {
   int listener, stop_fd;
   int drop_fd, dropped_fd; /* asks for all connections to be closed; says that they are */
   uint32_t max_streams;
-  char target[32];
-  atomic_int accepted;
+  SSL_CTX *tls; /* borrowed; NULL: without */
+  char target[128];
+  atomic_int accepted, requests;
   atomic_size_t taken; /* bytes of answers given to HTTP/2 */
   int refusals, goaways;
   struct connection connections[MAX_CONNECTIONS];
@@ -274,10 +279,11 @@ static void on_message(struct connection *c, int32_t id, struct fault_stream *s)
 /* ---- nghttp2 ---- */
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
-  (void)arg;
   if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
     return 0;
+  struct connection *c = arg;
   struct fault_stream *s = calloc(1, sizeof(*s));
+  c->server->requests++;
   grpc_deframer_init(&s->in, 4 * 1024 * 1024);
   buf_init(&s->out, MAX_OUT);
   buf_init(&s->seen, 16 * 1024);
@@ -380,6 +386,7 @@ static void connection_close(struct connection *c) {
     if (nghttp2_session_get_stream_user_data(c->session, id))
       on_stream_close(c->session, id, 0, c);
   nghttp2_session_del(c->session);
+  SSL_free(c->ssl);
   close(c->fd);
   *c = (struct connection){.server = c->server, .fd = -1};
 }
@@ -389,7 +396,7 @@ static void connection_send(struct connection *c) {
   ssize_t len = 0;
   while (!c->must_close && (len = nghttp2_session_mem_send(c->session, &data)) > 0)
     for (ssize_t sent = 0; sent < len;) {
-      ssize_t n = send(c->fd, data + sent, (size_t)(len - sent), MSG_NOSIGNAL);
+      ssize_t n = fault_tls_send(c->ssl, c->fd, data + sent, (size_t)(len - sent));
       if (n <= 0) {
         c->must_close = true;
         return;
@@ -400,11 +407,13 @@ static void connection_send(struct connection *c) {
 
 static void connection_receive(struct connection *c) {
   uint8_t data[16384];
-  ssize_t n = recv(c->fd, data, sizeof(data), 0);
-  if (n <= 0 || nghttp2_session_mem_recv(c->session, data, (size_t)n) < 0)
-    c->must_close = true;
-  else
-    connection_send(c);
+  do {
+    ssize_t n = fault_tls_receive(c->ssl, c->fd, data, sizeof(data));
+    if (n <= 0 || nghttp2_session_mem_recv(c->session, data, (size_t)n) < 0)
+      c->must_close = true;
+    else
+      connection_send(c);
+  } while (!c->must_close && c->ssl && SSL_has_pending(c->ssl));
   if (c->must_close)
     connection_close(c);
 }
@@ -418,6 +427,8 @@ static void accept_one(struct fault_server *server) {
     struct connection *c = &server->connections[i];
     if (c->fd >= 0)
       continue;
+    if (server->tls && !(c->ssl = fault_tls_accept(server->tls, fd)))
+      break;
     c->fd = fd;
     session_start(c);
     connection_send(c);
@@ -447,6 +458,11 @@ static void await_fd(int fd) {
 
 static void *serve(void *arg) {
   struct fault_server *server = arg;
+  /* For this thread alone: the client's own writes must not raise it. */
+  sigset_t pipe_signal;
+  sigemptyset(&pipe_signal);
+  sigaddset(&pipe_signal, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
   for (;;) {
     struct pollfd fds[3 + MAX_CONNECTIONS] = {
         {server->stop_fd, POLLIN, 0}, {server->listener, POLLIN, 0}, {server->drop_fd, POLLIN, 0}};
@@ -468,22 +484,41 @@ static void *serve(void *arg) {
   }
 }
 
-struct fault_server *fault_server_bind(uint32_t max_streams) {
+static struct fault_server *server_new(uint32_t max_streams, int family) {
   struct fault_server *server = calloc(1, sizeof(*server));
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  socklen_t len = sizeof(address);
   server->max_streams = max_streams;
   for (int i = 0; i < MAX_CONNECTIONS; i++)
     server->connections[i] = (struct connection){.server = server, .fd = -1};
-  server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  server->listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   server->stop_fd = eventfd(0, EFD_CLOEXEC);
   server->drop_fd = eventfd(0, EFD_CLOEXEC);
   server->dropped_fd = eventfd(0, EFD_CLOEXEC);
+  return server;
+}
+
+struct fault_server *fault_server_bind(uint32_t max_streams) {
+  struct fault_server *server = server_new(max_streams, AF_INET);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof(address);
   if (bind(server->listener, (struct sockaddr *)&address, len) != 0 ||
       getsockname(server->listener, (struct sockaddr *)&address, &len) != 0)
     abort();
   snprintf(server->target, sizeof(server->target), "127.0.0.1:%d", ntohs(address.sin_port));
   return server;
+}
+
+struct fault_server *fault_server_bind_path(uint32_t max_streams, const char *path) {
+  struct fault_server *server = server_new(max_streams, AF_UNIX);
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+  if (bind(server->listener, (struct sockaddr *)&address, sizeof(address)) != 0)
+    abort();
+  snprintf(server->target, sizeof(server->target), "unix:%s", path);
+  return server;
+}
+
+void fault_server_use_tls(struct fault_server *server, struct ssl_ctx_st *context) {
+  server->tls = context;
 }
 
 void fault_server_listen(struct fault_server *server) {
@@ -513,6 +548,10 @@ const char *fault_server_target(const struct fault_server *server) {
 
 int fault_server_connections(const struct fault_server *server) {
   return server->accepted;
+}
+
+int fault_server_requests(const struct fault_server *server) {
+  return server->requests;
 }
 
 size_t fault_server_taken(const struct fault_server *server) {

@@ -47,6 +47,11 @@ struct fault_server *fault_server_start(uint32_t max_streams);
 
 /* The same in steps: with its address, but refusing connections; */
 struct fault_server *fault_server_bind(uint32_t max_streams);
+/* (at the path of a Unix socket;) */
+struct fault_server *fault_server_bind_path(uint32_t max_streams, const char *path);
+/* (with TLS, by a context that is borrowed: fault_tls.h;) */
+struct ssl_ctx_st;
+void fault_server_use_tls(struct fault_server *server, struct ssl_ctx_st *context);
 /* letting them come, but saying nothing; */
 void fault_server_listen(struct fault_server *server);
 /* (with windows of 64 MiB, so that it is long silent about what it took;) */
@@ -54,11 +59,14 @@ void fault_server_widen(struct fault_server *server);
 /* answering. */
 void fault_server_serve(struct fault_server *server);
 
-/* "127.0.0.1:port". */
+/* "127.0.0.1:port", or "unix:/path". */
 const char *fault_server_target(const struct fault_server *server);
 
 /* Connections accepted so far. */
 int fault_server_connections(const struct fault_server *server);
+
+/* Requests whose headers came so far. */
+int fault_server_requests(const struct fault_server *server);
 
 /* Bytes of answers handed to HTTP/2 so far: how far flow control lets the server go. */
 size_t fault_server_taken(const struct fault_server *server);

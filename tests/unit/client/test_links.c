@@ -100,7 +100,8 @@ static void a_stream_whose_connection_is_lost_ends_unavailable(void **state) {
   assert_int_equal(receive_one(stream, -1), AUDITSTORE_STREAM_END);
   struct auditstore_status status = {0};
   assert_int_equal(auditstore_stream_finish(stream, &status), AUDITSTORE_UNAVAILABLE);
-  assert_string_equal(status.message, "connection lost");
+  assert_non_null(strstr(status.message, "connection lost"));
+  assert_non_null(strstr(status.message, fault_server_target(w->server)));
   auditstore_status_deinit(&status);
 }
 
@@ -188,12 +189,8 @@ static void what_one_thread_could_not_write_is_written_by_the_one_that_polls(voi
 
 static struct world channel_to(struct fault_server *server, int connect_timeout_ms) {
   const struct auditstore_channel_options options = {.connect_timeout_ms = connect_timeout_ms};
-  return (struct world){server, auditstore_channel_new(fault_server_target(server), &options, NULL)};
-}
-
-static void close_world(struct world *w) {
-  auditstore_channel_free(w->channel);
-  fault_server_stop(w->server);
+  return (struct world){server,
+                        auditstore_channel_new(fault_server_target(server), &options, NULL)};
 }
 
 static void a_server_that_says_nothing_is_given_up(void **state) {
@@ -204,7 +201,7 @@ static void a_server_that_says_nothing_is_given_up(void **state) {
   assert_int_equal(call(&w, "/fault/echo", 20000, &status), AUDITSTORE_UNAVAILABLE);
   assert_non_null(strstr(status.message, "the server's settings didn't come in time"));
   auditstore_status_deinit(&status);
-  close_world(&w);
+  world_close(&w);
 }
 
 static void a_server_that_hangs_up_is_unavailable(void **state) {
@@ -214,7 +211,7 @@ static void a_server_that_hangs_up_is_unavailable(void **state) {
   assert_int_equal(call(&w, "/fault/echo", 20000, &status), AUDITSTORE_UNAVAILABLE);
   assert_non_null(strstr(status.message, "the connection ended before the server's settings"));
   auditstore_status_deinit(&status);
-  close_world(&w);
+  world_close(&w);
 }
 
 static void the_deadline_counts_while_connecting_too(void **state) {
@@ -225,7 +222,7 @@ static void the_deadline_counts_while_connecting_too(void **state) {
   assert_int_equal(call(&w, "/fault/echo", 100, &status), AUDITSTORE_DEADLINE_EXCEEDED);
   assert_non_null(strstr(status.message, "deadline passed before the call began"));
   auditstore_status_deinit(&status);
-  close_world(&w);
+  world_close(&w);
 }
 
 static void wait_for_ready_calls_begin_once_the_server_is_there(void **state) {
@@ -242,7 +239,7 @@ static void wait_for_ready_calls_begin_once_the_server_is_there(void **state) {
   fault_server_serve(w.server);
   pthread_join(thread, NULL);
   assert_int_equal(caller.code, AUDITSTORE_OK);
-  close_world(&w);
+  world_close(&w);
 }
 
 static void *call_in_vain(void *arg) {
@@ -263,7 +260,8 @@ static void *give_up_then_serve(void *arg) {
 static void one_thread_s_short_deadline_is_no_failure_for_another(void **state) {
   (void)state;
   struct world w = channel_to(fault_server_bind(100), 20000);
-  struct world other = {w.server, auditstore_channel_new(fault_server_target(w.server), NULL, NULL)};
+  struct world other = {w.server,
+                        auditstore_channel_new(fault_server_target(w.server), NULL, NULL)};
   struct caller hasty = {.world = &w};
   pthread_t thread;
   fault_server_listen(w.server);
@@ -274,7 +272,7 @@ static void one_thread_s_short_deadline_is_no_failure_for_another(void **state) 
   pthread_join(thread, NULL);
   assert_int_equal(hasty.code, AUDITSTORE_DEADLINE_EXCEEDED);
   auditstore_channel_free(other.channel);
-  close_world(&w);
+  world_close(&w);
 }
 
 #define IN_VAIN 6
@@ -294,7 +292,7 @@ static void threads_that_wait_for_one_attempt_share_its_failure(void **state) {
     assert_int_equal(callers[i].code, AUDITSTORE_UNAVAILABLE);
     assert_true(callers[i].took_ms < (IN_VAIN - 1) * 1000);
   }
-  close_world(&w);
+  world_close(&w);
 }
 
 static void a_name_that_does_not_resolve_is_unavailable(void **state) {
@@ -309,7 +307,8 @@ static void a_name_that_does_not_resolve_is_unavailable(void **state) {
 
 static void a_channel_freed_with_a_call_cancelled_leaves_nothing(void **state) {
   struct world *w = *state;
-  struct world other = {w->server, auditstore_channel_new(fault_server_target(w->server), NULL, NULL)};
+  struct world other = {w->server,
+                        auditstore_channel_new(fault_server_target(w->server), NULL, NULL)};
   struct auditstore_stream *stream = open_stream(&other, "/fault/silent", 20000);
   auditstore_stream_cancel(stream);
   finish(stream, AUDITSTORE_CANCELLED);

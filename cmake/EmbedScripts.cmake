@@ -1,0 +1,35 @@
+# The shells' completion scripts as one C file that defines scripts.h.
+#
+# embed_scripts(<target> <C file> <SHELL=file>...) adds it to a target. The same file is the script
+# that writes it.
+
+function(embed_scripts target output)
+  set(files ${ARGN})
+  list(TRANSFORM files REPLACE "^[a-z]+=" "")
+  add_custom_command(
+    OUTPUT ${output}
+    COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} "-DINPUTS=${ARGN}" -P
+            ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
+    DEPENDS ${files} ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
+    COMMENT "embedding completion scripts"
+    VERBATIM)
+  target_sources(${target} PRIVATE ${output})
+endfunction()
+
+if(CMAKE_SCRIPT_MODE_FILE)
+  set(texts "")
+  set(rows "")
+  foreach(input ${INPUTS})
+    string(REGEX MATCH "^([a-z]+)=(.*)$" matched ${input})
+    set(shell ${CMAKE_MATCH_1})
+    file(READ ${CMAKE_MATCH_2} hex HEX)
+    string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+    string(REGEX REPLACE "(................................................................................)"
+                         "\\1\n" bytes "${bytes}")
+    string(APPEND texts "static const unsigned char ${shell}_script[] = {\n${bytes}0x00};\n")
+    string(APPEND rows "    {\"${shell}\", (const char *)${shell}_script},\n")
+  endforeach()
+  file(WRITE ${OUTPUT}
+       "#include \"scripts.h\"\n\n${texts}\nconst struct completion_script completion_scripts[] = {\n${rows}};\n"
+       "const size_t completion_script_count =\n    sizeof(completion_scripts) / sizeof(completion_scripts[0]);\n")
+endif()
