@@ -1,5 +1,6 @@
 #include "app.h"
 
+#include "access/access.h"
 #include "admin/service.h"
 #include "announce.h"
 #include "base/alloc.h"
@@ -16,6 +17,8 @@
 #include "pages.h"
 #include "pg/pool.h"
 #include "query/service.h"
+#include "secrets.h"
+#include "self_events.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -45,6 +48,8 @@ struct app {
   struct partitions *partitions;
   struct checkpoint_signer signer;
   struct tls_context *tls; /* owned; NULL: plain */
+  struct access *access;
+  struct self_events *self_events;
   struct ingest *ingest;
   struct ingest_service *ingest_service;
   struct query_service *query_service;
@@ -223,8 +228,11 @@ static void on_probe_timer(void *arg) {
 }
 
 static int app_open_pages(struct app *app, struct error *err) {
-  const struct pages_parts parts = {
-      .config = app->config, .pool = app->pool, .ingest = app->ingest, .server = app->server};
+  const struct pages_parts parts = {.config = app->config,
+                                    .pool = app->pool,
+                                    .ingest = app->ingest,
+                                    .server = app->server,
+                                    .access = app->access};
   return pages_new(&app->pages, &app->loop, &parts, err);
 }
 
@@ -242,10 +250,22 @@ static int app_listen(struct app *app, struct error *err) {
   return 0;
 }
 
+static int app_new_access(struct app *app, struct error *err) {
+  app->self_events = self_events_new(&app->loop);
+  const struct access_options options = {.config = app->config,
+                                         .clock = app->loop.clock,
+                                         .record = self_events_record_denial,
+                                         .record_arg = app->self_events};
+  app->access = access_new(&options);
+  int rc = secrets_check(app->config, err);
+  return rc < 0 ? rc : access_load(app->access, err);
+}
+
 static int app_new_parts(struct app *app, struct error *err) {
   const struct config *config = app->config;
-  int rc = keys_load(&app->signer, config, err);
-  if (rc < 0 || (rc = certs_load(&app->tls, config, err)) < 0 ||
+  int rc = app_new_access(app, err);
+  if (rc < 0 || (rc = keys_load(&app->signer, config, err)) < 0 ||
+      (rc = certs_load(&app->tls, config, err)) < 0 ||
       (rc = pg_pool_new(&app->pool, &app->loop, &config->database, err)) < 0)
     return rc;
   app->partitions = partitions_new(&app->loop, app->pool, &config->storage);
@@ -255,6 +275,7 @@ static int app_new_parts(struct app *app, struct error *err) {
                                         .ledger = &config->ledger,
                                         .signer = &app->signer};
   app->ingest = ingest_new(&app->loop, &ingest);
+  self_events_begin(app->self_events, app->ingest, app->access);
   app->ingest_service = ingest_service_new(&app->loop, app->ingest, &config->ingest);
   app->query_service = query_service_new(&app->loop, app->pool, &config->query);
   ingest_service_fill(app->ingest_service, &app->handlers);
@@ -266,6 +287,7 @@ static int app_new_parts(struct app *app, struct error *err) {
   auditstore_v1_audit_store_add(app->server, &app->handlers);
   admin_service_add(app->admin_service, app->server);
   describe_services(app->server, &config->server);
+  access_guard(app->access, app->server);
   return 0;
 }
 
@@ -357,6 +379,10 @@ static void app_take_over(struct app *app, const struct config_changes *changes)
     log_error("signing key not reloaded", KV("error", err.text));
   if (certs_load(&app->tls, app->config, &err) < 0)
     log_error("TLS certificate not reloaded", KV("error", err.text));
+  if (access_load(app->access, &err) < 0)
+    log_error("tokens not reloaded", KV("error", err.text));
+  if (secrets_check(app->config, &err) < 0)
+    log_error("secrets are exposed", KV("error", err.text));
   if (!changes->is_database_changed)
     return;
   pg_pool_reload(app->pool);
@@ -419,6 +445,8 @@ int app_run(struct config *config, const struct config_input *input) {
   }
   app_close_loop(app);
   int code = app->exit_code;
+  self_events_free(app->self_events);
+  access_free(app->access);
   keys_unload(&app->signer);
   tls_context_free(app->tls);
   free(app);

@@ -1,11 +1,14 @@
 /*
- * auditstored: the command line. Options, then app_run(), app_migrate() or keys_generate().
+ * auditstored: the command line. Options, then app_run(), app_migrate(), keys_generate() or
+ * new_token().
  */
+#include "access/methods.h"
 #include "announce.h"
 #include "app.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "keys.h"
+#include "new_token.h"
 #include "pages.h"
 #include "usage.h"
 
@@ -27,6 +30,7 @@ struct command_line {
   bool print_config;
   bool migrate;
   const char *keygen_path;
+  const char *token_name;
 };
 
 static int usage_error(const char *what, const char *which) {
@@ -50,6 +54,8 @@ static void print_and_exit(int option) {
     config_print_example(stdout);
   else if (option == OPTION_METRICS)
     pages_print_metrics_reference(stdout);
+  else if (option == OPTION_ROLES)
+    access_print_reference(stdout);
   else
     config_print_reference(stdout);
   exit(EXIT_SUCCESS);
@@ -97,6 +103,11 @@ static int parse(int argc, char **argv, struct command_line *line) {
     if (optind + 2 > argc)
       return usage_error("keygen: name the FILE to make", "");
     line->keygen_path = argv[optind + 1];
+    optind += 2;
+  } else if (optind < argc && strcmp(argv[optind], "token") == 0) {
+    if (optind + 2 > argc)
+      return usage_error("token: say the NAME of who is to have it", "");
+    line->token_name = argv[optind + 1];
     optind += 2;
   }
   if (optind < argc)
@@ -153,6 +164,8 @@ int main(int argc, char **argv) {
     return failure;
   if (line.keygen_path)
     return keys_generate(line.keygen_path);
+  if (line.token_name)
+    return new_token(line.token_name);
   const struct config_input input = {
       .path = line.config_path,
       .overrides = line.overrides,

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "access/metrics.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/port_file.h"
@@ -49,6 +50,7 @@ static int write_metrics(void *arg, struct buf *out) {
   metrics_add(&metrics, &families[READY], pages->is_ready);
   pg_pool_metrics_write(&metrics, pages->parts.pool, &pages->parts.config->database);
   grpc_metrics_write(&metrics, pages->parts.server);
+  access_metrics_write(&metrics, pages->parts.access);
   ingest_metrics_write(&metrics, pages->parts.ingest);
   process_metrics_write(&metrics, pages->started_us);
   return HTTP_OK;
@@ -85,7 +87,7 @@ void pages_set_ready(struct pages *pages, bool is_ready, const char *why) {
 
 void pages_print_metrics_reference(FILE *out) {
   static const struct metric_table *const tables[] = {
-      &daemon_metric_table,    &grpc_metric_table,   &pg_pool_metric_table,
+      &daemon_metric_table,    &grpc_metric_table,   &access_metric_table,  &pg_pool_metric_table,
       &pg_go_sql_metric_table, &ingest_metric_table, &process_metric_table,
   };
   fputs(

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "access/access.h"
 #include "config/config.h"
 #include "grpc/server.h"
 #include "ingest/ingest.h"
@@ -18,6 +19,7 @@ struct pages_parts {
   const struct pg_pool *pool;
   const struct ingest *ingest;
   const struct grpc_server *server;
+  const struct access *access;
 };
 
 /* Listens by the http settings, and tells the port by http.port_file; with http.listen off it does

@@ -15,6 +15,7 @@ static const struct {
     {NULL, "[OPTIONS]", "run until SIGTERM or SIGINT"},
     {"migrate", "[OPTIONS]", "bring the database's schema up to date"},
     {"keygen", "FILE", "make a key that signs checkpoints, print its public key"},
+    {"token", "NAME", "make a bearer token, print it and its line for access.token_file"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -31,6 +32,8 @@ static const struct {
     {"print-config-example", NULL, "print a commented file of all defaults", OPTION_EXAMPLE},
     {"print-config-reference", NULL, "print the reference of all settings (Markdown)",
      OPTION_REFERENCE},
+    {"print-roles-reference", NULL, "print which role admits to which method (Markdown)",
+     OPTION_ROLES},
     {"print-metrics-reference", NULL, "print the reference of all metrics (Markdown)",
      OPTION_METRICS},
     {"print-manual", "8|5", "print the manual page of the daemon, or of its settings (troff)",

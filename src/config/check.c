@@ -167,7 +167,6 @@ static void check_server(struct checker *c) {
 }
 
 static void check_tls(struct checker *c) {
-  static const struct key_name environment = {"server", "environment"};
   static const struct key_name cert = {"tls", "cert_file"};
   static const struct key_name key = {"tls", "key_file"};
   static const struct key_name ca = {"tls", "client_ca_file"};
@@ -176,8 +175,6 @@ static void check_tls(struct checker *c) {
   bool has_cert = tls->cert_file[0] != '\0';
   bool has_key = tls->key_file[0] != '\0';
   bool asks = tls->client_certificates != CONFIG_CLIENTS_OFF;
-  fail_unless(c, has_cert || c->config->server.environment != CONFIG_PRODUCTION, cert, environment,
-              "server.environment production needs a certificate: nothing goes without TLS");
   fail_unless(c, has_key || !has_cert, cert, key, "needs tls.key_file as well");
   fail_unless(c, has_cert || !has_key, key, cert, "needs tls.cert_file as well");
   fail_unless(c, has_cert || !asks, clients, cert, "needs tls.cert_file as well");
@@ -188,18 +185,73 @@ static void check_tls(struct checker *c) {
 }
 
 static void check_ledger(struct checker *c) {
-  static const struct key_name environment = {"server", "environment"};
   static const struct key_name origin = {"ledger", "origin"};
-  static const struct key_name key_file = {"ledger", "signing_key_file"};
-  const struct config *config = c->config;
   /* What C2SP's signed-note allows in the name of a key. */
-  fail_unless(c, !strpbrk(config->ledger.origin, " \t\r\n\v\f+"), origin, origin,
+  fail_unless(c, !strpbrk(c->config->ledger.origin, " \t\r\n\v\f+"), origin, origin,
               "must hold no white space and no plus sign");
-  fail_unless(c,
-              config->server.environment != CONFIG_PRODUCTION ||
-                  config->ledger.signing_key_file[0] != '\0',
-              key_file, environment,
+}
+
+/* ---- who may come, and what production demands ---- */
+
+static const struct key_name environment = {"server", "environment"};
+
+static bool has_list(const struct config_access *access) {
+  return access->writers[0] || access->readers[0] || access->auditors[0] || access->admins[0];
+}
+
+static void check_access(struct checker *c) {
+  static const struct key_name anonymous = {"access", "anonymous_roles"};
+  const struct config_access *access = &c->config->access;
+  if (!has_list(access) && access->anonymous_roles[0] == '\0')
+    warn(c, anonymous,
+         "nobody may do anything: name those who may in access.writers, readers, auditors, admins");
+}
+
+static bool uses_sockets_only(const struct config_database *db) {
+  struct config_host hosts[CONFIG_HOSTS_MAX];
+  int count = config_hosts_parse(str_z(db->host), hosts);
+  for (int i = 0; i < count; i++) {
+    if (hosts[i].name[0] != '/')
+      return false;
+  }
+  return true;
+}
+
+static bool is_local_address(const char *address) {
+  return strncmp(address, "[::1]:", strlen("[::1]:")) == 0 ||
+         strncmp(address, "localhost:", strlen("localhost:")) == 0 ||
+         strncmp(address, "127.", strlen("127.")) == 0;
+}
+
+static void check_production(struct checker *c) {
+  static const struct key_name cert = {"tls", "cert_file"};
+  static const struct key_name key_file = {"ledger", "signing_key_file"};
+  static const struct key_name anonymous = {"access", "anonymous_roles"};
+  static const struct key_name tokens = {"access", "token_file"};
+  static const struct key_name pages = {"http", "listen"};
+  const struct config *config = c->config;
+  if (config->server.environment != CONFIG_PRODUCTION)
+    return;
+  fail_unless(c, config->tls.cert_file[0] != '\0', cert, environment,
+              "server.environment production needs a certificate: nothing goes without TLS");
+  fail_unless(c, config->ledger.signing_key_file[0] != '\0', key_file, environment,
               "server.environment production needs a key: auditstored keygen FILE makes one");
+  fail_unless(c, config->access.anonymous_roles[0] == '\0', anonymous, environment,
+              "server.environment production demands off: everybody shows who he is");
+  fail_unless(c,
+              config->access.token_file[0] != '\0' ||
+                  config->tls.client_certificates != CONFIG_CLIENTS_OFF,
+              tokens, environment,
+              "server.environment production needs a way to show who one is: this, or "
+              "tls.client_certificates");
+  fail_unless(c,
+              strcmp(config->database.sslmode, "verify-full") == 0 ||
+                  uses_sockets_only(&config->database),
+              sslmode, environment,
+              "server.environment production demands verify-full, or a Unix socket in "
+              "database.host");
+  if (config->http.listen[0] != '\0' && !is_local_address(config->http.listen))
+    warn(c, pages, "has neither TLS nor access control: keep others than your monitoring from it");
 }
 
 int config_check(struct config *config, FILE *problems) {
@@ -210,5 +262,7 @@ int config_check(struct config *config, FILE *problems) {
   check_server(&c);
   check_tls(&c);
   check_ledger(&c);
+  check_access(&c);
+  check_production(&c);
   return c.errors;
 }

@@ -57,6 +57,18 @@ struct config_tls {
   int max_handshakes; /* under way at once */
 };
 
+struct config_access {
+  const char *token_file; /* "": no token is known */
+  const char *writers;    /* lists of principals: config/access_lists.h */
+  const char *readers;
+  const char *auditors;
+  const char *admins;
+  const char *anonymous_roles; /* list of roles; "" when off */
+  int max_calls_per_second;    /* of one principal; 0: off */
+  int max_events_per_second;
+  int64_t max_bytes_per_second; /* CLOCK_NEVER: off */
+};
+
 struct config_http {
   const char *listen; /* as server.listen; "" when off */
   const char *port_file;
@@ -158,6 +170,7 @@ struct config_shutdown {
 struct config {
   struct config_server server;
   struct config_tls tls;
+  struct config_access access;
   struct config_http http;
   struct config_database database;
   struct config_ingest ingest;

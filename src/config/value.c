@@ -2,6 +2,7 @@
 #include "config/table.h"
 
 #include "base/clock.h"
+#include "config/access_lists.h"
 #include "config/hosts.h"
 
 #include <stdio.h>
@@ -155,6 +156,8 @@ static const char *kind_noun(enum config_kind kind) {
   case CONFIG_ADDRESS:
     return "an address";
   case CONFIG_HOSTS:
+  case CONFIG_PRINCIPALS:
+  case CONFIG_ROLES:
     return "a list";
   default:
     return "one";
@@ -170,6 +173,15 @@ void config_format_range(const struct config_key *key, char ret_text[CONFIG_RANG
   if (key->kind == CONFIG_HOSTS) {
     snprintf(ret_text, size, "1 to %d hosts, such as db1,db2:5433,[::1]:5434,/run/postgresql",
              CONFIG_HOSTS_MAX);
+    return;
+  }
+  if (key->kind == CONFIG_PRINCIPALS) {
+    snprintf(ret_text, size,
+             "principals, such as token:ci, dns:api.example.com, cn:alice, spiffe://prod/*");
+    return;
+  }
+  if (key->kind == CONFIG_ROLES) {
+    snprintf(ret_text, size, "roles, of writer, reader, auditor and admin, or off");
     return;
   }
   if (key->kind == CONFIG_ADDRESS) {
@@ -245,9 +257,21 @@ static bool is_address(struct str text) {
   return digits.len <= 5 && parse_int(digits, &port) && port <= UINT16_MAX;
 }
 
-static bool is_host_list(struct str text) {
+static bool has_syntax_of(enum config_kind kind, struct str text) {
   struct config_host hosts[CONFIG_HOSTS_MAX];
-  return config_hosts_parse(text, hosts) > 0;
+  unsigned roles = 0;
+  switch (kind) {
+  case CONFIG_ADDRESS:
+    return is_address(text);
+  case CONFIG_HOSTS:
+    return config_hosts_parse(text, hosts) > 0;
+  case CONFIG_PRINCIPALS:
+    return config_principals_are_valid(text);
+  case CONFIG_ROLES:
+    return config_roles_parse(text, &roles);
+  default:
+    return true;
+  }
 }
 
 static int store_text(struct config *config, const struct config_key *key, struct str text,
@@ -268,8 +292,7 @@ static int set_text(struct config *config, const struct config_key *key, struct 
   if (key->may_be_off && str_equal(text, str_z("off")))
     return store_text(config, key, str_z(""), err);
   if ((int64_t)text.len < min || (int64_t)text.len > max || !utf8_is_storable(text) ||
-      (key->kind == CONFIG_ADDRESS && !is_address(text)) ||
-      (key->kind == CONFIG_HOSTS && !is_host_list(text)))
+      !has_syntax_of(key->kind, text))
     return refuse(key, text, err);
   return store_text(config, key, text, err);
 }
@@ -291,9 +314,9 @@ static int set_choice(struct config *config, const struct config_key *key, struc
 
 int config_set_value(struct config *config, const struct config_key *key, struct str text,
                      struct error *err) {
-  if (key->kind >= CONFIG_TEXT && key->kind <= CONFIG_HOSTS)
+  if (key->kind >= CONFIG_TEXT && key->kind <= CONFIG_ROLES)
     return set_text(config, key, text, err);
-  if (key->kind > CONFIG_HOSTS)
+  if (key->kind > CONFIG_ROLES)
     return set_choice(config, key, text, err);
   return set_number(config, key, text, err);
 }

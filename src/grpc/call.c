@@ -54,6 +54,8 @@ static void free_if_over(struct grpc_call *call) {
   grpc_metadata_deinit(&call->headers);
   grpc_metadata_deinit(&call->trailers);
   free(call->request.unknown_path);
+  if (call->caller)
+    call->free_caller(call->caller);
   free(call);
   if (server && was_orphan)
     grpc_server_check_drained(server);
@@ -230,6 +232,12 @@ void grpc_call_end_with(struct grpc_call *call, struct grpc_status *status) {
   free(packed);
 }
 
+void grpc_call_refuse(struct grpc_call *call, struct grpc_status *status) {
+  grpc_call_end_with(call, status);
+  grpc_status_free(status);
+  cancel_handler(call);
+}
+
 void grpc_call_finish(struct grpc_call *call, struct grpc_status *status) {
   assert(call->is_running);
   if (call->is_stream_open && !call->is_ended) {
@@ -265,4 +273,22 @@ void grpc_call_set_context(struct grpc_call *call, void *context) {
 
 void *grpc_call_context(const struct grpc_call *call) {
   return call->context;
+}
+
+struct str grpc_call_peer_address(const struct grpc_call *call) {
+  return net_conn_peer_address(call->session->conn);
+}
+
+const struct peer_names *grpc_call_peer_names(const struct grpc_call *call) {
+  return net_conn_peer_names(call->session->conn);
+}
+
+void grpc_call_set_caller(struct grpc_call *call, void *caller, void (*free_caller)(void *caller)) {
+  assert(!call->caller);
+  call->caller = caller;
+  call->free_caller = free_caller;
+}
+
+void *grpc_call_caller(const struct grpc_call *call) {
+  return call->caller;
 }

@@ -81,6 +81,8 @@ struct grpc_call {
   struct grpc_call_events events;
   void *events_arg;
   void *context;
+  void *caller; /* owned, by way of free_caller; NULL until the open callback sets it */
+  void (*free_caller)(void *caller);
   unsigned pending_events;
   unsigned reported_events;
   struct loop_task events_task;
@@ -97,6 +99,9 @@ void grpc_call_end(struct grpc_call *call, enum grpc_code code, struct str messa
 
 /* Settles it with all that `status` says, which stays the caller's. */
 void grpc_call_end_with(struct grpc_call *call, struct grpc_status *status);
+
+/* The same for a call whose handler may be running, which is told. Takes `status`. */
+void grpc_call_refuse(struct grpc_call *call, struct grpc_status *status);
 
 /* The server ends the call against the peer: a rule was broken. */
 void grpc_call_fail(struct grpc_call *call, enum grpc_code code, const char *message);

@@ -180,8 +180,7 @@ static bool passes_hook(struct grpc_call *call) {
                       : NULL;
   if (!refusal)
     return true;
-  grpc_call_end_with(call, refusal);
-  grpc_status_free(refusal);
+  grpc_call_refuse(call, refusal);
   return false;
 }
 

@@ -35,8 +35,20 @@ static void run_handler(struct grpc_call *call, const ProtobufCMessage *request,
   route->method->dispatch(route->handlers, call, request, message);
 }
 
+static bool passes_hook(struct grpc_call *call) {
+  const struct grpc_server *server = call->server;
+  struct grpc_status *refusal =
+      server->on_message ? server->on_message(server->on_message_arg, call) : NULL;
+  if (!refusal)
+    return true;
+  grpc_call_refuse(call, refusal);
+  return false;
+}
+
 static void deliver(struct grpc_call *call) {
   ProtobufCMessage *request = NULL;
+  if (!passes_hook(call))
+    return;
   struct grpc_message *message = grpc_message_unpack(call, &request);
   if (!message)
     return;

@@ -164,6 +164,15 @@ void grpc_server_on_open(struct grpc_server *server, grpc_open_cb *on_open, void
   server->on_open_arg = arg;
 }
 
+void grpc_server_on_message(struct grpc_server *server, grpc_message_cb *on_message, void *arg) {
+  server->on_message = on_message;
+  server->on_message_arg = arg;
+}
+
+const struct grpc_method *grpc_server_method(const struct grpc_server *server, size_t index) {
+  return index < server->route_count ? server->routes[index].method : NULL;
+}
+
 void grpc_server_set_serving(struct grpc_server *server, bool is_serving) {
   grpc_health_set_serving(server->health, is_serving);
 }

@@ -29,6 +29,7 @@ struct grpc_server;
 struct tls_context;
 struct grpc_call;
 struct grpc_message;
+struct peer_names;
 
 enum grpc_method_kind {
   GRPC_UNARY,
@@ -91,6 +92,16 @@ void grpc_server_open(struct grpc_server *server);
 typedef struct grpc_status *grpc_open_cb(void *arg, struct grpc_call *call,
                                          const struct grpc_method *method);
 void grpc_server_on_open(struct grpc_server *server, grpc_open_cb *on_open, void *arg);
+
+/* Runs for each request message of a call that was let in, before it is unpacked: a status, which
+ * the server takes over, ends the call. What happens to a stream in the course of time is found
+ * here.
+ */
+typedef struct grpc_status *grpc_message_cb(void *arg, struct grpc_call *call);
+void grpc_server_on_message(struct grpc_server *server, grpc_message_cb *on_message, void *arg);
+
+/* All methods that were added, one by one; NULL behind the last. */
+const struct grpc_method *grpc_server_method(const struct grpc_server *server, size_t index);
 
 /* The status Health answers for "" and every service; NOT_SERVING until first set. */
 void grpc_server_set_serving(struct grpc_server *server, bool is_serving);
@@ -162,6 +173,16 @@ void grpc_call_send_headers(struct grpc_call *call);
 
 /* In a grpc_open_cb: keeps a streaming method's headers back from going out at accept. */
 void grpc_call_hold_headers(struct grpc_call *call);
+
+/* Who calls, as the connection knows it: the address without a port; what the verified certificate
+ * says, NULL when there is none. Only in a grpc_open_cb. */
+struct str grpc_call_peer_address(const struct grpc_call *call);
+const struct peer_names *grpc_call_peer_names(const struct grpc_call *call);
+
+/* What a grpc_open_cb found out about the caller, for those who handle the call. `free_caller` runs
+ * on it when the call's memory goes. Once. */
+void grpc_call_set_caller(struct grpc_call *call, void *caller, void (*free_caller)(void *caller));
+void *grpc_call_caller(const struct grpc_call *call);
 
 /* Monotonic, CLOCK_NEVER when the caller set none. */
 int64_t grpc_call_deadline_us(const struct grpc_call *call);

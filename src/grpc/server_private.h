@@ -58,6 +58,8 @@ struct grpc_server {
 
   grpc_open_cb *on_open; /* may be NULL */
   void *on_open_arg;
+  grpc_message_cb *on_message; /* may be NULL */
+  void *on_message_arg;
 
   bool is_open; /* calls are let through to the services */
   bool is_draining;

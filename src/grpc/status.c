@@ -8,13 +8,13 @@
 #include "base/arena.h"
 #include "google/rpc/error_details.pb-c.h"
 
-/* All three together must fit into a status whose trailers are at most 8 KiB, which is why a long
+/* All together must fit into a status whose trailers are at most 8 KiB, which is why a long
  * text is of no use. */
 #define MAX_MESSAGE_BYTES     2048
 #define MAX_FIELD_BYTES       256
 #define MAX_DESCRIPTION_BYTES 512
 #define MAX_RESOURCE_BYTES    1024
-#define MAX_DETAILS           3
+#define MAX_DETAILS           4
 /* Room for " (and 2147483647 more)". */
 #define SUFFIX_BYTES 32
 #define TEXTS_LIMIT  ((size_t)64 * 1024)
@@ -32,6 +32,8 @@ struct grpc_status {
   int violation_count;
   Google__Rpc__ResourceInfo *resource; /* in texts; NULL for none */
   int64_t retry_delay_us;              /* -1 for none */
+  const char *reason;                  /* static; NULL for none */
+  const char *reason_domain;
 
   struct arena packed; /* what proto points to */
   Google__Rpc__Status proto;
@@ -141,6 +143,11 @@ void grpc_status_set_retry_delay(struct grpc_status *status, int64_t delay_us) {
   status->retry_delay_us = delay_us > 0 ? delay_us : 0;
 }
 
+void grpc_status_set_reason(struct grpc_status *status, const char *reason, const char *domain) {
+  status->reason = reason;
+  status->reason_domain = domain;
+}
+
 void grpc_status_set_resource(struct grpc_status *status, const char *type, struct str name,
                               const char *description) {
   char name_text[MAX_RESOURCE_BYTES + 1];
@@ -190,6 +197,15 @@ static void add_retry(struct grpc_status *status) {
   add_detail(status, "type.googleapis.com/google.rpc.RetryInfo", &retry.base);
 }
 
+static void add_reason(struct grpc_status *status) {
+  if (!status->reason)
+    return;
+  Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
+  info.reason = binary_of(str_z(status->reason));
+  info.domain = binary_of(str_z(status->reason_domain));
+  add_detail(status, "type.googleapis.com/google.rpc.ErrorInfo", &info.base);
+}
+
 const Google__Rpc__Status *grpc_status_proto(struct grpc_status *status) {
   arena_deinit(&status->packed);
   arena_init(&status->packed, PACKED_LIMIT);
@@ -200,6 +216,7 @@ const Google__Rpc__Status *grpc_status_proto(struct grpc_status *status) {
   add_violations(status);
   if (status->resource)
     add_detail(status, "type.googleapis.com/google.rpc.ResourceInfo", &status->resource->base);
+  add_reason(status);
   add_retry(status);
   return &status->proto;
 }

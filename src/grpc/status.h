@@ -31,6 +31,9 @@ int grpc_status_violation_count(const struct grpc_status *status); /* also those
 /* Adds google.rpc.RetryInfo. */
 void grpc_status_set_retry_delay(struct grpc_status *status, int64_t delay_us);
 
+/* Adds google.rpc.ErrorInfo. Texts are static. */
+void grpc_status_set_reason(struct grpc_status *status, const char *reason, const char *domain);
+
 /* Adds google.rpc.ResourceInfo. Texts are copied. */
 void grpc_status_set_resource(struct grpc_status *status, const char *type, struct str name,
                               const char *description);

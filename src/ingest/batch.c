@@ -55,8 +55,9 @@ static void batch_gather_request(struct batch *b, int index) {
   for (int i = 0; i < request->count; i++) {
     if (!result_is_open(&request->results[i]))
       continue;
-    b->items[b->item_count] =
-        (struct append_item){.event = &request->events[i], .received_us = request->received_us};
+    b->items[b->item_count] = (struct append_item){.event = &request->events[i],
+                                                   .received_us = request->received_us,
+                                                   .principal = request->principal};
     b->slots[b->item_count++] = (struct batch_slot){.request = index, .index = i};
   }
 }

@@ -41,7 +41,8 @@ struct ingest_request {
   const struct event *events;    /* validated and normalised; borrowed until on_done */
   struct ingest_result *results; /* `count` of them, zeroed; filled before on_done */
   int count;                     /* 1 .. max_request_events */
-  bool is_atomic;                /* one refused event refuses all */
+  struct str principal; /* whose events they are; borrowed until on_done; len 0: nobody's */
+  bool is_atomic;       /* one refused event refuses all */
   bool wants_proof;
   struct proofs *proofs; /* NULL; set before on_done for events written now. The caller frees it */
   size_t size_bytes;     /* for the queue's account */

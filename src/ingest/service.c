@@ -63,10 +63,11 @@ static void handle_write_events(void *arg, struct grpc_call *call,
                                 const Auditstore__V1__WriteEventsRequest *request,
                                 struct grpc_message *message) {
   struct ingest_service *service = arg;
-  const struct write_input input = {.events = request->events,
-                                    .count = request->n_events,
-                                    .mode = request->mode,
-                                    .wants_proof = request->want_proof};
+  struct write_input input = {.events = request->events,
+                              .count = request->n_events,
+                              .mode = request->mode,
+                              .wants_proof = request->want_proof};
+  write_input_admit(&input, call, message);
   service->env.validator.now_us = clock_wall_us(service->env.loop->clock);
   struct write *write = write_new(&service->env.validator, &input, message);
   if (write->failure || write->request.count == 0) {

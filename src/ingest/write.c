@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "access/access.h"
+#include "access/identity.h"
 #include "base/alloc.h"
 #include "ingest/proofs.h"
 
 #define US_PER_S 1000000
+
+_Static_assert(IDENTITY_MAX_BYTES <= EVENT_PRINCIPAL_MAX_BYTES, "each principal can be stored");
 
 /* ---- memory: the struct and its arrays are one piece ---- */
 
@@ -67,6 +71,14 @@ void write_free(struct write *write) {
 
 /* ---- in ---- */
 
+void write_input_admit(struct write_input *input, struct grpc_call *call,
+                       const struct grpc_message *message) {
+  const struct access_amount amount = {.events = (int64_t)input->count,
+                                       .bytes = (int64_t)grpc_message_bytes(message)};
+  input->principal = access_principal(call);
+  input->refusal = access_charge(call, amount);
+}
+
 static struct grpc_status *check_input(const struct validator *v, const struct write_input *input) {
   int max = v->config->max_request_events;
   struct grpc_status *status = NULL;
@@ -102,10 +114,11 @@ static void write_validate(struct write *write, struct validator *v,
 
 struct write *write_new(struct validator *v, const struct write_input *input,
                         struct grpc_message *message) {
-  struct grpc_status *failure = check_input(v, input);
+  struct grpc_status *failure = input->refusal ? input->refusal : check_input(v, input);
   struct write *write = write_alloc(message, failure ? 0 : input->count);
   write->failure = failure;
   write->inputs = input->events;
+  write->request.principal = input->principal;
   write->request.wants_proof = input->wants_proof;
   write->request.is_atomic = input->mode != AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL;
   if (!failure)

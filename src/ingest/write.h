@@ -9,8 +9,10 @@
 #include "ingest/ingest.h"
 #include "ingest/validate.h"
 
-/* What the caller sent. */
+/* What the caller sent, and who it is. */
 struct write_input {
+  struct str principal;        /* borrowed as long as the write lives */
+  struct grpc_status *refusal; /* NULL: none. Taken; the batch isn't looked at then */
   Auditstore__V1__AuditEvent *const *events;
   size_t count;
   Auditstore__V1__WriteMode mode;
@@ -35,6 +37,10 @@ struct write {
  * nothing to submit. Takes `message`. */
 struct write *write_new(struct validator *v, const struct write_input *input,
                         struct grpc_message *message);
+
+/* Takes a message's worth from the caller's quotas, and makes the input's principal and refusal. */
+void write_input_admit(struct write_input *input, struct grpc_call *call,
+                       const struct grpc_message *message);
 
 /* Releases the message. */
 void write_free(struct write *write);

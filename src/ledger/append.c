@@ -13,10 +13,10 @@
 #define SQL_MAX_BYTES     16384
 
 /* Parameters of the events' insert: the ledger and the first sequence, then one array per column of
- * struct event, then received_at and place (the event's index in the caller's order). The lookup
- * has the arrays alone. */
+ * struct event, then received_at, principal and place (the event's index in the caller's order).
+ * The lookup has the arrays alone. */
 #define EVENT_SCALARS 2
-#define ROW_ARRAYS    (EVENT_COLUMN_COUNT + 2)
+#define ROW_ARRAYS    (EVENT_COLUMN_COUNT + 3)
 #define PARAMS_MAX    (EVENT_SCALARS + ROW_ARRAYS)
 
 /* Before the one element of an array: number of dimensions, flags, type, length, lower bound. */
@@ -81,7 +81,7 @@ static void sql_add_unnest(struct buf *out, int first_param) {
   }
   sql_add(out, ") AS u(");
   sql_add_names(out, "");
-  sql_add(out, "received_at, place)");
+  sql_add(out, "received_at, principal, place)");
 }
 
 static void sql_finish(struct buf *out, struct sql *sql, int first_array) {
@@ -91,7 +91,8 @@ static void sql_finish(struct buf *out, struct sql *sql, int first_array) {
   for (int i = 0; i < EVENT_COLUMN_COUNT; i++)
     sql->types[first_array + i] = (Oid)event_columns[i].array;
   sql->types[first_array + EVENT_COLUMN_COUNT] = PG_TIMESTAMPTZ_ARRAY;
-  sql->types[first_array + EVENT_COLUMN_COUNT + 1] = PG_INT4_ARRAY;
+  sql->types[first_array + EVENT_COLUMN_COUNT + 1] = PG_TEXT_ARRAY;
+  sql->types[first_array + EVENT_COLUMN_COUNT + 2] = PG_INT4_ARRAY;
 }
 
 static void make_insert(struct sql *sql) {
@@ -99,24 +100,24 @@ static void make_insert(struct sql *sql) {
   buf_init(&out, SQL_MAX_BYTES - 1);
   sql_add(&out, "INSERT INTO audit_events (");
   sql_add_names(&out, "");
-  sql_add(&out, "received_at, ledger_id, sequence) SELECT ");
+  sql_add(&out, "received_at, principal, ledger_id, sequence) SELECT ");
   sql_add_names(&out, "u.");
-  sql_add(&out, "u.received_at, $1, $2 + u.place FROM ");
+  sql_add(&out, "u.received_at, u.principal, $1, $2 + u.place FROM ");
   sql_add_unnest(&out, EVENT_SCALARS + 1);
   sql_finish(&out, sql, EVENT_SCALARS);
   for (int i = 0; i < EVENT_SCALARS; i++)
     sql->types[i] = PG_INT8;
 }
 
-/* A single event has no need of arrays: PostgreSQL takes 50 us to set up the rows of 28 of them, as
+/* A single event has no need of arrays: PostgreSQL takes 50 us to set up the rows of 29 of them, as
  * long as it takes to insert the row. */
 static void make_insert_one(struct sql *sql) {
   struct buf out;
   buf_init(&out, SQL_MAX_BYTES - 1);
   sql_add(&out, "INSERT INTO audit_events (");
   sql_add_names(&out, "");
-  sql_add(&out, "received_at, ledger_id, sequence) VALUES (");
-  for (int i = 0; i < EVENT_COLUMN_COUNT + 1; i++) {
+  sql_add(&out, "received_at, principal, ledger_id, sequence) VALUES (");
+  for (int i = 0; i < EVENT_COLUMN_COUNT + 2; i++) {
     bool ok = buf_append_format(&out, "$%d, ", EVENT_SCALARS + 1 + i);
     assert(ok);
     (void)ok;
@@ -129,7 +130,8 @@ static void make_insert_one(struct sql *sql) {
     sql->types[i] = PG_INT8;
   for (int i = 0; i < EVENT_COLUMN_COUNT; i++)
     sql->types[EVENT_SCALARS + i] = (Oid)event_columns[i].element;
-  sql->types[PARAMS_MAX - 2] = PG_TIMESTAMPTZ;
+  sql->types[PARAMS_MAX - 3] = PG_TIMESTAMPTZ;
+  sql->types[PARAMS_MAX - 2] = PG_TEXT;
   sql->types[PARAMS_MAX - 1] = PG_INT4;
 }
 
@@ -365,6 +367,10 @@ static void put_column(struct appender *a, const struct event_column *column,
   (void)ok;
 }
 
+static bool put_principal(struct buf *out, struct str principal) {
+  return principal.len ? pg_put_text(out, principal) : pg_put_null(out);
+}
+
 static void put_rows(struct appender *a, const struct append_item *items, int count) {
   appender_sort(a, items, count);
   for (int i = 0; i < EVENT_COLUMN_COUNT; i++)
@@ -373,6 +379,10 @@ static void put_rows(struct appender *a, const struct append_item *items, int co
   bool ok = pg_put_array(&a->encoded, PG_TIMESTAMPTZ, count, false);
   for (int i = 0; i < count; i++)
     ok = pg_put_timestamptz(&a->encoded, items[a->order[i]].received_us) && ok;
+  param_begin(a);
+  ok = pg_put_array(&a->encoded, PG_TEXT, count, true) && ok;
+  for (int i = 0; i < count; i++)
+    ok = put_principal(&a->encoded, items[a->order[i]].principal) && ok;
   param_begin(a);
   ok = pg_put_array(&a->encoded, PG_INT4, count, false) && ok;
   for (int i = 0; i < count; i++)

@@ -155,5 +155,6 @@ Auditstore__V1__StoredEvent *stored_event_to_proto(const struct stored_event *st
   message->received_at = make_timestamp(stored->place.received_us, arena);
   message->ledger_id = stored->place.ledger_id;
   message->sequence = stored->place.sequence;
+  message->principal = to_bytes(stored->place.principal);
   return message->event && message->received_at ? message : NULL;
 }

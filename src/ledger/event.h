@@ -74,10 +74,15 @@ struct event {
   bool is_sensitive;
 };
 
+/* Who wrote it: far above the names in use; SPIFFE's are the longest. */
+#define EVENT_PRINCIPAL_MAX_BYTES 2048
+
+/* What the store adds to an event. */
 struct event_place {
   int64_t received_us; /* the daemon's clock on arrival, since 1970 */
   int64_t ledger_id;
   int64_t sequence;
+  struct str principal; /* of its writer; borrowed; len 0: absent */
 };
 
 /* As read back. */

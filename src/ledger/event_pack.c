@@ -169,8 +169,8 @@ static void put_event(struct out *out, const struct event *event) {
   close_message(out, content);
 }
 
-static size_t packed_max(const struct event *event) {
-  size_t size = PACKED_MAX_BESIDES_TEXTS;
+static size_t packed_max(const struct event *event, const struct event_place *place) {
+  size_t size = PACKED_MAX_BESIDES_TEXTS + place->principal.len;
   for (int i = 0; i < EVENT_TEXT_COUNT; i++)
     size += event->text[i].len;
   return size;
@@ -178,7 +178,7 @@ static size_t packed_max(const struct event *event) {
 
 bool event_pack(const struct event *event, const struct event_place *place, struct buf *ret_bytes) {
   buf_clear(ret_bytes);
-  uint8_t *start = buf_reserve(ret_bytes, packed_max(event));
+  uint8_t *start = buf_reserve(ret_bytes, packed_max(event, place));
   if (!start)
     return false;
   struct out out = {start};
@@ -186,6 +186,7 @@ bool event_pack(const struct event *event, const struct event_place *place, stru
   put_time(&out, 2, place->received_us);
   put_int(&out, 3, place->ledger_id);
   put_int(&out, 4, place->sequence);
+  put_bytes(&out, 5, place->principal);
   buf_commit(ret_bytes, (size_t)(out.at - start));
   return true;
 }

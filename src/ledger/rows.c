@@ -5,6 +5,7 @@
 /* Far above the longest event's, whose texts the validation bounds. */
 #define COMPARE_MAX_BYTES (1024UL * 1024)
 #define SQL_MAX_BYTES     4096
+#define PLACE_COLUMNS     4
 
 /* ---- one pair of functions per column: a value out, a value in ---- */
 
@@ -167,7 +168,7 @@ static void write_row_columns(char *text, size_t size) {
   bool ok = true;
   for (int i = 0; i < EVENT_COLUMN_COUNT; i++)
     ok = ok && buf_append_format(&sql, "e.%s%s, ", event_columns[i].name, event_columns[i].cast);
-  ok = ok && buf_append_str(&sql, "e.received_at, e.ledger_id, e.sequence");
+  ok = ok && buf_append_str(&sql, "e.received_at, e.ledger_id, e.sequence, e.principal");
   assert(ok);
   (void)ok;
   memcpy(text, buf_bytes(&sql), buf_len(&sql));
@@ -190,7 +191,7 @@ static struct str row_value(const PGresult *result, int row, int column) {
 
 int event_row_read(const PGresult *result, int row, struct stored_event *ret_stored,
                    struct error *err) {
-  if (PQnfields(result) < EVENT_COLUMN_COUNT + 3)
+  if (PQnfields(result) < EVENT_COLUMN_COUNT + PLACE_COLUMNS)
     return error_set(err, ERR_INTERNAL, "a row of audit_events has only %d columns",
                      PQnfields(result));
   struct stored_event stored = {0};
@@ -204,6 +205,7 @@ int event_row_read(const PGresult *result, int row, struct stored_event *ret_sto
       !pg_get_int8(row_value(result, row, EVENT_COLUMN_COUNT + 1), &stored.place.ledger_id) ||
       !pg_get_int8(row_value(result, row, EVENT_COLUMN_COUNT + 2), &stored.place.sequence))
     return error_set(err, ERR_INTERNAL, "audit_events: unexpected place of an event");
+  stored.place.principal = row_value(result, row, EVENT_COLUMN_COUNT + 3);
   *ret_stored = stored;
   return 0;
 }

@@ -3,7 +3,7 @@
  *
  * event_columns is the one list of the stored columns of struct event; every statement that writes
  * or reads events is made from it, in its order. A row has, behind those, its place: received_at,
- * ledger_id and sequence.
+ * ledger_id, sequence and principal.
  */
 #pragma once
 
@@ -33,8 +33,9 @@ extern const struct event_column event_columns[EVENT_COLUMN_COUNT];
 /* Whether two events have the same content in every column. */
 bool event_is_same(const struct event *a, const struct event *b);
 
-/* "e.event_id, e.event_time, ..., e.event_data::text, e.received_at, e.ledger_id, e.sequence":
- * what event_row_read() expects, from a table alias `e`. Built on first use, static. */
+/* "e.event_id, e.event_time, ..., e.event_data::text, e.received_at, e.ledger_id, e.sequence,
+ * e.principal": what event_row_read() expects, from a table alias `e`. Built on first use, static.
+ */
 const char *event_row_columns(void);
 
 /* Reads row `row` of a result that begins with event_row_columns(). Texts are borrowed from the

@@ -24,7 +24,8 @@ static void hash_items(struct seal *seal, const struct claim *claim,
   for (int i = 0; i < batch->count; i++) {
     const struct event_place place = {.received_us = batch->items[i].received_us,
                                       .ledger_id = claim->ledger_id,
-                                      .sequence = claim->edge.size + i};
+                                      .sequence = claim->edge.size + i,
+                                      .principal = batch->items[i].principal};
     bool ok = event_pack(batch->items[i].event, &place, &seal->packed);
     assert(ok);
     (void)ok;

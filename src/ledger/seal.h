@@ -10,6 +10,7 @@
 struct append_item {
   const struct event *event;
   int64_t received_us;
+  struct str principal; /* of its writer; len 0: absent */
 };
 
 /* Reusable memory: one batch at a time. A zeroed seal is empty. */

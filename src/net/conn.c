@@ -68,6 +68,7 @@ struct net_conn {
   const char *reason;              /* why it closes; the first one given */
   struct sockaddr_storage address; /* of the peer */
   char peer[PEER_TEXT_SIZE];
+  struct peer_names *names; /* owned; NULL: the peer showed no certificate */
 };
 
 /* ---- closing ---- */
@@ -78,6 +79,7 @@ static void conn_release_handle(struct net_conn *conn) {
   if (conn->ops)
     conn->ops->on_close(conn->user, conn->reason);
   buf_deinit(&conn->out);
+  free(conn->names);
   free(conn);
 }
 
@@ -270,6 +272,7 @@ static void conn_shake(struct net_conn *conn) {
     return;
   }
   log_handshake(conn);
+  conn->names = transport_peer_names(&conn->transport);
   conn->state = CONN_OPEN;
   loop_defer(conn->loop, &conn->write_task);
   conn_read_on(conn);
@@ -411,4 +414,13 @@ void net_conn_close(struct net_conn *conn, bool flush, const char *reason) {
 
 const char *net_conn_peer(const struct net_conn *conn) {
   return conn->peer;
+}
+
+const struct peer_names *net_conn_peer_names(const struct net_conn *conn) {
+  return conn->names;
+}
+
+struct str net_conn_peer_address(const struct net_conn *conn) {
+  struct str host = str_of(conn->peer, (size_t)(strrchr(conn->peer, ':') - conn->peer));
+  return host.data[0] == '[' ? str_of(host.data + 1, host.len - 2) : host;
 }

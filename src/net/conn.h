@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/loop.h"
+#include "net/peer_names.h"
 
 struct net_conn;
 
@@ -46,3 +47,10 @@ void net_conn_close(struct net_conn *conn, bool flush, const char *reason);
 
 /* "192.0.2.7:4711", for logs. */
 const char *net_conn_peer(const struct net_conn *conn);
+
+/* "192.0.2.7", without the port. */
+struct str net_conn_peer_address(const struct net_conn *conn);
+
+/* What the peer's certificate, which was verified, calls it; read once, after the handshake. NULL:
+ * it showed none. */
+const struct peer_names *net_conn_peer_names(const struct net_conn *conn);

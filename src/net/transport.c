@@ -158,6 +158,11 @@ const char *transport_version(const struct transport *t) {
   return t->ssl ? SSL_get_version(t->ssl) : "";
 }
 
+struct peer_names *transport_peer_names(const struct transport *t) {
+  const X509 *cert = t->ssl ? SSL_get0_peer_certificate(t->ssl) : NULL;
+  return cert && SSL_get_verify_result(t->ssl) == X509_V_OK ? peer_names_of(cert) : NULL;
+}
+
 void transport_peer_subject(const struct transport *t, char *ret_text, size_t size) {
   const X509 *cert = t->ssl ? SSL_get0_peer_certificate(t->ssl) : NULL;
   ret_text[0] = '\0';

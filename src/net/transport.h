@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "net/peer_names.h"
 #include "net/tls.h"
 
 struct transport {
@@ -45,3 +46,6 @@ void transport_close(struct transport *t);
 /* "TLSv1.3", and the subject of the peer's certificate or ""; "" and "" when plain. */
 const char *transport_version(const struct transport *t);
 void transport_peer_subject(const struct transport *t, char *ret_text, size_t size);
+
+/* Of the peer's verified certificate, for the caller to free; NULL: it showed none. */
+struct peer_names *transport_peer_names(const struct transport *t);

@@ -19,27 +19,35 @@
 
 struct text_list {
   const char *path;
-  enum event_text text;
+  const char *column;
+  size_t max_bytes;
   size_t count_offset;
   size_t values_offset;
 };
-#define TEXT_LIST(field, name)                                                                     \
+#define LIST(field, column_, max_bytes_)                                                           \
   {                                                                                                \
-    .path = "filter." #field, .text = EVENT_TEXT_##name,                                           \
+    .path = "filter." #field, .column = (column_), .max_bytes = (max_bytes_),                      \
     .count_offset = offsetof(Auditstore__V1__EventFilter, n_##field),                              \
     .values_offset = offsetof(Auditstore__V1__EventFilter, field)                                  \
   }
+/* The columns and limits of the table in ledger/event.h. */
+enum {
+#define MAX_BYTES(name, path, column, max_bytes, required) MAX_##name = (max_bytes),
+  EVENT_TEXT_FIELDS(MAX_BYTES)
+#undef MAX_BYTES
+};
 static const struct text_list text_lists[] = {
-    TEXT_LIST(correlation_ids, CORRELATION_ID),
-    TEXT_LIST(actor_types, ACTOR_TYPE),
-    TEXT_LIST(actor_ids, ACTOR_ID),
-    TEXT_LIST(resource_types, RESOURCE_TYPE),
-    TEXT_LIST(resource_ids, RESOURCE_ID),
-    TEXT_LIST(event_types, EVENT_TYPE),
-    TEXT_LIST(event_categories, EVENT_CATEGORY),
-    TEXT_LIST(event_actions, EVENT_ACTION),
-    TEXT_LIST(namespaces, NAMESPACE),
-    TEXT_LIST(clusters, CLUSTER),
+    LIST(correlation_ids, "correlation_id", MAX_CORRELATION_ID),
+    LIST(actor_types, "actor_type", MAX_ACTOR_TYPE),
+    LIST(actor_ids, "actor_id", MAX_ACTOR_ID),
+    LIST(resource_types, "resource_type", MAX_RESOURCE_TYPE),
+    LIST(resource_ids, "resource_id", MAX_RESOURCE_ID),
+    LIST(event_types, "event_type", MAX_EVENT_TYPE),
+    LIST(event_categories, "event_category", MAX_EVENT_CATEGORY),
+    LIST(event_actions, "event_action", MAX_EVENT_ACTION),
+    LIST(namespaces, "namespace", MAX_NAMESPACE),
+    LIST(clusters, "cluster", MAX_CLUSTER),
+    LIST(principals, "principal", EVENT_PRINCIPAL_MAX_BYTES),
 };
 #define TEXT_LIST_COUNT (sizeof(text_lists) / sizeof(text_lists[0]))
 
@@ -95,7 +103,7 @@ static void check_text(const struct text_list *list, size_t index, struct str va
                        struct grpc_status **status) {
   char field[FIELD_SIZE];
   (void)snprintf(field, sizeof(field), "%s[%zu]", list->path, index);
-  size_t max_bytes = event_text_fields[list->text].max_bytes;
+  size_t max_bytes = list->max_bytes;
   if (value.len == 0)
     query_violate(status, field, "must not be empty");
   else if (value.len > max_bytes)
@@ -174,7 +182,7 @@ static void add_texts(const Auditstore__V1__EventFilter *filter, struct sql *sql
       continue;
     const ProtobufCBinaryData *values = text_values(filter, list);
     sql_add(sql, " AND e.");
-    sql_add(sql, event_text_fields[list->text].column);
+    sql_add(sql, list->column);
     sql_add(sql, " = ");
     /* With one value an index gives the rows in the order of time; with an array it can't. */
     if (count == 1) {

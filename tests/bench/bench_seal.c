@@ -97,7 +97,8 @@ int main(void) {
   for (int i = 0; i < BATCH_MAX; i++) {
     sample_make(&bench->samples[i], &ids, i);
     make_event(&bench->events[i], &bench->samples[i]);
-    bench->items[i] = (struct append_item){&bench->events[i], bench->samples[i].time_us};
+    bench->items[i] =
+        (struct append_item){.event = &bench->events[i], .received_us = bench->samples[i].time_us};
   }
   bench->signer.origin = "bench.example/ledger";
   for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {

@@ -271,8 +271,6 @@ RULES = (
      'got "/c.pem": needs database.sslkey as well'),
     ({"database.sslkey": "/k.pem"}, "database.sslkey",
      'got "/k.pem": needs database.sslcert as well'),
-    ({"server.environment": "production", "ledger.signing_key_file": "/s.pem"}, "tls.cert_file",
-     'got "": server.environment production needs a certificate: nothing goes without TLS'),
     ({"tls.cert_file": "/c.pem"}, "tls.cert_file", 'got "/c.pem": needs tls.key_file as well'),
     ({"tls.key_file": "/k.pem"}, "tls.key_file", 'got "/k.pem": needs tls.cert_file as well'),
     ({"tls.client_certificates": "required", "tls.client_ca_file": "/ca.pem"},
@@ -281,9 +279,6 @@ RULES = (
      "tls.client_certificates", 'got "optional": needs tls.client_ca_file as well'),
     ({"tls.client_ca_file": "/ca.pem"}, "tls.client_ca_file",
      'got "/ca.pem": has no use: tls.client_certificates is off'),
-    ({"server.environment": "production", "tls.cert_file": "/c.pem", "tls.key_file": "/k.pem"},
-     "ledger.signing_key_file",
-     'got "": server.environment production needs a key: auditstored keygen FILE makes one'),
     ({"ledger.origin": "audit log"}, "ledger.origin",
      'got "audit log": must hold no white space and no plus sign'),
     ({"ledger.origin": "a+b"}, "ledger.origin",
@@ -308,6 +303,9 @@ WARNINGS = (
      "warning: can never fire: a connection idle for so long is older than conn_max_lifetime"),
     ({"database.host": "db.internal", "database.sslmode": "prefer"}, "database.sslmode",
      "warning: doesn't prove who answers, and dials twice when the server refuses: use verify-full"),
+    ({"access.anonymous_roles": "off"}, "access.anonymous_roles",
+     "warning: nobody may do anything: name those who may in access.writers, readers, auditors, "
+     "admins"),
 )
 
 

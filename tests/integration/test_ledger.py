@@ -167,38 +167,6 @@ class SettingsTest(LedgerCase):
         self.assertEqual("3", self.postgres.value("SELECT tree_size FROM ledgers"))
         ledgers.check(self, self.postgres)
 
-    @effect_of("server.environment")
-    def test_production_wants_a_key_that_not_everybody_reads(self):
-        authority = certificates.Authority(self.folder)
-        cert, tls_key = authority.issue("server")
-        production = {"server.environment": "production", "tls.cert_file": cert,
-                      "tls.key_file": tls_key, "ledger.signing_key_file": self.key,
-                      **self.postgres.daemon_settings()}
-        self.key.chmod(0o644)
-        done = harness.run_daemon(settings=production)
-        self.assertEqual(1, done.returncode)
-        self.assertIn(f"everybody may read \\\"{self.key}\\\": chmod o= it", done.stderr)
-        done = harness.run_daemon(settings={**production, "ledger.signing_key_file": ""})
-        self.assertEqual(2, done.returncode)
-        self.assertIn("auditstored keygen FILE makes one", done.stderr)
-        done = harness.run_daemon(settings={**production, "tls.cert_file": "",
-                                            "tls.key_file": ""})
-        self.assertEqual(2, done.returncode)
-        self.assertIn("nothing goes without TLS", done.stderr)
-        tls_key.chmod(0o644)
-        self.key.chmod(0o600)
-        done = harness.run_daemon(settings=production)
-        self.assertEqual(1, done.returncode)
-        self.assertIn(f"everybody may read the key \\\"{tls_key}\\\": chmod o= it", done.stderr)
-        tls_key.chmod(0o600)
-        self.key.chmod(0o644)
-        daemon = self.start({"server.environment": "development"})
-        self.assertIn("everybody may read the signing key", daemon.log())
-        self.key.chmod(0o600)
-        credentials = grpc.ssl_channel_credentials(authority.cert.read_bytes())
-        self.write(self.start({"server.environment": "production", "tls.cert_file": cert,
-                               "tls.key_file": tls_key}, credentials=credentials))
-
     @effect_of("ledger.lease")
     def test_a_dead_daemons_ledger_is_claimed_once_its_lease_is_over(self):
         self.claim_after_death("10m", 2)

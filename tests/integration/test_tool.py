@@ -234,7 +234,7 @@ class ReadTest(ToolCase):
 
     def test_the_table_is_aligned(self):
         header, *rows = self.table("--limit", 3)
-        self.assertEqual(header.split(), ["TIME", "OUTCOME", "TYPE", "ACTOR", "RESOURCE",
+        self.assertEqual(header.split(), ["TIME", "OUTCOME", "TYPE", "ACTOR", "RESOURCE", "PRINCIPAL",
                                           "LEDGER:SEQ", "EVENT", "ID"])
         self.assertEqual(len(rows), 3)
         self.assertTrue(rows[0].startswith("2026-04-01T19:59:00Z  SUCCESS  read."), rows[0])
@@ -316,7 +316,7 @@ class UsageTest(unittest.TestCase):
     def test_wrong_usage_is_told_before_anything_is_asked(self):
         self.check(wanted="which command?")
         self.check("sing", wanted="unknown command sing")
-        self.check("--server", "nowhere", "health", wanted="HOST:PORT")
+        self.check("--server", "nowhere", "health", wanted="host:port")
         self.check("--timeout", "soon", "health", wanted="--timeout soon")
         self.check("list", "--colour", "red", wanted="auditstore: list")
         self.check("list", "--limit", "-3", wanted="--limit -3")
@@ -325,7 +325,7 @@ class UsageTest(unittest.TestCase):
         self.check("list", "--resource", "disk", wanted="TYPE/ID")
         self.check("list", *["--type=t"] * 101, wanted="more than 100")
         self.check("count", "--by", "colour", wanted="action, type")
-        self.check("get", wanted="one EVENT_ID")
+        self.check("get", wanted="get: give EVENT_ID")
         self.check("send", "--batch", "0", wanted="1 to 1000")
         self.check("send", "/no/such/file", wanted="/no/such/file: No such file")
 

@@ -20,9 +20,10 @@ BELOW = {
     "http": ["config"],
     "net": ["base"],
     "grpc": ["net", "config"],
+    "access": ["grpc"],
     "pg": ["config"],
     "ledger": ["pg"],
-    "ingest": ["ledger", "grpc"],
+    "ingest": ["ledger", "access"],
     "query": ["ledger", "grpc"],
     "admin": ["pg", "grpc"],
 }

@@ -6,7 +6,7 @@ cd "$root"
 
 scripts=()
 while IFS= read -r -d '' file; do
-  if [[ $file == *.sh ]] || head -n 1 "$file" | tr -d '\0' | grep -qE '^#!.*\b(ba|da)?sh\b'; then
+  if [[ $file == *.sh || $file == *.bash ]] || head -n 1 "$file" | tr -d '\0' | grep -qE '^#!.*\b(ba|da)?sh\b'; then
     scripts+=("$file")
   fi
 done < <(find . \( -name .git -o -name build -o -name __pycache__ \) -prune -o -type f -size -256k \

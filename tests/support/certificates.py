@@ -23,13 +23,15 @@ class Authority:
         openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path)
         path.chmod(0o600)
 
-    def issue(self, name, days=30):
-        """(certificate file, key file) for "localhost" and 127.0.0.1, with `name` as its CN."""
+    def issue(self, name, days=30, san="DNS:localhost,IP:127.0.0.1", subject=None):
+        """(certificate file, key file), with `name` as its CN unless `subject` is another. `san` is
+        what openssl takes for subjectAltName; "" for none."""
         key, request, cert = (self.folder / f"{name}{end}" for end in ("-key.pem", ".csr", ".pem"))
         extensions = self.folder / f"{name}.ext"
-        extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        extensions.write_text(f"subjectAltName={san}\n" if san else "basicConstraints=CA:FALSE\n")
         self._make_key(key)
-        openssl("req", "-new", "-key", key, "-out", request, "-subj", f"/CN={name}")
+        openssl("req", "-new", "-key", key, "-out", request, "-subj",
+                f"/CN={name}" if subject is None else subject)
         openssl("x509", "-req", "-in", request, "-CA", self.cert, "-CAkey", self.key,
                 "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", cert)
         return cert, key

@@ -26,8 +26,10 @@ static void a_batch_takes_the_next_places_in_its_order(void **state) {
   struct fixture *f = *state;
   /* Ids in falling order, so that the rows' order differs from the batch's. */
   struct event events[4] = {sample_event(4), sample_event(3), sample_event(2), sample_event(1)};
-  const struct append_item items[4] = {
-      {&events[0], 1000}, {&events[1], 2000}, {&events[2], 3000}, {&events[3], 4000}};
+  const struct append_item items[4] = {{.event = &events[0], .received_us = 1000},
+                                       {.event = &events[1], .received_us = 2000},
+                                       {.event = &events[2], .received_us = 3000},
+                                       {.event = &events[3], .received_us = 4000}};
   claim_ledger(f, &f->claim);
   assert_true(append(f, items, 3));
   assert_true(append(f, &items[3], 1));
@@ -47,7 +49,8 @@ static void a_batch_takes_the_next_places_in_its_order(void **state) {
 static void a_wrong_size_writes_nothing(void **state) {
   struct fixture *f = *state;
   struct event events[2] = {sample_event(1), sample_event(2)};
-  const struct append_item items[2] = {{&events[0], 1000}, {&events[1], 1000}};
+  const struct append_item items[2] = {{.event = &events[0], .received_us = 1000},
+                                       {.event = &events[1], .received_us = 1000}};
   claim_ledger(f, &f->claim);
   struct claim before = f->claim;
   assert_true(append(f, items, 1));
@@ -64,7 +67,8 @@ static void a_wrong_size_writes_nothing(void **state) {
 static void a_wrong_edge_writes_nothing(void **state) {
   struct fixture *f = *state;
   struct event events[2] = {sample_event(1), sample_event(2)};
-  const struct append_item items[2] = {{&events[0], 1000}, {&events[1], 1000}};
+  const struct append_item items[2] = {{.event = &events[0], .received_us = 1000},
+                                       {.event = &events[1], .received_us = 1000}};
   claim_ledger(f, &f->claim);
   assert_true(append(f, items, 1));
   struct claim other = f->claim;
@@ -78,7 +82,8 @@ static void a_wrong_edge_writes_nothing(void **state) {
 static void a_refused_row_leaves_the_ledger_as_it_was(void **state) {
   struct fixture *f = *state;
   struct event event = sample_event(1);
-  const struct append_item items[2] = {{&event, 1000}, {&event, 1000}};
+  const struct append_item items[2] = {{.event = &event, .received_us = 1000},
+                                       {.event = &event, .received_us = 1000}};
   claim_ledger(f, &f->claim);
   assert_false(append(f, items, 2));
   assert_int_equal(f->outcome.kind, PG_REFUSED);
@@ -93,7 +98,7 @@ static void a_missing_partition_is_a_check_violation_without_a_constraint(void *
   struct event event = sample_event(1);
   event.time_us = 0;
   claim_ledger(f, &f->claim);
-  assert_false(append(f, &(struct append_item){&event, 1}, 1));
+  assert_false(append(f, &(struct append_item){.event = &event, .received_us = 1}, 1));
   assert_int_equal(f->outcome.kind, PG_REFUSED);
   assert_string_equal(f->outcome.sqlstate, "23514");
   assert_string_equal(f->outcome.constraint, "");
@@ -143,12 +148,14 @@ static void the_lookup_compares_every_column(void **state) {
   events[1].has_parent = true;
   events[1].duration_us = 0;
   events[1].actor_ip = (struct pg_inet){.length = 16, .bytes = {[15] = 1}};
-  const struct append_item items[2] = {{&events[0], 1000}, {&events[1], 2000}};
+  const struct append_item items[2] = {{.event = &events[0], .received_us = 1000},
+                                       {.event = &events[1], .received_us = 2000}};
   claim_ledger(f, &f->claim);
   assert_true(append(f, items, 2));
   for (int i = 0; i < EVENT_TEXT_COUNT + 7; i++) {
     struct event other[2] = {altered(&events[0], i), altered(&events[1], i)};
-    const struct append_item changed[2] = {{&other[0], 1}, {&other[1], 1}};
+    const struct append_item changed[2] = {{.event = &other[0], .received_us = 1},
+                                           {.event = &other[1], .received_us = 1}};
     look_up(f, changed, 2);
     assert_int_equal(f->match_count, 2);
     assert_false(f->matches[0].is_same);
@@ -165,9 +172,11 @@ static void the_lookup_finds_by_id_and_time(void **state) {
   struct event later = event;
   later.time_us++;
   claim_ledger(f, &f->claim);
-  assert_true(append(f, &(struct append_item){&event, 1}, 1));
+  assert_true(append(f, &(struct append_item){.event = &event, .received_us = 1}, 1));
   struct event other = sample_event(2);
-  const struct append_item items[3] = {{&later, 1}, {&other, 1}, {&event, 1}};
+  const struct append_item items[3] = {{.event = &later, .received_us = 1},
+                                       {.event = &other, .received_us = 1},
+                                       {.event = &event, .received_us = 1}};
   look_up(f, items, 3);
   assert_int_equal(f->match_count, 1);
   assert_int_equal(f->matches[0].index, 2);
@@ -217,7 +226,7 @@ static void an_event_reads_back_as_it_was_written(void **state) {
     everything.text[i] = str_z("\xC3\xA4 {} \\ \" ' , NULL");
   everything.text[EVENT_TEXT_EVENT_DATA] = str_z(" {\"b\" : 1.0,\t\"a\":\"\\u00e4\",\"b\":2}\n");
   claim_ledger(f, &f->claim);
-  assert_true(append(f, &(struct append_item){&everything, 1234567}, 1));
+  assert_true(append(f, &(struct append_item){.event = &everything, .received_us = 1234567}, 1));
   read_back(f);
 }
 
@@ -228,7 +237,7 @@ static void an_event_of_required_fields_reads_back(void **state) {
     everything.text[i] = str_of(NULL, 0);
   everything.actor_ip = (struct pg_inet){.length = 4, .bytes = {10, 0, 0, 1}};
   claim_ledger(f, &f->claim);
-  assert_true(append(f, &(struct append_item){&everything, 1234567}, 1));
+  assert_true(append(f, &(struct append_item){.event = &everything, .received_us = 1234567}, 1));
   read_back(f);
 }
 
@@ -242,7 +251,7 @@ static void the_lookup_uses_the_primary_key(void **state) {
   for (int i = 0; i < CROWD; i++) {
     events[i] = sample_event(i);
     events[i].time_us = events[0].time_us;
-    items[i] = (struct append_item){&events[i], 1};
+    items[i] = (struct append_item){.event = &events[i], .received_us = 1};
   }
   claim_ledger(f, &f->claim);
   assert_true(append(f, items, CROWD));

@@ -30,7 +30,7 @@ static bool append_events(struct fixture *f, struct claim *claim, int number, in
   struct append_item items[8];
   for (int i = 0; i < count; i++) {
     events[i] = sample_event(number + i);
-    items[i] = (struct append_item){&events[i], 1000};
+    items[i] = (struct append_item){.event = &events[i], .received_us = 1000};
   }
   return append_by(f, claim, items, count);
 }
@@ -259,7 +259,8 @@ static void an_event_read_back_has_its_leaf(void **state) {
   const struct event_place place = {.received_us = 1234567, .ledger_id = 1};
   struct buf packed;
   claim_ledger(f, &f->claim);
-  assert_true(append(f, &(struct append_item){&event, place.received_us}, 1));
+  assert_true(
+      append(f, &(struct append_item){.event = &event, .received_us = place.received_us}, 1));
   buf_init(&packed, 4096);
   assert_true(event_pack(&event, &place, &packed));
   struct merkle_hash leaf = merkle_hash_leaf(f->seal.hasher, buf_bytes(&packed), buf_len(&packed));
@@ -275,7 +276,7 @@ static void complete_subtrees_of_256_are_stored(void **state) {
   struct append_item *items = xcalloc(3 * CROWD, sizeof(*items));
   for (int i = 0; i < 3 * CROWD; i++) {
     events[i] = sample_event(i + 1);
-    items[i] = (struct append_item){&events[i], 1000};
+    items[i] = (struct append_item){.event = &events[i], .received_us = 1000};
   }
   claim_ledger(f, &f->claim);
   for (int i = 0; i < 3; i++) {

@@ -53,8 +53,10 @@ static void every_field_reaches_the_message(void **state) {
   struct arena arena;
   arena_init(&arena, ARENA_BYTES);
   struct stored_event in = stored(full_event());
+  in.place.principal = str_z("token:ci");
   Auditstore__V1__StoredEvent *out = stored_event_to_proto(&in, &arena);
   assert_non_null(out);
+  assert_bytes(out->principal, "token:ci");
   const Auditstore__V1__AuditEvent *e = out->event;
   assert_bytes(e->event_id, "00010203-0405-0607-0809-0a0b0c0d0e0f");
   assert_bytes(e->parent_event_id, "f0f1f2f3-f4f5-f6f7-f8f9-fafbfcfdfeff");
@@ -160,6 +162,8 @@ static struct stored_event draw_event(void) {
                 .actor_ip = {.length = (uint8_t[]){0, 4, 16}[draw(3)]}},
       .place = {.received_us = draw(INT64_C(1) << 51), .ledger_id = draw(300) + 1},
   };
+  if (draw(2))
+    e.place.principal = draw_text();
   e.place.sequence = draw(4) ? draw(INT64_C(1) << 40) : 0;
   for (int i = 0; i < 16; i++) {
     e.event.id.bytes[i] = (uint8_t)draw(256);
@@ -191,6 +195,28 @@ static void the_packed_event_is_the_message_packed(void **state) {
     arena_deinit(&arena);
   }
   buf_deinit(&packed);
+}
+
+/* Events from before principals were kept give the hash that they gave then. */
+static void the_principal_stands_behind_what_was_there_before(void **state) {
+  (void)state;
+  static const char principal[] = "cn:alice";
+  struct buf without;
+  struct buf with;
+  struct stored_event in = stored(full_event());
+  buf_init(&without, 1 << 16);
+  buf_init(&with, 1 << 16);
+  assert_true(event_pack(&in.event, &in.place, &without));
+  in.place.principal = str_z(principal);
+  assert_true(event_pack(&in.event, &in.place, &with));
+  size_t len = buf_len(&without);
+  assert_memory_equal(buf_bytes(&with), buf_bytes(&without), len);
+  assert_int_equal(buf_len(&with), len + 2 + strlen(principal));
+  assert_int_equal(buf_bytes(&with)[len], 5 << 3 | 2);
+  assert_int_equal(buf_bytes(&with)[len + 1], strlen(principal));
+  assert_memory_equal(buf_bytes(&with) + len + 2, principal, strlen(principal));
+  buf_deinit(&without);
+  buf_deinit(&with);
 }
 
 static void packing_stops_at_the_end_of_its_room(void **state) {
@@ -259,7 +285,7 @@ static void column_names_stand_in_one_order(void **state) {
   const char *columns = event_row_columns();
   assert_ptr_equal(columns, event_row_columns());
   assert_memory_equal(columns, "e.event_id, e.event_time, ", 26);
-  const char *end = "e.event_data::text, e.received_at, e.ledger_id, e.sequence";
+  const char *end = "e.event_data::text, e.received_at, e.ledger_id, e.sequence, e.principal";
   assert_string_equal(columns + strlen(columns) - strlen(end), end);
   for (int i = 0; i < EVENT_TEXT_COUNT; i++)
     assert_non_null(strstr(columns, event_text_fields[i].column));
@@ -273,6 +299,7 @@ int main(void) {
       cmocka_unit_test(a_duration_of_zero_is_not_absent),
       cmocka_unit_test(an_address_alone_makes_an_actor),
       cmocka_unit_test(the_packed_event_is_the_message_packed),
+      cmocka_unit_test(the_principal_stands_behind_what_was_there_before),
       cmocka_unit_test(packing_stops_at_the_end_of_its_room),
       cmocka_unit_test(a_full_arena_gives_no_message),
       cmocka_unit_test(sameness_counts_every_column),

@@ -27,7 +27,7 @@ const struct cli_command completion_command = {
     .max_arguments = 1,
     .completes = CLI_WORDS,
     .words = "bash zsh fish",
-    .summary = "prints the script that makes a shell complete these commands",
+    .summary = "prints a completion script for a shell",
     .details =
         "A system-wide installation has these scripts in place. To have them without:\n\n"
         "    source <(auditstore completion bash)          # in ~/.bashrc\n"
@@ -49,7 +49,7 @@ const struct cli_command complete_command = {
     .name = "complete",
     .arguments = "-- [WORD...]",
     .max_arguments = -1,
-    .summary = "tells what may come next on a command line (the completion scripts ask this)",
+    .summary = "tells what may come next, for those scripts",
     .details =
         "Prints what may stand for the last of the words, which are those behind "
         "`auditstore` on a command line: one on a line, some with a tab and an explanation "

@@ -17,24 +17,28 @@
 #define MAX_NAMES  10000
 #define OTHER_NAME "(other)"
 
-typedef const char *count_key(const Auditstore__V1__AuditEvent *event);
+typedef const char *count_key(const Auditstore__V1__StoredEvent *stored);
 
-static const char *key_action(const Auditstore__V1__AuditEvent *event) {
-  return event->event_action;
+static const char *key_action(const Auditstore__V1__StoredEvent *stored) {
+  return stored->event->event_action;
 }
 
-static const char *key_type(const Auditstore__V1__AuditEvent *event) {
-  return event->event_type;
+static const char *key_type(const Auditstore__V1__StoredEvent *stored) {
+  return stored->event->event_type;
 }
 
-static const char *key_category(const Auditstore__V1__AuditEvent *event) {
-  return event->event_category;
+static const char *key_category(const Auditstore__V1__StoredEvent *stored) {
+  return stored->event->event_category;
 }
 
-static const char *key_outcome(const Auditstore__V1__AuditEvent *event) {
+static const char *key_outcome(const Auditstore__V1__StoredEvent *stored) {
   const char *name =
-      json_enum_short_name(&auditstore__v1__outcome__descriptor, (int)event->outcome);
+      json_enum_short_name(&auditstore__v1__outcome__descriptor, (int)stored->event->outcome);
   return name ? name : OTHER_NAME;
+}
+
+static const char *key_principal(const Auditstore__V1__StoredEvent *stored) {
+  return stored->principal;
 }
 
 static const struct {
@@ -43,7 +47,8 @@ static const struct {
 } fields[] = {{"action", key_action},
               {"type", key_type},
               {"category", key_category},
-              {"outcome", key_outcome}};
+              {"outcome", key_outcome},
+              {"principal", key_principal}};
 
 struct count_line {
   struct filter filter;
@@ -61,9 +66,9 @@ enum { OPTION_BY = 1 };
 static const struct cli_option count_options[] = {
     {.name = "by",
      .argument = "FIELD",
-     .help = "how many there are of each action, type, category or outcome",
+     .help = "how many there are of each action, type, category, outcome or principal",
      .completes = CLI_WORDS,
-     .words = "action type category outcome",
+     .words = "action type category outcome principal",
      .id = OPTION_BY},
     {0},
 };
@@ -88,7 +93,7 @@ static bool count_one(void *arg, const Auditstore__V1__StoredEvent *stored) {
   tally->total++;
   if (!tally->key)
     return true;
-  const char *name = tally->key(stored->event);
+  const char *name = tally->key(stored);
   if (!json_object_get(tally->counts, name) && json_object_size(tally->counts) >= MAX_NAMES)
     name = OTHER_NAME;
   json_int_t before = json_integer_value(json_object_get(tally->counts, name));

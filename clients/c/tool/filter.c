@@ -56,6 +56,12 @@ const struct cli_option filter_options[] = {
      .completes = CLI_WORDS,
      .words = "DEBUG INFO NOTICE WARNING ERROR CRITICAL ALERT EMERGENCY",
      .id = FILTER_SEVERITY},
+    {.name = "principal",
+     .argument = "PRINCIPAL",
+     .help = "events that this caller wrote: token:ci, cn:alice, dns:api.example.com",
+     .details = "The principal is what the server made of the writer's certificate or token; the "
+                "actor is what the event says.",
+     .id = FILTER_PRINCIPAL},
     {0},
 };
 
@@ -72,6 +78,7 @@ void filter_init(struct filter *filter) {
   filter->message.event_types = filter->event_types;
   filter->message.event_categories = filter->event_categories;
   filter->message.event_actions = filter->event_actions;
+  filter->message.principals = filter->principals;
   filter->message.outcomes = filter->outcomes;
   filter->message.severities = filter->severities;
 }
@@ -162,6 +169,8 @@ int filter_take(struct filter *filter, const struct cli_option *option, char *va
     return take_outcome(filter, option, value);
   case FILTER_SEVERITY:
     return take_severity(filter, option, value);
+  case FILTER_PRINCIPAL:
+    return take_text(filter->principals, &message->n_principals, value);
   }
   return TOOL_USAGE;
 }

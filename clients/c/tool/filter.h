@@ -30,7 +30,8 @@ enum filter_option {
   FILTER_CATEGORY,
   FILTER_ACTION,
   FILTER_OUTCOME,
-  FILTER_SEVERITY
+  FILTER_SEVERITY,
+  FILTER_PRINCIPAL
 };
 
 /* As many values as the server takes of each kind. */
@@ -47,6 +48,7 @@ struct filter {
   char *event_types[FILTER_MAX_VALUES];
   char *event_categories[FILTER_MAX_VALUES];
   char *event_actions[FILTER_MAX_VALUES];
+  char *principals[FILTER_MAX_VALUES];
   Auditstore__V1__Outcome outcomes[FILTER_MAX_VALUES];
   Auditstore__V1__Severity severities[FILTER_MAX_VALUES];
 };

@@ -58,6 +58,7 @@ static void print_event(const Auditstore__V1__AuditEvent *event) {
 static void print_stored(const Auditstore__V1__StoredEvent *stored) {
   if (stored->event)
     print_event(stored->event);
+  fields_print_text("principal", stored->principal);
   fields_print_time("received at", stored->received_at);
   fields_print_number("ledger", stored->ledger_id);
   fields_print_number("sequence", stored->sequence);

@@ -24,6 +24,7 @@ static const struct table_column columns[] = {
     {.title = "TYPE", .may_shrink = true},
     {.title = "ACTOR", .may_shrink = true},
     {.title = "RESOURCE", .may_shrink = true},
+    {.title = "PRINCIPAL", .may_shrink = true},
     {.title = "LEDGER:SEQ"},
     {.title = "EVENT ID", .is_optional = true},
 };
@@ -100,6 +101,7 @@ static bool add_row(void *arg, const Auditstore__V1__StoredEvent *stored) {
       event->event_type,
       actor,
       resource,
+      stored->principal,
       place,
       event->event_id,
   };

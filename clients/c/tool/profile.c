@@ -156,7 +156,7 @@ const struct cli_command profile_command = {
     .max_arguments = 1,
     .completes = CLI_WORDS,
     .words = "list show",
-    .summary = "lists profiles, or shows the settings that hold and where they come from",
+    .summary = "lists profiles, or shows the settings that hold",
     .details =
         "`list` lists the profiles of the settings file. `show` shows each setting that a "
         "call with the same options, environment and settings file would have, and where "

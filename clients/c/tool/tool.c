@@ -136,25 +136,34 @@ static void advise_on_identity(const struct tool *tool, enum auditstore_code cod
     fputs("  It isn't known there, or not any more.\n", stderr);
 }
 
-static void advise_on_connection(const struct tool *tool) {
-  const struct settings *settings = &tool->settings;
+static void advise_on_tls(const struct tool *tool) {
+  const char *reason = tool->settings.tls_reason;
+  if (!tool->settings.uses_tls) {
+    fputs("  TLS is off; a server that has it needs --tls or --ca FILE.\n", stderr);
+    return;
+  }
+  fprintf(stderr, "  TLS is on%s%s; --plaintext turns it off.\n", *reason ? ", " : "", reason);
+  if (is_set(tool, SETTING_CA))
+    put_setting(tool, "The server's certificate must be signed by", SETTING_CA);
+  else
+    fputs(
+        "  The server's certificate must be signed by whom this system trusts, or by --ca FILE.\n",
+        stderr);
+}
+
+/* Where nothing listens, TLS is no matter. */
+static bool may_be_tls(const struct auditstore_status *status) {
+  return !status->message || strstr(status->message, "TLS") || strstr(status->message, "HTTP/2") ||
+         !strstr(status->message, "connect");
+}
+
+static void advise_on_connection(const struct tool *tool, const struct auditstore_status *status) {
   fprintf(stderr,
           "  Is auditstored running at %s? --server ADDRESS, AUDITSTORE_SERVER or a profile names\n"
           "  another, --timeout sets how long to wait (%d ms now).\n",
           tool->server, tool->timeout_ms);
-  if (!settings->uses_tls) {
-    fputs("  TLS is off; a server that has it needs --tls or --ca FILE.\n", stderr);
-  } else {
-    fprintf(stderr, "  TLS is on%s%s; --plaintext turns it off.\n",
-            settings->tls_reason[0] ? ", " : "", settings->tls_reason);
-    if (is_set(tool, SETTING_CA))
-      put_setting(tool, "The server's certificate must be signed by", SETTING_CA);
-    else
-      fputs(
-          "  The server's certificate must be signed by whom this system trusts, or by --ca "
-          "FILE.\n",
-          stderr);
-  }
+  if (may_be_tls(status))
+    advise_on_tls(tool);
   put_profile(tool);
 }
 
@@ -165,7 +174,7 @@ static void advise(const struct tool *tool, const struct auditstore_status *stat
             "  The server is there but can't serve this now; it says: try again in %.1f s.\n",
             (double)retry_ms / 1000);
   else if (tool_is_unreachable(status->code))
-    advise_on_connection(tool);
+    advise_on_connection(tool, status);
   else if (status->code == AUDITSTORE_UNAUTHENTICATED ||
            status->code == AUDITSTORE_PERMISSION_DENIED)
     advise_on_identity(tool, status->code);

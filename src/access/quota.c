@@ -1,0 +1,32 @@
+#include "access/quota.h"
+
+#define NS_PER_S  INT64_C(1000000000)
+#define NS_PER_US 1000
+
+static int64_t later(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+/* How long it takes to pay it off. Amounts are those of one request: far from an overflow, but for
+ * what nobody sends. */
+static int64_t cost_ns(struct quota_share share) {
+  int64_t cost = 0;
+  if (__builtin_mul_overflow(share.amount, NS_PER_S, &cost))
+    return INT64_MAX / 4 / share.per_second;
+  return cost / share.per_second;
+}
+
+int64_t quota_wait_us(const struct quota *quota, struct quota_share share, int64_t now_us) {
+  if (share.per_second == 0)
+    return 0;
+  int64_t now_ns = now_us * NS_PER_US;
+  int64_t cost = cost_ns(share);
+  int64_t owed = later(quota->free_at_ns - now_ns, 0);
+  int64_t wait = owed + (cost < NS_PER_S ? cost : NS_PER_S) - NS_PER_S;
+  return wait > 0 ? (wait + NS_PER_US - 1) / NS_PER_US : 0;
+}
+
+void quota_take(struct quota *quota, struct quota_share share, int64_t now_us) {
+  if (share.per_second > 0)
+    quota->free_at_ns = later(quota->free_at_ns, now_us * NS_PER_US) + cost_ns(share);
+}

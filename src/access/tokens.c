@@ -1,0 +1,222 @@
+#include "access/tokens.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+
+#define FILE_MAX_BYTES ((size_t)4 * 1024 * 1024)
+
+struct token {
+  uint8_t hash[TOKEN_HASH_SIZE];
+  int line;
+  char name[TOKEN_NAME_MAX_BYTES + 1];
+};
+
+struct tokens {
+  int count;
+  int cap;
+  struct token *list; /* owned */
+};
+
+/* Where the text being parsed is. */
+struct place {
+  const char *path;
+  int line;
+};
+
+static int fail(const struct place *place, struct error *err, const char *what) {
+  return error_set(err, ERR_FAILED_PRECONDITION, "%s:%d: %s", place->path, place->line, what);
+}
+
+/* ---- one line ---- */
+
+static bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* The word at the front of *line, which it is cut from, with the blanks around it. */
+static struct str take_word(struct str *line) {
+  while (line->len > 0 && is_blank(line->data[0]))
+    *line = str_of(line->data + 1, line->len - 1);
+  size_t len = 0;
+  while (len < line->len && !is_blank(line->data[len]))
+    len++;
+  struct str word = str_of(line->data, len);
+  *line = str_of(line->data + len, line->len - len);
+  return word;
+}
+
+static bool is_alphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+bool token_name_is_valid(struct str name) {
+  if (name.len == 0 || name.len > TOKEN_NAME_MAX_BYTES || !is_alphanumeric(name.data[0]))
+    return false;
+  for (size_t i = 0; i < name.len; i++) {
+    if (!is_alphanumeric(name.data[i]) && !memchr("._@+/-", name.data[i], 6))
+      return false;
+  }
+  return true;
+}
+
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9')
+    return c - '0';
+  if (c >= 'a' && c <= 'f')
+    return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static bool parse_hash(struct str hex, uint8_t ret_hash[TOKEN_HASH_SIZE]) {
+  if (hex.len != 2 * (size_t)TOKEN_HASH_SIZE)
+    return false;
+  for (size_t i = 0; i < TOKEN_HASH_SIZE; i++) {
+    int high = hex_digit(hex.data[2 * i]);
+    int low = hex_digit(hex.data[2 * i + 1]);
+    if (high < 0 || low < 0)
+      return false;
+    ret_hash[i] = (uint8_t)(high << 4 | low);
+  }
+  return true;
+}
+
+/* 0 when they are the same. In words, without a branch: the time tells nothing. */
+static uint64_t difference(const uint8_t a[TOKEN_HASH_SIZE], const uint8_t b[TOKEN_HASH_SIZE]) {
+  uint64_t x[TOKEN_HASH_SIZE / sizeof(uint64_t)];
+  uint64_t y[TOKEN_HASH_SIZE / sizeof(uint64_t)];
+  memcpy(x, a, sizeof(x));
+  memcpy(y, b, sizeof(y));
+  return (x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]);
+}
+
+/* One token with two names would be one caller with two names. */
+static const struct token *twin_of(const struct tokens *tokens, const struct token *token) {
+  for (int i = 0; i < tokens->count; i++) {
+    if (difference(tokens->list[i].hash, token->hash) == 0)
+      return &tokens->list[i];
+  }
+  return NULL;
+}
+
+static void add(struct tokens *tokens, const struct token *token) {
+  if (tokens->count == tokens->cap) {
+    tokens->cap = tokens->cap ? 2 * tokens->cap : 16;
+    tokens->list = xrealloc(tokens->list, (size_t)tokens->cap * sizeof(*tokens->list));
+  }
+  tokens->list[tokens->count++] = *token;
+}
+
+static int parse_line(struct tokens *tokens, struct str line, const struct place *place,
+                      struct error *err) {
+  struct token token = {.line = place->line};
+  struct str name = take_word(&line);
+  struct str hex = take_word(&line);
+  if (name.len == 0 || name.data[0] == '#')
+    return 0;
+  if (!token_name_is_valid(name))
+    return fail(place, err,
+                "a token's name has letters, digits and . _ @ + / -, at most 100, and begins with "
+                "a letter or digit");
+  if (!parse_hash(hex, token.hash) || take_word(&line).len > 0)
+    return fail(place, err,
+                "must be NAME and the SHA-256 of the token, 64 hex digits; auditstored token NAME "
+                "makes such a line");
+  if (tokens->count == TOKENS_MAX)
+    return fail(place, err, "at most 1000 tokens can be known");
+  const struct token *twin = twin_of(tokens, &token);
+  if (twin)
+    return error_set(err, ERR_FAILED_PRECONDITION, "%s:%d: the same token as in line %d",
+                     place->path, place->line, twin->line);
+  memcpy(token.name, name.data, name.len);
+  add(tokens, &token);
+  return 0;
+}
+
+/* ---- the file ---- */
+
+int tokens_parse(struct str text, const char *path, struct tokens **ret_tokens, struct error *err) {
+  struct tokens *tokens = xcalloc(1, sizeof(*tokens));
+  struct place place = {.path = path};
+  while (text.len > 0) {
+    place.line++;
+    int rc = parse_line(tokens, str_cut(&text, '\n'), &place, err);
+    if (rc < 0) {
+      tokens_free(tokens);
+      return rc;
+    }
+  }
+  *ret_tokens = tokens;
+  return 0;
+}
+
+void tokens_free(struct tokens *tokens) {
+  if (!tokens)
+    return;
+  free(tokens->list);
+  free(tokens);
+}
+
+static int fail_reading(const char *path, const char *why, struct error *err) {
+  return error_set(err, ERR_FAILED_PRECONDITION, "can't read \"%s\": %s", path, why);
+}
+
+static int read_all(int fd, const char *path, struct buf *text, struct error *err) {
+  ssize_t n = 0;
+  do {
+    char part[16 * 1024];
+    n = read(fd, part, sizeof(part));
+    if (n < 0)
+      return fail_reading(path, strerror(errno), err);
+    if (!buf_append(text, part, (size_t)n))
+      return fail_reading(path, "it is larger than 4 MiB", err);
+  } while (n > 0);
+  return 0;
+}
+
+static int load(int fd, const char *path, struct tokens **ret_tokens, struct error *err) {
+  struct buf text;
+  buf_init(&text, FILE_MAX_BYTES);
+  int rc = read_all(fd, path, &text, err);
+  if (rc == 0)
+    rc = tokens_parse(str_of(buf_bytes(&text), buf_len(&text)), path, ret_tokens, err);
+  buf_deinit(&text);
+  return rc;
+}
+
+int tokens_load(const char *path, struct tokens **ret_tokens, bool *ret_is_exposed,
+                struct error *err) {
+  struct stat status;
+  /* Non-blocking: opening a pipe by mistake must not stop the loop. */
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0)
+    return fail_reading(path, strerror(errno), err);
+  int rc = fstat(fd, &status) < 0 ? fail_reading(path, strerror(errno), err)
+                                  : load(fd, path, ret_tokens, err);
+  close(fd);
+  if (rc == 0)
+    *ret_is_exposed = (status.st_mode & S_IROTH) != 0;
+  return rc;
+}
+
+/* ---- finding ---- */
+
+int tokens_count(const struct tokens *tokens) {
+  return tokens ? tokens->count : 0;
+}
+
+/* Which one it was shows neither in the time nor in a branch until all are done. */
+const char *tokens_find(const struct tokens *tokens, const uint8_t hash[TOKEN_HASH_SIZE]) {
+  uint64_t found = 0; /* its index + 1 */
+  for (int i = 0; i < tokens_count(tokens); i++) {
+    uint64_t other = difference(tokens->list[i].hash, hash);
+    uint64_t is_other = (other | (0 - other)) >> 63;
+    found |= (is_other - 1) & (uint64_t)(i + 1);
+  }
+  return found ? tokens->list[found - 1].name : NULL;
+}

@@ -1,0 +1,40 @@
+/*
+ * tokens: the bearer tokens that are known: names and hashes, never the tokens themselves.
+ *
+ * The file has a line for each token, "NAME SHA256HEX": the SHA-256 of the token's text. Blank
+ * lines and lines that begin with "#" don't count. Several tokens may have one name, so that a new
+ * one can be handed out before the old one is taken away. Reading blocks: at the start and on a
+ * reload only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/str.h"
+
+#define TOKEN_HASH_SIZE      32
+#define TOKEN_NAME_MAX_BYTES 100
+#define TOKENS_MAX           1000
+
+struct tokens;
+
+/* *ret_is_exposed: others than the owner and the group may read the file. ERR_FAILED_PRECONDITION:
+ * it can't be read, or a line isn't as above; the text begins with the file and the line. */
+int tokens_load(const char *path, struct tokens **ret_tokens, bool *ret_is_exposed,
+                struct error *err);
+
+/* The same of a text; `path` is for the errors. */
+int tokens_parse(struct str text, const char *path, struct tokens **ret_tokens, struct error *err);
+
+void tokens_free(struct tokens *tokens); /* NULL is fine */
+
+int tokens_count(const struct tokens *tokens);
+
+/* The name of the token with this hash; NULL: it isn't known. All hashes are compared, each in the
+ * same time, whatever they are. `tokens` NULL: none is known. */
+const char *tokens_find(const struct tokens *tokens, const uint8_t hash[TOKEN_HASH_SIZE]);
+
+/* Letters, digits and "._@+/-", a letter or digit first. */
+bool token_name_is_valid(struct str name);

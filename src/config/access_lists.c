@@ -1,0 +1,83 @@
+#include "config/access_lists.h"
+
+static const char *const role_names[] = {
+#define ROLE_NAME(name, text) text,
+    CONFIG_ROLES_MAP(ROLE_NAME)
+#undef ROLE_NAME
+};
+
+const char *config_role_name(enum config_role_index role) {
+  return role_names[role];
+}
+
+bool config_list_next(struct str *list, struct str *ret_item) {
+  if (list->len == 0)
+    return false;
+  *ret_item = str_trim(str_cut(list, ','));
+  return true;
+}
+
+/* What stands behind the last comma counts as well. */
+static bool ends_with_comma(struct str list) {
+  list = str_trim(list);
+  return list.len > 0 && list.data[list.len - 1] == ',';
+}
+
+static bool is_pattern(struct str item) {
+  const char *star = memchr(item.data, '*', item.len);
+  if (star && star != item.data + item.len - 1)
+    return false;
+  const char *colon = item.len ? memchr(item.data, ':', item.len) : NULL;
+  return str_equal(item, str_z("*")) || (colon && colon > item.data);
+}
+
+bool config_principals_are_valid(struct str list) {
+  struct str item;
+  if (ends_with_comma(list))
+    return false;
+  while (config_list_next(&list, &item)) {
+    if (item.len == 0 || !is_pattern(item))
+      return false;
+  }
+  return true;
+}
+
+static bool matches(struct str pattern, struct str principal) {
+  bool is_prefix = pattern.len > 0 && pattern.data[pattern.len - 1] == '*';
+  if (!is_prefix)
+    return str_equal(pattern, principal);
+  return principal.len >= pattern.len - 1 &&
+         str_equal(str_of(pattern.data, pattern.len - 1), str_of(principal.data, pattern.len - 1));
+}
+
+bool config_principals_match(struct str list, struct str principal) {
+  struct str item;
+  while (config_list_next(&list, &item)) {
+    if (matches(item, principal))
+      return true;
+  }
+  return false;
+}
+
+static bool add_role(struct str name, unsigned *roles) {
+  for (unsigned i = 0; i < CONFIG_ROLE_COUNT; i++) {
+    if (!str_equal(name, str_z(role_names[i])))
+      continue;
+    *roles |= 1U << i;
+    return true;
+  }
+  return false;
+}
+
+bool config_roles_parse(struct str list, unsigned *ret_roles) {
+  struct str item;
+  unsigned roles = 0;
+  if (ends_with_comma(list))
+    return false;
+  while (config_list_next(&list, &item)) {
+    if (!add_role(item, &roles))
+      return false;
+  }
+  *ret_roles = roles;
+  return true;
+}

@@ -1,0 +1,152 @@
+#include "self_events.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "access/identity.h"
+#include "base/alloc.h"
+
+/* Room for the texts of one event, whose lengths the fields bound. */
+#define TEXTS_MAX_BYTES ((size_t)4096)
+#define DATA_MAX_BYTES  128
+
+struct self_events {
+  const struct loop *loop; /* borrowed, as all but this struct */
+  struct ingest *ingest;   /* NULL until begun */
+  struct access *access;
+  struct uuid_v7 ids;
+  int under_way;
+};
+
+/* One event on its way. */
+struct self_event {
+  struct ingest_request request; /* first, so that one is found from the other */
+  struct self_events *self;
+  struct event event;
+  struct ingest_result result;
+  struct arena texts;
+};
+
+struct self_events *self_events_new(const struct loop *loop) {
+  struct self_events *self = xcalloc(1, sizeof(*self));
+  self->loop = loop;
+  return self;
+}
+
+void self_events_begin(struct self_events *self, struct ingest *ingest, struct access *access) {
+  self->ingest = ingest;
+  self->access = access;
+}
+
+void self_events_free(struct self_events *self) {
+  if (!self)
+    return;
+  assert(self->under_way == 0);
+  free(self);
+}
+
+/* ---- one event ---- */
+
+static void event_free(struct self_event *e) {
+  grpc_status_free(e->result.status);
+  arena_deinit(&e->texts);
+  free(e);
+}
+
+static void on_done(struct ingest_request *request, struct grpc_status *failure) {
+  struct self_event *e = (struct self_event *)request; /* its first member */
+  struct self_events *self = e->self;
+  self->under_way--;
+  access_denial_settled(self->access, !failure && !e->result.status);
+  grpc_status_free(failure);
+  event_free(e);
+}
+
+static struct self_event *event_new(struct self_events *self) {
+  struct self_event *e = xcalloc(1, sizeof(*e));
+  e->self = self;
+  arena_init(&e->texts, TEXTS_MAX_BYTES);
+  e->event.time_us = clock_wall_us(self->loop->clock);
+  e->event.id = uuid_v7_next(&self->ids, e->event.time_us);
+  e->event.duration_us = -1;
+  e->request = (struct ingest_request){
+      .events = &e->event,
+      .results = &e->result,
+      .count = 1,
+      .principal = str_z(IDENTITY_SELF),
+      .is_atomic = true,
+      .size_bytes = TEXTS_MAX_BYTES,
+      .deadline_us = CLOCK_NEVER,
+      .on_done = on_done,
+  };
+  return e;
+}
+
+/* Cut at the end of a character to what the field may hold. */
+static void set_text(struct self_event *e, enum event_text which, struct str text) {
+  size_t max = event_text_fields[which].max_bytes;
+  struct str cut = str_of(text.data, text.len < max ? text.len : max);
+  cut.len = utf8_valid_prefix(cut);
+  const char *copy = arena_strdup(&e->texts, cut);
+  assert(copy);
+  e->event.text[which] = str_of(copy, cut.len);
+}
+
+static void set_ip(struct self_event *e, struct str address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  struct pg_inet *ip = &e->event.actor_ip;
+  if (address.len < sizeof(text))
+    memcpy(text, address.data, address.len);
+  if (inet_pton(AF_INET, text, ip->bytes) == 1)
+    ip->length = 4;
+  else if (inet_pton(AF_INET6, text, ip->bytes) == 1)
+    ip->length = 16;
+}
+
+static bool submit(struct self_events *self, struct self_event *e) {
+  struct error err;
+  if (ingest_submit(self->ingest, NULL, &e->request, &err) < 0) {
+    event_free(e);
+    return false;
+  }
+  self->under_way++;
+  return true;
+}
+
+/* ---- denials ---- */
+
+static void set_actor(struct self_event *e, const struct denial *denial) {
+  bool is_known = denial->principal.len > 0;
+  set_text(e, EVENT_TEXT_ACTOR_TYPE, str_z(is_known ? "principal" : "address"));
+  set_text(e, EVENT_TEXT_ACTOR_ID, is_known ? denial->principal : denial->address);
+  set_ip(e, denial->address);
+}
+
+static void set_denial(struct self_event *e, const struct denial *denial) {
+  char data[DATA_MAX_BYTES];
+  snprintf(data, sizeof(data), "{\"reason\":\"%s\",\"left_out\":%lld}",
+           denial_reason_name(denial->reason), (long long)denial->left_out);
+  set_text(e, EVENT_TEXT_EVENT_TYPE, str_z("auditstore.access.denied"));
+  set_text(e, EVENT_TEXT_EVENT_CATEGORY, str_z("access"));
+  set_text(e, EVENT_TEXT_EVENT_ACTION, str_z("call"));
+  set_text(e, EVENT_TEXT_EVENT_VERSION, str_z("1.0"));
+  set_text(e, EVENT_TEXT_RESOURCE_TYPE, str_z("grpc.method"));
+  set_text(e, EVENT_TEXT_RESOURCE_ID, str_z(denial->method));
+  set_text(e, EVENT_TEXT_ERROR_CODE, str_z(denial_reason_name(denial->reason)));
+  set_text(e, EVENT_TEXT_ERROR_MESSAGE, str_z(denial_reason_text(denial->reason)));
+  set_text(e, EVENT_TEXT_EVENT_DATA, str_z(data));
+  e->event.outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_FAILURE;
+  e->event.severity = AUDITSTORE__V1__SEVERITY__SEVERITY_WARNING;
+}
+
+bool self_events_record_denial(void *arg, const struct denial *denial) {
+  struct self_events *self = arg;
+  if (!self->ingest || self->under_way == SELF_EVENTS_MAX)
+    return false;
+  struct self_event *e = event_new(self);
+  set_actor(e, denial);
+  set_denial(e, denial);
+  return submit(self, e);
+}
