@@ -2,6 +2,7 @@
 
 import dataclasses
 import socket
+import ssl
 import struct
 import time
 
@@ -14,7 +15,8 @@ ACK, END_STREAM, END_HEADERS, PADDED, PRIORITIZED = 1, 1, 4, 8, 32
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, \
     FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, CONNECT_ERROR, \
     ENHANCE_YOUR_CALM = range(12)
-INITIAL_WINDOW_SIZE = 4
+HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, \
+    MAX_HEADER_LIST_SIZE = range(1, 7)
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
@@ -30,11 +32,12 @@ def window_update(stream, more):
 
 
 def _literal(text):
-    return bytes([len(text)]) + text.encode()
+    text = text if isinstance(text, bytes) else text.encode()
+    return bytes(hpack.hpack.encode_integer(len(text), 7)) + text
 
 
 def header_block(*headers):
-    """Without compression."""
+    """Without compression; of texts or bytes."""
     return b"".join(b"\0" + _literal(name) + _literal(value) for name, value in headers)
 
 
@@ -87,16 +90,16 @@ class Answer:
         return found
 
 
-class Connection:
-    def __init__(self, host=None, port=None, timeout=20, sock=None, acks_settings=True):
+class End:
+    """One end of a connection, frame by frame."""
+
+    def __init__(self, sock, acks_settings=True):
         self.acks_settings = acks_settings
         self.decoder = hpack.Decoder()
-        self.answers = {}
-        self.sock = sock or socket.create_connection((host, port), timeout=timeout)
-        self.sock.sendall(PREFACE + frame(SETTINGS))
+        self.sock = sock
 
     def receive(self):
-        """(kind, flags, stream, payload); None when the server has closed. Settings are answered."""
+        """(kind, flags, stream, payload); None when the peer has closed. Settings are answered."""
         head = self._exactly(9)
         if head is None:
             return None
@@ -107,12 +110,37 @@ class Connection:
         return head[3], head[4], int.from_bytes(head[5:], "big"), payload
 
     def send(self, data):
-        """False when the server has closed."""
+        """False when the peer has closed."""
         try:
             self.sock.sendall(data)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             return False
         return True
+
+    def _exactly(self, count):
+        data = b""
+        while len(data) < count:
+            try:
+                more = self.sock.recv(count - len(data))
+            except (ConnectionError, ssl.SSLError):
+                return None
+            if not more:
+                return None
+            data += more
+        return data
+
+    def close(self):
+        self.sock.close()
+
+
+class Connection(End):
+    """A client's."""
+
+    def __init__(self, host=None, port=None, timeout=20, sock=None, acks_settings=True):
+        super().__init__(sock or socket.create_connection((host, port), timeout=timeout),
+                         acks_settings)
+        self.answers = {}
+        self.sock.sendall(PREFACE + frame(SETTINGS))
 
     def receive_until(self, wanted, seconds=20):
         """The first frame for which wanted(kind, flags, stream, payload) holds, and None when the
@@ -168,18 +196,6 @@ class Connection:
         except TimeoutError:
             return False
 
-    def _exactly(self, count):
-        data = b""
-        while len(data) < count:
-            try:
-                more = self.sock.recv(count - len(data))
-            except ConnectionError:
-                return None
-            if not more:
-                return None
-            data += more
-        return data
-
     def settings(self):
         """The server's settings by number, and how much its first window update adds."""
         found, window = {}, None
@@ -190,6 +206,3 @@ class Connection:
             if kind == WINDOW_UPDATE and stream == 0:
                 window = int.from_bytes(payload, "big")
         return found, window
-
-    def close(self):
-        self.sock.close()

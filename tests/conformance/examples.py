@@ -1,0 +1,142 @@
+"""The examples of clients/, built in build/conformance in the way their READMEs say, for their tests."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import foreign  # noqa: E402
+import grpc  # noqa: E402
+
+from support import certificates, harness, proxy  # noqa: E402
+
+# What a build leaves beside the sources.
+BUILT = (".venv", "node_modules", "target", "auditstore", "Cargo.lock", "package-lock.json")
+RUN_TIMEOUT_S = 120
+# In the handshake, and at several places of the stream.
+BREAK_AFTER_BYTES = (1000, 20000, 35000, 50000)
+
+
+def built(language, *command, env=None):
+    """The folder of a copy of clients/LANGUAGE, in which `command` was run."""
+    folder = foreign.FOLDER / f"example-{language}"
+    with foreign.lock(folder.name):
+        for part in ("proto", f"clients/{language}"):
+            shutil.copytree(harness.ROOT / part, folder / part, dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns(*(BUILT if part != "proto" else ())))
+        foreign.run(*command, cwd=folder / "clients" / language, env=env)
+    return folder / "clients" / language
+
+
+class ExampleCase(harness.PostgresCase):
+    """A subclass has the `language`, and build() that returns the command that runs the example."""
+
+    language = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.command = cls.build()
+        super().setUpClass()
+        cls.authority = certificates.Authority(cls.folder)
+        cert, key = cls.authority.issue("server")
+        cls.tls = {"tls.cert_file": cert, "tls.key_file": key}
+
+    def setUp(self):
+        self.before = self.count()
+
+    def start(self, settings=None):
+        credentials = grpc.ssl_channel_credentials(self.authority.cert.read_bytes())
+        return self.start_daemon({**self.tls, **(settings or {})}, credentials=credentials)
+
+    def count(self):
+        """How many events of this example PostgreSQL holds."""
+        return int(self.postgres.value(
+            f"SELECT count(*) FROM audit_events WHERE actor_id = '{self.language}-example'"))
+
+    def run_program(self, *options):
+        return subprocess.run([str(part) for part in (*self.command, *options)], text=True,
+                              capture_output=True, stdin=subprocess.DEVNULL, check=False,
+                              timeout=RUN_TIMEOUT_S)
+
+    def run_example(self, port, *options, authority=None):
+        return self.run_program("--target", f"localhost:{port}", "--ca",
+                                (authority or self.authority).cert, *options)
+
+    def assert_done(self, done, line, stored):
+        self.assertEqual((0, f"{line}\n", ""), (done.returncode, done.stdout, done.stderr))
+        self.assertEqual(stored, self.count() - self.before)
+
+    def assert_failed(self, done, *texts, stored=0):
+        self.assertEqual((1, ""), (done.returncode, done.stdout), done.stderr)
+        self.assertTrue(done.stderr.startswith("example: "), done.stderr)
+        for text in texts:
+            self.assertIn(text, done.stderr)
+        self.assertEqual(stored, self.count() - self.before)
+
+
+class ExampleTests:
+    """What holds in every language."""
+
+    def test_what_it_says_is_stored(self):
+        daemon = self.start()
+        start = int(time.time() * 1000)
+        done = self.run_example(daemon.port)
+        self.assert_done(done, "wrote 3, streamed 300 in 3 batches, listed 303", 303)
+        store = self.stubs.store
+        request = store.ListEventsRequest(
+            page_size=1000, filter=store.EventFilter(actor_ids=[f"{self.language}-example"]))
+        request.filter.start_time.FromMilliseconds(start)
+        stored = self.open_stub(daemon).ListEvents(request, timeout=60).events
+        self.assertEqual({str(number) for number in range(303)},
+                         {each.event.resource.id for each in stored})
+        self.assertEqual(303, len({each.event.event_id for each in stored}))
+        self.assertEqual(1, len({each.event.correlation_id for each in stored}))
+        for each in stored:
+            self.assertEqual({"number": int(each.event.resource.id)},
+                             json.loads(each.event.event_data))
+
+    def test_more_batches_than_may_be_unanswered(self):
+        done = self.run_example(self.start().port, "--events", "1950")
+        self.assert_done(done, "wrote 3, streamed 1950 in 20 batches, listed 1953", 1953)
+
+    def test_a_broken_connection_costs_no_event_and_doubles_none(self):
+        daemon = self.start()
+        for after in BREAK_AFTER_BYTES:
+            with self.subTest(after=after):
+                self.before = self.count()
+                between = proxy.Proxy(daemon.port)
+                self.addCleanup(between.close)
+                between.cut_in = after
+                done = self.run_example(between.port)
+                self.assert_done(done, "wrote 3, streamed 300 in 3 batches, listed 303", 303)
+                self.assertEqual((1, 2), (between.cuts, between.accepted))
+
+    def test_a_refused_batch_is_explained(self):
+        daemon = self.start({"ingest.max_request_events": 2})
+        self.assert_failed(self.run_example(daemon.port), "WriteEvents: INVALID_ARGUMENT: ",
+                           "\n  events: ")
+        daemon = self.start({"ingest.max_request_events": 99})
+        self.assert_failed(self.run_example(daemon.port),
+                           "StreamEvents: batch 0: INVALID_ARGUMENT: ", "\n  events: ", stored=3)
+
+    def test_a_store_by_another_authority_is_not_trusted(self):
+        other = certificates.Authority(self.folder, "other")
+        self.assert_failed(self.run_example(self.start().port, authority=other),
+                           "WriteEvents: UNAVAILABLE: ")
+
+    def test_a_token_never_goes_without_tls(self):
+        token = self.folder / "token"
+        token.write_text("secret\n")
+        done = self.run_program("--plaintext", "--token-file", token)
+        self.assertNotEqual(0, done.returncode)
+        self.assertIn("a token is sent over TLS alone", done.stderr)
+
+    def test_plain_text_when_asked_for(self):
+        daemon = self.start_daemon()
+        done = self.run_program("--target", f"localhost:{daemon.port}", "--plaintext", "--events", "1")
+        self.assert_done(done, "wrote 3, streamed 1 in 1 batches, listed 4", 4)
