@@ -74,8 +74,9 @@ class ExampleCase(access.AccessCase):
         request = store.ListEventsRequest(
             page_size=1000, filter=store.EventFilter(actor_ids=[f"{self.language}-example"]))
         request.filter.start_time.FromMilliseconds(int(since * 1000))
-        return store.ListEventsResponse.FromString(self.start_call(
-            self.open_channel(daemon, self.both), access.LIST, self.both, request)).events
+        stub = self.stubs.store_grpc.AuditStoreStub(self.open_channel(daemon, self.both))
+        return stub.ListEvents(request, metadata=self.both.metadata(), timeout=60,
+                               wait_for_ready=True).events
 
     def assert_done(self, done, line, stored):
         self.assertEqual((0, f"{line}\n", ""), (done.returncode, done.stdout, done.stderr))
