@@ -443,6 +443,26 @@ class MisbehavingServerTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("acknowledged 10 ", done.stdout)
 
+    def test_a_stream_that_is_denied_at_once_has_stored_nothing(self):
+        def script(requests, context):
+            next(requests)
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
+            yield
+        done = self.send_to(script, lines(10))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("input:1-10: not stored", done.stderr)
+        self.assertIn("refused 10, unconfirmed 0", done.stdout)
+
+    def test_a_stream_that_is_denied_on_the_way_may_have_stored_more(self):
+        def script(requests, context):
+            yield self.answer(next(requests))
+            next(requests)
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "not any more")
+        done = self.send_to(script, lines(20))
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn("input:11-20: unconfirmed", done.stderr)
+        self.assertIn("acknowledged 10 ", done.stdout)
+
     def test_silence_ends_at_the_timeout(self):
         def script(requests, _):
             for _ in requests:

@@ -96,6 +96,7 @@ static bool take_answer(struct sender *sender, int timeout_ms) {
   }
   struct batch *batch = find_batch(sender, answer->batch_id);
   if (batch) {
+    sender->has_answer = true;
     sender_book(sender, batch, answer);
     batch->count = 0;
     sender->in_flight--;
@@ -238,11 +239,20 @@ static int by_number(const void *a, const void *b) {
   return (left->number > right->number) - (left->number < right->number);
 }
 
+/* Who may not send at all is told so before anything is stored. Once there was an answer, the
+ * server has changed its mind on the way, and what has none may be stored. */
+static bool was_denied(const struct sender *sender, enum auditstore_code code) {
+  return !sender->has_answer &&
+         (code == AUDITSTORE_UNAUTHENTICATED || code == AUDITSTORE_PERMISSION_DENIED);
+}
+
 static void book_what_is_left(struct sender *sender) {
+  void (*book)(struct sender *, const struct batch *) =
+      sender->totals.was_denied ? sender_book_denied : sender_book_unconfirmed;
   qsort(sender->slots, SENDER_WINDOW, sizeof(sender->slots[0]), by_number);
   for (size_t i = 0; i < SENDER_WINDOW; i++)
     if (sender->slots[i].count)
-      sender_book_unconfirmed(sender, &sender->slots[i]);
+      book(sender, &sender->slots[i]);
   if (sender->current.count)
     sender_book_unsent(sender, &sender->current);
 }
@@ -266,6 +276,7 @@ struct sender_totals sender_finish(struct sender *sender) {
   sender->stream = NULL;
   if (!was_flushed)
     say_how_it_broke(sender, &status);
+  sender->totals.was_denied = was_denied(sender, status.code);
   auditstore_status_deinit(&status);
   book_what_is_left(sender);
   return sender->totals;

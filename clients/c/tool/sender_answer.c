@@ -74,6 +74,12 @@ void sender_book_unconfirmed(struct sender *sender, const struct batch *batch) {
   sender->totals.unconfirmed_without_id += batch->without_id;
 }
 
+void sender_book_denied(struct sender *sender, const struct batch *batch) {
+  print_range(sender, batch);
+  fputs("not stored\n", stderr);
+  sender->totals.refused += batch->count;
+}
+
 void sender_book_unsent(struct sender *sender, const struct batch *batch) {
   print_range(sender, batch);
   fputs("not sent\n", stderr);

@@ -29,6 +29,7 @@ struct sender {
   size_t current_bad; /* lines refused here that belong to it */
   struct sender_totals totals;
   bool is_broken;
+  bool has_answer; /* to any batch */
   bool shows_progress;
   int64_t progress_ms; /* when it was shown last */
 };
@@ -45,6 +46,9 @@ void sender_book(struct sender *sender, const struct batch *batch,
 
 /* Books the whole batch as unconfirmed, and says which lines. */
 void sender_book_unconfirmed(struct sender *sender, const struct batch *batch);
+
+/* Books the whole batch as refused, with all the others, and says which lines. */
+void sender_book_denied(struct sender *sender, const struct batch *batch);
 
 /* Books the whole batch as unsent, and says which lines. */
 void sender_book_unsent(struct sender *sender, const struct batch *batch);
