@@ -141,6 +141,7 @@ class TlsTest(harness.PostgresCase):
 
     def test_the_servers_name_may_be_another_than_the_address(self):
         self.succeed(*self.by_token, "--server-name", "audit.test", "list")
+        self.fail_with(3, *self.by_token, "--server-name", "other.test", "list")
 
     def test_a_long_stream_goes_through_tls(self):
         text = "".join(line(str(uuid.uuid4()), event_data={"x": "y" * 2000}) for _ in range(3000))
