@@ -67,9 +67,9 @@ AUDITSTORE_API enum auditstore_code auditstore_call_unary(struct auditstore_chan
 typedef void auditstore_done_cb(void *arg, ProtobufCMessage *response,
                                 const struct auditstore_status *status);
 
-/* Starts a unary call and returns: the request is packed already, options->metadata copied. Connects
- * when needed, retries like a blocking call, and reports to on_done. OK: started; otherwise on_done
- * never runs and `status` says why. */
+/* Starts a unary call and returns: the request is packed already, options->metadata copied.
+ * Connects when needed, retries like a blocking call, and reports to on_done. OK: started;
+ * otherwise on_done never runs and `status` says why. */
 AUDITSTORE_API enum auditstore_code auditstore_call_start(struct auditstore_channel *channel,
                                                           const struct auditstore_unary *call,
                                                           auditstore_done_cb *on_done, void *arg,

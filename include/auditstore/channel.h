@@ -5,8 +5,8 @@
  * all, so nothing happens between calls, unless a loop of the program's own serves the channel: see
  * auditstore_channel_fd(). Free it when no call is open.
  *
- * State. IDLE ──a call, or auditstore_channel_wait()──▶ CONNECTING ──▶ READY; a failed attempt at all
- * addresses is TRANSIENT_FAILURE until the backoff is over, then CONNECTING again when somebody
+ * State. IDLE ──a call, or auditstore_channel_wait()──▶ CONNECTING ──▶ READY; a failed attempt at
+ * all addresses is TRANSIENT_FAILURE until the backoff is over, then CONNECTING again when somebody
  * wants it. A READY channel whose connection ends is IDLE. In TRANSIENT_FAILURE calls fail at once
  * with UNAVAILABLE and the reason, unless they set wait_for_ready.
  *
@@ -54,11 +54,11 @@ struct auditstore_backoff_options {
 /* When a call that failed is made again (gRFC A6). Unary calls only, and only before the response
  * headers. Fit for calls that may be repeated: reads, and writes whose events carry ids. */
 struct auditstore_retry_policy {
-  int max_attempts;        /* with the first one: 1 (no retries) to 5; 0: 3 */
-  int initial_backoff_ms;  /* 0: 100; each pause is this times 2^n, plus or minus 20 % */
-  int max_backoff_ms;      /* 0: 1000 */
-  bool retries_exhausted;  /* RESOURCE_EXHAUSTED too, when the server says when (RetryInfo or
-                              grpc-retry-pushback-ms); UNAVAILABLE always is retried */
+  int max_attempts;       /* with the first one: 1 (no retries) to 5; 0: 3 */
+  int initial_backoff_ms; /* 0: 100; each pause is this times 2^n, plus or minus 20 % */
+  int max_backoff_ms;     /* 0: 1000 */
+  bool retries_exhausted; /* RESOURCE_EXHAUSTED too, when the server says when (RetryInfo or
+                             grpc-retry-pushback-ms); UNAVAILABLE always is retried */
 };
 
 enum auditstore_channel_state {

@@ -1,33 +1,16 @@
 #include "grpc/gzip.h"
 
-#include <assert.h>
-#include <stdlib.h>
-#include <zlib.h>
-
-#include "base/alloc.h"
-
 /* zlib's own numbers: the largest window, in gzip's format, and the memory it advises. */
 #define GZIP_WINDOW_BITS (15 + 16)
 #define GZIP_MEMORY      8
 #define STEP_BYTES       ((size_t)16 * 1024)
 
-struct grpc_gzip {
-  z_stream deflater;
-  z_stream inflater;
-  bool has_deflater;
-  bool has_inflater;
-};
-
-struct grpc_gzip *grpc_gzip_new(void) {
-  return xcalloc(1, sizeof(struct grpc_gzip));
-}
-
-void grpc_gzip_free(struct grpc_gzip *gzip) {
+void grpc_gzip_deinit(struct grpc_gzip *gzip) {
   if (gzip->has_deflater)
     (void)deflateEnd(&gzip->deflater);
   if (gzip->has_inflater)
     (void)inflateEnd(&gzip->inflater);
-  free(gzip);
+  *gzip = (struct grpc_gzip){.has_deflater = false};
 }
 
 static void set_input(z_stream *z, struct str in) {
@@ -46,13 +29,14 @@ static bool set_output(z_stream *z, struct buf *out) {
 
 /* ---- compressing ---- */
 
+/* NULL: out of memory. */
 static z_stream *deflater(struct grpc_gzip *gzip) {
   z_stream *z = &gzip->deflater;
   int rc = gzip->has_deflater ? deflateReset(z)
                               : deflateInit2(z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, GZIP_WINDOW_BITS,
                                              GZIP_MEMORY, Z_DEFAULT_STRATEGY);
   if (rc != Z_OK)
-    abort(); /* out of memory, as for xmalloc() */
+    return NULL;
   gzip->has_deflater = true;
   return z;
 }
@@ -60,6 +44,8 @@ static z_stream *deflater(struct grpc_gzip *gzip) {
 bool grpc_gzip_compress(struct grpc_gzip *gzip, struct str in, struct buf *out) {
   z_stream *z = deflater(gzip);
   int rc = Z_OK;
+  if (!z)
+    return false;
   set_input(z, in);
   while (rc == Z_OK) {
     if (!set_output(z, out))
@@ -77,7 +63,7 @@ static z_stream *inflater(struct grpc_gzip *gzip) {
   z_stream *z = &gzip->inflater;
   int rc = gzip->has_inflater ? inflateReset(z) : inflateInit2(z, GZIP_WINDOW_BITS);
   if (rc != Z_OK)
-    abort();
+    return NULL;
   gzip->has_inflater = true;
   return z;
 }
@@ -96,6 +82,8 @@ static enum grpc_inflate_result probe_end(z_stream *z) {
 enum grpc_inflate_result grpc_gzip_inflate(struct grpc_gzip *gzip, struct str in, struct buf *out) {
   z_stream *z = inflater(gzip);
   int rc = Z_OK;
+  if (!z)
+    return GRPC_INFLATE_NO_MEMORY;
   set_input(z, in);
   while (rc == Z_OK) {
     if (!set_output(z, out))

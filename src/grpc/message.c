@@ -59,6 +59,10 @@ static void fail_inflate(struct grpc_call *call, enum grpc_inflate_result result
     grpc_call_fail(call, GRPC_INTERNAL, "a compressed message isn't valid gzip");
     return;
   }
+  if (result == GRPC_INFLATE_NO_MEMORY) {
+    grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    return;
+  }
   (void)snprintf(text, sizeof(text), "a request message inflates to more than %zu bytes",
                  call->rx.max_body_bytes);
   grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, text);
@@ -69,7 +73,7 @@ static struct grpc_message *inflate_body(struct grpc_call *call, ProtobufCMessag
   struct buf body;
   buf_init(&body, call->rx.max_body_bytes);
   struct str in = str_of(buf_bytes(&call->rx.body), buf_len(&call->rx.body));
-  enum grpc_inflate_result result = grpc_gzip_inflate(call->server->gzip, in, &body);
+  enum grpc_inflate_result result = grpc_gzip_inflate(&call->server->gzip, in, &body);
   if (result == GRPC_INFLATE_OK)
     message = unpack_body(call, &body, ret_request);
   else

@@ -352,7 +352,7 @@ static bool queue_compressed(struct grpc_call *call, const ProtobufCMessage *mes
   struct buf body;
   buf_init(&body, TX_MAX_BYTES);
   protobuf_c_message_pack(message, packed);
-  bool ok = grpc_gzip_compress(call->server->gzip, str_of(packed, len), &body);
+  bool ok = grpc_gzip_compress(&call->server->gzip, str_of(packed, len), &body);
   write_prefix(prefix, true, buf_len(&body));
   ok = ok && GRPC_PREFIX_BYTES + buf_len(&body) <= TX_MAX_BYTES - buf_len(&call->tx) &&
        buf_append(&call->tx, prefix, sizeof(prefix)) &&

@@ -124,7 +124,6 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct config_serve
   server->done_task.arg = server;
   server->about = "This is a gRPC server.\n";
   server->health = grpc_health_new(server);
-  server->gzip = grpc_gzip_new();
   return server;
 }
 
@@ -195,7 +194,7 @@ void grpc_server_free(struct grpc_server *server) {
   disown_orphans(server);
   loop_cancel(server->loop, &server->done_task);
   grpc_health_free(server->health);
-  grpc_gzip_free(server->gzip);
+  grpc_gzip_deinit(&server->gzip);
   grpc_reflection_free(server->reflection);
   nghttp2_session_callbacks_del(server->callbacks);
   nghttp2_option_del(server->options);

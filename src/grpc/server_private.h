@@ -7,13 +7,13 @@
 
 #include "base/list.h"
 #include "grpc/deadlines.h"
+#include "grpc/gzip.h"
 #include "grpc/inbound.h"
 #include "grpc/server.h"
 #include "net/listener.h"
 
 #define GRPC_MAX_SERVICES 16
 
-struct grpc_gzip;
 struct grpc_health;
 struct grpc_reflection;
 
@@ -43,8 +43,8 @@ struct grpc_server {
   struct list sessions;
   struct list orphans; /* calls whose connection is gone and whose handler still runs */
   struct grpc_deadlines deadlines;
-  struct grpc_health *health;         /* owned */
-  struct grpc_gzip *gzip;             /* owned */
+  struct grpc_health *health; /* owned */
+  struct grpc_gzip gzip;
   struct grpc_reflection *reflection; /* owned; NULL: none */
   const char *about;                  /* borrowed */
   struct grpc_inbound_share inbound;  /* of all calls */

@@ -27,7 +27,7 @@ BELOW = {
     "query": ["ledger", "grpc"],
     "admin": ["pg", "grpc"],
 }
-SHARED_WITH_CLIENTS = ("base/", "grpc/wire.h")
+SHARED_WITH_CLIENTS = ("base/", "grpc/gzip.h", "grpc/wire.h")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
 faults = []
 

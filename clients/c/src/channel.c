@@ -136,6 +136,7 @@ struct auditstore_channel *auditstore_channel_new(const char *target,
   c->random = backoff_seed();
   c->due_us = NEVER;
   c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  loop_init(&c->loop);
   bool ok = init(c, target, options, &failure);
   status_move(&failure, status);
   if (ok)
@@ -149,6 +150,9 @@ void auditstore_channel_free(struct auditstore_channel *c) {
     return;
   c->on_state = NULL;
   auditstore_channel_shutdown(c);
+  for (struct list_link *at; (at = list_pop_front(&c->done));)
+    call_free(LIST_ENTRY(at, struct auditstore_stream, entry));
+  loop_deinit(&c->loop);
   pthread_cond_destroy(&c->news);
   pthread_mutex_destroy(&c->lock);
   if (c->wake_fd >= 0)

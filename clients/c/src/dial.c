@@ -105,6 +105,7 @@ static void begin_round(struct auditstore_channel *c) {
   channel_set_state(c, AUDITSTORE_CHANNEL_CONNECTING);
   struct address_list addresses = {0};
   struct reason report = {0};
+  channel_tell_state(c); /* it may not last until the end of the program's call */
   pthread_mutex_unlock(&c->lock);
   address_list_resolve(&addresses, &c->targets, &report);
   pthread_mutex_lock(&c->lock);

@@ -20,7 +20,10 @@
 #include "backoff.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "cancel.h"
+#include "grpc/gzip.h"
 #include "grpc/wire.h"
+#include "loop.h"
 #include "metadata.h"
 #include "reason.h"
 #include "retry.h"
@@ -74,8 +77,10 @@ struct auditstore_channel {
 
   struct list links;   /* the newest is the last */
   struct list waiting; /* calls that are on no link yet, or not again */
-  unsigned changes;    /* ends of calls and links, states: tells a thread to look again */
-  int64_t due_us;      /* a turn has something to do by then; may be too early, never too late */
+  struct list done;    /* calls of auditstore_call_start() that have ended */
+  struct loop loop;
+  unsigned changes; /* ends of calls and links, states: tells a thread to look again */
+  int64_t due_us;   /* a turn has something to do by then; may be too early, never too late */
 
   enum auditstore_channel_state state;
   enum auditstore_channel_state told_state; /* what on_state has heard */
@@ -118,6 +123,9 @@ void channel_tell(struct auditstore_channel *c);
 
 /* Does all that is due, but for reading from sockets. Lets go of the lock to resolve names. */
 void channel_turn(struct auditstore_channel *c);
+
+/* Goes on with every link: the server may have answered, or have closed, while nobody looked. */
+void channel_look(struct auditstore_channel *c);
 
 /* One step of waiting: does I/O as the leader, or sleeps until there is news or `until_us`. Returns
  * at once when something ended meanwhile; what the caller waits for may have ended with it. */
@@ -171,6 +179,7 @@ struct link {
   uint64_t written;         /* of them, those that may be on their way */
   int64_t heard_us;         /* when the server's last bytes were read */
   int64_t pinged_us;        /* 0: no ping of ours is unanswered */
+  uint32_t watched;         /* by the channel's loop: epoll's events; 0: not in it */
   bool is_dead;             /* shut down; freed when no thread uses it */
   uint8_t in[READ_BYTES];
 };
@@ -185,7 +194,8 @@ void link_drop(struct link *l, const char *reason);
 /* The same, in good order towards the server. */
 void link_close(struct link *l);
 
-/* Goes on as far as it can: connects, shakes hands, reads until the socket is empty. */
+/* Goes on as far as it can: connects, shakes hands, reads until the socket is empty. Tells the
+ * other threads when something came. */
 void link_receive(struct link *l);
 
 /* Writes as far as the socket takes it; the leader is told when it must wait for the rest. */
@@ -204,6 +214,20 @@ void link_watch(struct link *l);
 
 /* Pings when that is due, and drops a link that didn't answer. Returns when to look again. */
 int64_t link_keep_alive(struct link *l, int64_t now_us);
+
+/* ---- the program's loop; all of it does nothing before auditstore_channel_fd() ---- */
+
+/* Dispatch has something to do. */
+void loop_wake(struct auditstore_channel *c);
+
+/* A call of auditstore_call_start() has ended. */
+void loop_add_done(struct auditstore_stream *s);
+
+/* Watches the link's socket for what it waits for; no more when it is dead. */
+void loop_watch(struct link *l);
+
+/* Sets the timer to channel->due_us. */
+void loop_arm(struct auditstore_channel *c);
 
 /* ---- session: the HTTP/2 side of a link ---- */
 
@@ -232,9 +256,13 @@ struct auditstore_stream {
   int64_t deadline_us;
   struct metadata metadata;
   struct retry retry;
+  struct grpc_gzip *gzip; /* owned; NULL: nothing is compressed */
+  struct cancellable cancellable;
+  auditstore_done_cb *on_done; /* NULL: some thread waits for it */
+  void *on_done_arg;
 
   /* In channel->waiting (`link` NULL) or in link->calls; in neither before call_begin() and when it
-   * has ended. */
+   * has ended; then in channel->done if it has an on_done. */
   struct link *link;
   struct list_link entry;
   bool is_begun;
@@ -275,6 +303,15 @@ void call_free(struct auditstore_stream *s);
 /* From here on it waits for a link, until it has ended. */
 void call_begin(struct auditstore_stream *s);
 
+/* The same without ever waiting for a name: dispatch goes on with it. */
+void call_begin_in_loop(struct auditstore_stream *s);
+
+/* Off its link, or out of the waiting ones. */
+void call_leave(struct auditstore_stream *s);
+
+/* Resets its HTTP/2 stream, if it has one. */
+void call_reset(struct auditstore_stream *s, uint32_t http2_error);
+
 /* Puts calls that wait on the link, if there is one; ends those that don't wait for a better time.
  */
 void calls_place(struct auditstore_channel *c);
@@ -300,8 +337,16 @@ void call_drop_messages(struct auditstore_stream *s);
 /* Puts the request's headers on the link. Negative: s->status says why. */
 int call_submit(struct auditstore_stream *s, struct link *l);
 
-/* Frames `message` behind what is to be sent. False: too large, or out of memory. */
-bool call_queue_message(struct auditstore_stream *s, const ProtobufCMessage *message);
+/* Frames `message` behind what is in `out`, as gzip where that is shorter; `gzip` NULL: as it is.
+ * False: too large, or out of memory. Without the lock, unless `out` needs it. */
+bool message_frame(struct buf *out, const ProtobufCMessage *message, struct grpc_gzip *gzip);
+
+/* The same of one that is packed already, in parts. */
+bool message_frame_packed(struct buf *out, const struct str *parts, size_t count);
+
+/* What was received, unpacked; frees `received`. NULL: `status` says why. Without the lock. */
+ProtobufCMessage *message_unpack(const struct auditstore_stream *s, struct received *received,
+                                 struct auditstore_status *status);
 
 /* From session callbacks. */
 void call_on_header(struct auditstore_stream *s, struct str name, struct str value);
@@ -310,6 +355,11 @@ void call_on_data(struct auditstore_stream *s, const uint8_t *data, size_t len);
 void call_on_answer_end(struct auditstore_stream *s); /* END_STREAM */
 void call_on_close(struct auditstore_stream *s, uint32_t http2_error);
 void call_on_goaway(struct auditstore_stream *s);
+
+/* auditstore_stream_send() of a message that is packed already, in parts; never compressed. */
+enum auditstore_stream_result stream_send_packed(struct auditstore_stream *s,
+                                                 const struct str *parts, size_t count,
+                                                 int timeout_ms);
 
 /* Waits until it has ended. */
 void stream_wait_end(struct auditstore_stream *s);

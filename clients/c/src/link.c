@@ -62,6 +62,8 @@ void link_drop(struct link *l, const char *reason) {
   /* Not closed yet: a leader may have it in its poll. */
   shutdown(l->fd, SHUT_RDWR);
   channel_settle(c);
+  loop_watch(l);
+  loop_wake(c);
   channel_tell(c);
 }
 
@@ -172,7 +174,7 @@ static const char *end_reason(const struct link *l) {
                                    : "connection lost";
 }
 
-void link_receive(struct link *l) {
+static void receive(struct link *l) {
   if (l->phase == LINK_CONNECTING && !l->is_dead)
     connected(l);
   for (int i = 0; i < READS_PER_TURN && !l->is_dead && l->phase != LINK_CONNECTING; i++) {
@@ -190,6 +192,13 @@ void link_receive(struct link *l) {
     else
       take_plain(l, l->in, (size_t)n);
   }
+}
+
+void link_receive(struct link *l) {
+  int64_t before_us = l->heard_us;
+  receive(l);
+  if (l->heard_us != before_us)
+    channel_tell(l->channel);
 }
 
 /* ---- out ---- */
@@ -226,7 +235,7 @@ static int produce(struct link *l) {
   return rc == 0 && tls_write(l->tls, &l->plain) ? 0 : -1;
 }
 
-void link_flush(struct link *l) {
+static void flush(struct link *l) {
   if (l->is_dead || l->phase == LINK_CONNECTING)
     return;
   bool was_empty = buf_len(&l->out) == 0;
@@ -250,4 +259,9 @@ void link_flush(struct link *l) {
     /* The server broke the rules, or it is going away and the last call has ended. */
     link_drop(l, "HTTP/2 error of the server");
   }
+}
+
+void link_flush(struct link *l) {
+  flush(l);
+  loop_watch(l);
 }

@@ -1,16 +1,12 @@
 /* One call's request: its headers and its bytes. */
 #include "internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define STANDARD_HEADERS 12
 #define MAX_HEADERS      (STANDARD_HEADERS + 2 * MAX_METADATA)
 /* Of a stream, so much of what was sent is kept for another attempt. */
 #define KEPT_BYTES ((size_t)256 * 1024)
-/* No server takes a larger one, and with its queue it stays in range of the prefix's 4 bytes. */
-#define MAX_SENT_MESSAGE_BYTES ((size_t)1024 * 1024 * 1024)
-
 /* ---- messages ---- */
 
 static void count_taken(struct auditstore_stream *s, size_t len) {
@@ -40,20 +36,6 @@ static ssize_t read_request(nghttp2_session *session, int32_t id, uint8_t *out, 
   if (s->is_half_closed && len == left)
     *flags |= NGHTTP2_DATA_FLAG_EOF;
   return (ssize_t)len;
-}
-
-bool call_queue_message(struct auditstore_stream *s, const ProtobufCMessage *message) {
-  size_t len = protobuf_c_message_get_packed_size(message);
-  uint8_t *room =
-      len > MAX_SENT_MESSAGE_BYTES ? NULL : buf_reserve(&s->out, GRPC_PREFIX_BYTES + len);
-  if (!room)
-    return false;
-  room[0] = 0;
-  for (int i = 0; i < 4; i++)
-    room[1 + i] = (uint8_t)(len >> (8 * (3 - i)));
-  protobuf_c_message_pack(message, room + GRPC_PREFIX_BYTES);
-  buf_commit(&s->out, GRPC_PREFIX_BYTES + len);
-  return true;
 }
 
 /* ---- headers ---- */
@@ -107,6 +89,10 @@ static void add_standard(struct headers *h, const struct auditstore_stream *s,
     int64_t left = s->deadline_us - monotonic_us();
     grpc_timeout_format(left > 0 ? left : 0, h->timeout);
     add_rare(h, str_z("grpc-timeout"), str_z(h->timeout));
+  }
+  if (s->gzip) {
+    add_text(h, "grpc-encoding", "gzip");
+    add_text(h, "grpc-accept-encoding", "identity,gzip");
   }
   if (s->retry.attempts > 0) {
     h->attempts[0] = (char)('0' + s->retry.attempts);

@@ -26,6 +26,7 @@ void channel_tell_state(struct auditstore_channel *c) {
 
 void channel_leave(struct auditstore_channel *c) {
   channel_tell_state(c);
+  loop_arm(c);
   pthread_mutex_unlock(&c->lock);
 }
 
@@ -46,8 +47,7 @@ const char *auditstore_channel_state_name(enum auditstore_channel_state state) {
   }
 }
 
-/* What came while nobody looked: the server may have closed, or have answered. */
-static void look(struct auditstore_channel *c) {
+void channel_look(struct auditstore_channel *c) {
   for (struct list_link *at = c->links.first; at; at = at->next)
     link_receive(LIST_ENTRY(at, struct link, entry));
 }
@@ -55,7 +55,7 @@ static void look(struct auditstore_channel *c) {
 enum auditstore_channel_state auditstore_channel_state(struct auditstore_channel *c,
                                                        bool connects) {
   pthread_mutex_lock(&c->lock);
-  look(c);
+  channel_look(c);
   c->wanted += connects;
   channel_turn(c);
   c->wanted -= connects;
@@ -81,7 +81,7 @@ enum auditstore_code auditstore_channel_wait(struct auditstore_channel *c,
   bool connects = state != AUDITSTORE_CHANNEL_IDLE && state != AUDITSTORE_CHANNEL_SHUTDOWN;
   pthread_mutex_lock(&c->lock);
   c->wanted += connects;
-  look(c);
+  channel_look(c);
   channel_turn(c);
   while (c->state != state && c->state != AUDITSTORE_CHANNEL_SHUTDOWN &&
          monotonic_us() < deadline_us)

@@ -1,10 +1,9 @@
 /* The public calls on streams of all kinds. */
 #include "internal.h"
 
-#include <stdlib.h>
-
 /* Sends block while so much waits for the server's flow control. */
 #define SEND_QUEUE_BYTES ((size_t)1024 * 1024)
+#define MAX_FRAMED_BYTES ((size_t)2 * 1024 * 1024 * 1024)
 /* ---- waiting ---- */
 
 typedef bool stream_test(const struct auditstore_stream *s);
@@ -75,15 +74,23 @@ static void resume(struct auditstore_stream *s) {
   nghttp2_session_resume_data(s->link->session, s->id);
 }
 
-static enum auditstore_stream_result
-send_message(struct auditstore_stream *s, const ProtobufCMessage *message, int64_t until_us) {
+/* To `framed`, the message is there already; NULL: it isn't. */
+static bool queue_message(struct auditstore_stream *s, const ProtobufCMessage *message,
+                          const struct buf *framed) {
+  return framed ? buf_append(&s->out, buf_bytes(framed), buf_len(framed))
+                : message_frame(&s->out, message, NULL);
+}
+
+static enum auditstore_stream_result send_locked(struct auditstore_stream *s,
+                                                 const ProtobufCMessage *message,
+                                                 const struct buf *framed, int64_t until_us) {
   if (!wait_for(s, has_room, until_us) && !s->is_ended)
     return AUDITSTORE_STREAM_AGAIN;
   if (s->is_ended)
     return AUDITSTORE_STREAM_END;
   if (s->is_half_closed)
     call_abort(s, AUDITSTORE_INTERNAL, "sent after half-close");
-  else if (!call_queue_message(s, message))
+  else if (!queue_message(s, message, framed))
     call_abort(s, AUDITSTORE_RESOURCE_EXHAUSTED, "message too large, or out of memory");
   else
     resume(s);
@@ -93,8 +100,32 @@ send_message(struct auditstore_stream *s, const ProtobufCMessage *message, int64
 enum auditstore_stream_result auditstore_stream_send(struct auditstore_stream *s,
                                                      const ProtobufCMessage *message,
                                                      int timeout_ms) {
+  struct buf framed = {0};
+  buf_init(&framed, MAX_FRAMED_BYTES);
+  /* Compressing takes its time: without the lock. */
+  bool is_framed = s->gzip && message_frame(&framed, message, s->gzip);
   pthread_mutex_lock(&s->channel->lock);
-  enum auditstore_stream_result result = send_message(s, message, timeout_to_deadline(timeout_ms));
+  enum auditstore_stream_result result =
+      send_locked(s, message, is_framed ? &framed : NULL, timeout_to_deadline(timeout_ms));
+  channel_flush(s->channel);
+  channel_leave(s->channel);
+  buf_deinit(&framed);
+  return result;
+}
+
+enum auditstore_stream_result stream_send_packed(struct auditstore_stream *s,
+                                                 const struct str *parts, size_t count,
+                                                 int timeout_ms) {
+  enum auditstore_stream_result result = AUDITSTORE_STREAM_OK;
+  pthread_mutex_lock(&s->channel->lock);
+  if (!wait_for(s, has_room, timeout_to_deadline(timeout_ms)))
+    result = AUDITSTORE_STREAM_AGAIN;
+  else if (message_frame_packed(&s->out, parts, count))
+    resume(s);
+  else
+    call_abort(s, AUDITSTORE_RESOURCE_EXHAUSTED, "message too large, or out of memory");
+  if (s->is_ended)
+    result = AUDITSTORE_STREAM_END;
   channel_flush(s->channel);
   channel_leave(s->channel);
   return result;
@@ -117,10 +148,10 @@ void auditstore_stream_half_close(struct auditstore_stream *s) {
 /* ---- receiving ---- */
 
 /* Messages behind one that can't be read are dropped with it. */
-static void fail_unreadable(struct auditstore_stream *s) {
+static void fail_unreadable(struct auditstore_stream *s, struct auditstore_status *why) {
   pthread_mutex_lock(&s->channel->lock);
-  call_abort(s, AUDITSTORE_INTERNAL, NULL);
-  status_set(&s->status, AUDITSTORE_INTERNAL, "the answer isn't the message that was agreed");
+  call_abort(s, why->code, NULL);
+  status_move(why, &s->status);
   call_drop_messages(s);
   channel_flush(s->channel);
   channel_leave(s->channel);
@@ -138,11 +169,11 @@ enum auditstore_stream_result auditstore_stream_recv(struct auditstore_stream *s
   channel_leave(s->channel);
   if (!received)
     return is_ended ? AUDITSTORE_STREAM_END : AUDITSTORE_STREAM_AGAIN;
-  *ret_message = protobuf_c_message_unpack(s->method->output, NULL, received->len, received->bytes);
-  free(received);
+  struct auditstore_status why = {0};
+  *ret_message = message_unpack(s, received, &why);
   if (*ret_message)
     return AUDITSTORE_STREAM_OK;
-  fail_unreadable(s);
+  fail_unreadable(s, &why);
   return AUDITSTORE_STREAM_END;
 }
 

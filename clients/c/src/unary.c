@@ -1,24 +1,6 @@
 /* Unary calls: a stream with one message each way. */
 #include "internal.h"
 
-#include <stdlib.h>
-
-/* The one answer, unpacked; NULL: s->status says why. */
-static ProtobufCMessage *unpack_answer(struct auditstore_stream *s,
-                                       const struct received *received) {
-  if (s->status.code != AUDITSTORE_OK)
-    return NULL;
-  if (!received) {
-    status_set(&s->status, AUDITSTORE_INTERNAL, "the server answered OK without a message");
-    return NULL;
-  }
-  ProtobufCMessage *message =
-      protobuf_c_message_unpack(s->method->output, NULL, received->len, received->bytes);
-  if (!message)
-    status_set(&s->status, AUDITSTORE_INTERNAL, "the answer isn't the message that was agreed");
-  return message;
-}
-
 struct auditstore_stream *unary_new(struct auditstore_channel *c,
                                     const struct auditstore_unary *call,
                                     struct auditstore_status *status) {
@@ -27,7 +9,7 @@ struct auditstore_stream *unary_new(struct auditstore_channel *c,
     return NULL;
   s->is_unary = true;
   s->is_half_closed = true;
-  if (call_queue_message(s, call->request))
+  if (message_frame(&s->out, call->request, s->gzip))
     return s;
   status_set(status, AUDITSTORE_RESOURCE_EXHAUSTED, "message too large, or out of memory");
   call_free(s);
@@ -35,10 +17,13 @@ struct auditstore_stream *unary_new(struct auditstore_channel *c,
 }
 
 ProtobufCMessage *unary_take_answer(struct auditstore_stream *s) {
+  if (s->status.code != AUDITSTORE_OK)
+    return NULL;
   struct received *received = call_take_message(s);
-  ProtobufCMessage *message = unpack_answer(s, received);
-  free(received);
-  return message;
+  if (received)
+    return message_unpack(s, received, &s->status);
+  status_set(&s->status, AUDITSTORE_INTERNAL, "the server answered OK without a message");
+  return NULL;
 }
 
 enum auditstore_code auditstore_call_unary(struct auditstore_channel *channel,
@@ -59,4 +44,20 @@ enum auditstore_code auditstore_call_unary(struct auditstore_channel *channel,
   enum auditstore_code code = status_move(&s->status, status);
   call_free(s);
   return code;
+}
+
+enum auditstore_code auditstore_call_start(struct auditstore_channel *channel,
+                                           const struct auditstore_unary *call,
+                                           auditstore_done_cb *on_done, void *arg,
+                                           struct auditstore_status *status) {
+  struct auditstore_status failure = {0};
+  struct auditstore_stream *s = unary_new(channel, call, &failure);
+  if (!s)
+    return status_move(&failure, status);
+  pthread_mutex_lock(&channel->lock);
+  s->on_done = on_done;
+  s->on_done_arg = arg;
+  call_begin_in_loop(s);
+  channel_leave(channel);
+  return status_move(&failure, status);
 }

@@ -1,72 +1,16 @@
-#include "fault_server.h"
-#include "fault_tls.h"
-
-#include "auditstore/v1/audit_store.pb-c.h"
-#include "base/buf.h"
-#include "google/rpc/error_details.pb-c.h"
-#include "google/rpc/status.pb-c.h"
-#include "grpc/wire.h"
+#include "fault_private.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <nghttp2/nghttp2.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#define MAX_CONNECTIONS 16
-#define MAX_OUT         (64 * 1024 * 1024)
-#define WIDE_WINDOW     (64 * 1024 * 1024)
-
-struct fault_stream {
-  char method[32];
-  struct grpc_deframer in;
-  struct buf out;
-  struct buf seen;  /* the request's headers, "name: value\n" each, and how its data ended */
-  bool is_answered; /* response headers were submitted */
-  bool is_done;     /* nothing comes after what is in `out` */
-  bool has_trailers;
-  bool drips;
-  bool is_deferred;
-};
-
-struct connection {
-  struct fault_server *server;
-  int fd;
-  SSL *ssl; /* NULL: without TLS */
-  nghttp2_session *session;
-  bool must_close;
-};
-
-struct fault_server {
-  pthread_t thread;
-  bool is_serving, is_wide;
-  int listener, stop_fd;
-  int drop_fd, dropped_fd; /* asks for all connections to be closed; says that they are */
-  uint32_t max_streams;
-  SSL_CTX *tls; /* borrowed; NULL: without */
-  char target[128];
-  atomic_int accepted, requests;
-  atomic_size_t taken; /* bytes of answers given to HTTP/2 */
-  int refusals, goaways;
-  struct connection connections[MAX_CONNECTIONS];
-};
-
-#define NV(name, value)                                                                            \
-  { (uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE }
-
-static bool is(const struct fault_stream *s, const char *method) {
-  return strcmp(s->method, method) == 0;
-}
 
 /* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static ssize_t read_answer(nghttp2_session *session, int32_t id, uint8_t *out, size_t room,
@@ -105,69 +49,18 @@ static void answer(struct connection *c, int32_t id, struct fault_stream *s) {
                          : is(s, "proto") ? "application/GRPC+proto"
                                           : "application/grpc"),
       NV("x-first", "word"),
+      NV("grpc-encoding", s->is_gzip ? "gzip" : "identity"),
   };
   const nghttp2_nv informational[] = {NV(":status", "103"), NV("grpc-status", "7")};
   const nghttp2_data_provider provider = {.source.ptr = s, .read_callback = read_answer};
   if (!s->is_answered && (is(s, "hints") || is(s, "no_trailers")))
     nghttp2_submit_headers(c->session, 0, id, NULL, informational, 2, NULL);
   if (!s->is_answered)
-    nghttp2_submit_response(c->session, id, headers, 3, &provider);
+    nghttp2_submit_response(c->session, id, headers, 4, &provider);
   else if (s->is_deferred)
     nghttp2_session_resume_data(c->session, id);
   s->is_answered = true;
   s->is_deferred = false;
-}
-
-static void put_message(struct fault_stream *s, uint8_t flag, const void *data, size_t len) {
-  buf_append(&s->out, &flag, 1);
-  buf_append_be32(&s->out, (uint32_t)len);
-  buf_append(&s->out, data, len);
-}
-
-static void answer_error(struct connection *c, int32_t id) {
-  Google__Rpc__BadRequest__FieldViolation violation =
-      GOOGLE__RPC__BAD_REQUEST__FIELD_VIOLATION__INIT;
-  violation.field = (char *)"events[0].actor.id";
-  violation.description = (char *)"too long";
-  Google__Rpc__BadRequest__FieldViolation *violations[] = {&violation};
-  Google__Rpc__BadRequest bad = GOOGLE__RPC__BAD_REQUEST__INIT;
-  bad.n_field_violations = 1;
-  bad.field_violations = violations;
-  uint8_t packed[256];
-  Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
-  any.type_url = (char *)"type.googleapis.com/google.rpc.BadRequest";
-  any.value.len = google__rpc__bad_request__pack(&bad, packed);
-  any.value.data = packed;
-  Google__Protobuf__Any *details[] = {&any};
-  Google__Rpc__Status status = GOOGLE__RPC__STATUS__INIT;
-  status.code = 3;
-  status.n_details = 1;
-  status.details = details;
-  uint8_t packed_status[512];
-  struct buf text;
-  buf_init(&text, 4096);
-  grpc_base64_encode(str_of(packed_status, google__rpc__status__pack(&status, packed_status)),
-                     &text);
-  buf_append(&text, "", 1);
-  const nghttp2_nv headers[] = {
-      NV(":status", "200"),        NV("content-type", "application/grpc"),
-      NV("grpc-status", "3"),      NV("grpc-message", "not %E2%98%BA good%0A"),
-      NV("x-trailer-bin", "AQID"), NV("grpc-status-details-bin", (const char *)buf_bytes(&text))};
-  nghttp2_submit_response(c->session, id, headers, 6, NULL);
-  buf_deinit(&text);
-}
-
-/* What came is told in the trailers of an error. */
-static void answer_mirror(struct connection *c, int32_t id, struct fault_stream *s) {
-  struct buf text;
-  buf_init(&text, 16 * 1024);
-  grpc_base64_encode(str_of(buf_bytes(&s->seen), buf_len(&s->seen)), &text);
-  buf_append(&text, "", 1);
-  const nghttp2_nv headers[] = {NV(":status", "200"), NV("content-type", "application/grpc"),
-                                NV("grpc-status", "5"),
-                                NV("x-seen-bin", (const char *)buf_bytes(&text))};
-  nghttp2_submit_response(c->session, id, headers, 4, NULL);
-  buf_deinit(&text);
 }
 
 /* A HEADERS frame on stream 0, which HTTP/2 forbids. */
@@ -175,24 +68,6 @@ static void break_http2(struct connection *c) {
   static const uint8_t frame[] = {0, 0, 0, 1, 4, 0, 0, 0, 0};
   if (send(c->fd, frame, sizeof(frame), MSG_NOSIGNAL) != sizeof(frame))
     c->must_close = true;
-}
-
-static void answer_flood(struct fault_stream *s) {
-  /* An event_data of 32 KiB: field 1 (event) { field 1 (AuditEvent) { field 19: bytes } }. */
-  static uint8_t data[32 * 1024];
-  Auditstore__V1__AuditEvent event = AUDITSTORE__V1__AUDIT_EVENT__INIT;
-  memset(data, 'x', sizeof(data) - 1);
-  event.event_data = (char *)data;
-  Auditstore__V1__StoredEvent stored = AUDITSTORE__V1__STORED_EVENT__INIT;
-  stored.event = &event;
-  Auditstore__V1__GetEventResponse response = AUDITSTORE__V1__GET_EVENT_RESPONSE__INIT;
-  response.event = &stored;
-  size_t len = auditstore__v1__get_event_response__get_packed_size(&response);
-  uint8_t *packed = malloc(len);
-  auditstore__v1__get_event_response__pack(&response, packed);
-  for (int i = 0; i < 768; i++)
-    put_message(s, 0, packed, len);
-  free(packed);
 }
 
 /* Faults that don't wait for the request's end. Returns whether the stream was dealt with. */
@@ -205,6 +80,10 @@ static bool fail_early(struct connection *c, int32_t id, const struct fault_stre
     nghttp2_submit_response(c->session, id, headers, 2, NULL);
   } else if (is(s, "refused_once") && server->refusals++ == 0) {
     nghttp2_submit_rst_stream(c->session, 0, id, NGHTTP2_REFUSED_STREAM);
+  } else if (is(s, "refused")) {
+    nghttp2_submit_rst_stream(c->session, 0, id, NGHTTP2_REFUSED_STREAM);
+  } else if (is(s, "mute")) {
+    c->is_mute = true;
   } else if (is(s, "goaway_once") && server->goaways++ == 0) {
     nghttp2_submit_goaway(c->session, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
   } else if (is(s, "close")) {
@@ -252,21 +131,48 @@ static void fail_late(struct connection *c, int32_t id, struct fault_stream *s) 
   } else if (is(s, "page") || is(s, "error_page")) {
     s->has_trailers = false;
     buf_append_str(&s->out, "<html>an answer in some other protocol</html>");
+  } else if (is(s, "bomb")) {
+    static const uint8_t zeros[5 * 1024 * 1024];
+    put_gzip(s, zeros, sizeof(zeros));
+  } else if (is(s, "bad_gzip")) {
+    put_message(s, 1, "no gzip", 7);
   } else if (is(s, "mirror")) {
     answer_mirror(c, id, s);
     return;
+  } else if (is(s, "retry") && answer_retry(c, id, s)) {
+    return;
   }
+  s->is_gzip = is(s, "gzip") || is(s, "bomb") || is(s, "bad_gzip");
   s->drips = is(s, "drip");
   answer(c, id, s);
 }
 
 static bool echoes(const struct fault_stream *s) {
   return is(s, "echo") || is(s, "drip") || is(s, "leave") || is(s, "hints") || is(s, "proto") ||
-         is(s, "refused_once") || is(s, "goaway_once");
+         is(s, "refused_once") || is(s, "goaway_once") || is(s, "refused_late") || is(s, "gzip") ||
+         is(s, "retry");
+}
+
+static void echo(struct connection *c, int32_t id, struct fault_stream *s) {
+  struct buf room;
+  struct str bytes = inflated(s, &room);
+  if (is(s, "refused_late") && c->server->late_refusals++ == 0) {
+    nghttp2_submit_rst_stream(c->session, 0, id, NGHTTP2_REFUSED_STREAM);
+  } else if (is(s, "gzip")) {
+    s->is_gzip = true;
+    put_gzip(s, bytes.data, bytes.len);
+    answer(c, id, s);
+  } else {
+    put_message(s, 0, bytes.data, bytes.len);
+    if (!is(s, "drip") && !is(s, "retry"))
+      answer(c, id, s);
+  }
+  buf_deinit(&room);
 }
 
 /* Faults that come with the first message. */
 static void on_message(struct connection *c, int32_t id, struct fault_stream *s) {
+  buf_append_format(&s->seen, "message with flag %d\n", s->in.prefix[0]);
   if (is(s, "leave") && !s->is_done) {
     nghttp2_submit_goaway(c->session, 0, id, NGHTTP2_NO_ERROR, NULL, 0);
   } else if (is(s, "early") && !s->is_done) {
@@ -285,6 +191,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
   struct fault_stream *s = calloc(1, sizeof(*s));
   c->server->requests++;
   grpc_deframer_init(&s->in, 4 * 1024 * 1024);
+  s->in.may_be_compressed = true;
   buf_init(&s->out, MAX_OUT);
   buf_init(&s->seen, 16 * 1024);
   nghttp2_session_set_stream_user_data(session, frame->hd.stream_id, s);
@@ -331,11 +238,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     return 0;
   nghttp2_session_consume(session, id, len);
   while (len > 0 && grpc_deframer_feed(&s->in, &data, &len) == GRPC_DEFRAME_MESSAGE) {
-    if (echoes(s)) {
-      put_message(s, 0, buf_bytes(&s->in.body), s->in.body_len);
-      if (!is(s, "drip"))
-        answer(c, id, s);
-    }
+    if (echoes(s))
+      echo(c, id, s);
     on_message(c, id, s);
     grpc_deframer_next(&s->in);
   }
@@ -467,7 +371,8 @@ static void *serve(void *arg) {
     struct pollfd fds[3 + MAX_CONNECTIONS] = {
         {server->stop_fd, POLLIN, 0}, {server->listener, POLLIN, 0}, {server->drop_fd, POLLIN, 0}};
     for (int i = 0; i < MAX_CONNECTIONS; i++)
-      fds[3 + i] = (struct pollfd){server->connections[i].fd, POLLIN, 0};
+      fds[3 + i] = (struct pollfd){server->connections[i].is_mute ? -1 : server->connections[i].fd,
+                                   POLLIN, 0};
     poll(fds, 3 + MAX_CONNECTIONS, -1);
     if (fds[0].revents)
       return NULL;

@@ -30,6 +30,16 @@
  *   /fault/early          OK with the first message, though the request goes on
  *   /fault/leave          echo; GOAWAY with the first message, and the call goes on
  *   /fault/broken         a frame that HTTP/2 forbids; the connection stays open
+ *   /fault/refused        RST_STREAM(REFUSED_STREAM), always
+ *   /fault/refused_late   RST_STREAM(REFUSED_STREAM) with the first message the first time, then
+ *                         echo
+ *   /fault/mute           nothing any more, on the whole connection
+ *   /fault/gzip           echo as gzip
+ *   /fault/bomb           a message that inflates to 5 MiB
+ *   /fault/bad_gzip       a compressed message that isn't gzip
+ *   /fault/retry          for the first x-times attempts Trailers-Only with the code x-code, and
+ *                         x-pushback and x-delay-ms (RetryInfo) if there are any; with x-headers
+ *                         headers and trailers; then echo
  *   /fault/mirror         NOT_FOUND with the request's headers in the trailer x-seen-bin
  *
  * Answers that aren't errors begin with the header x-first and end with the trailer x-last.
