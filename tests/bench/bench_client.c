@@ -3,8 +3,8 @@
  *
  *   bench_client SERVER EVENTS [SPOOL_DIR [UNSYNCED_MS [ARRAY]]]
  *
- * The events are made before the clock starts. Prints one JSON line: events per second until the last
- * one is acknowledged, and the CPU of this process for each.
+ * The events are made before the clock starts. Prints one JSON line: events per second until the
+ * last one is acknowledged, and the CPU of this process for each.
  */
 #include "bench/event.h"
 
@@ -59,8 +59,8 @@ static int run(struct auditstore_publisher *publisher, size_t count, size_t arra
     return EXIT_FAILURE;
   }
   printf("{\"events_per_s\":%.0f,\"cpu_us_per_event\":%.3f,\"batches\":%llu,\"syncs\":%llu}\n",
-         (double)count / began_s, cpu_s * 1e6 / (double)count,
-         (unsigned long long)counters.batches, (unsigned long long)counters.spool_syncs);
+         (double)count / began_s, cpu_s * 1e6 / (double)count, (unsigned long long)counters.batches,
+         (unsigned long long)counters.spool_syncs);
   return EXIT_SUCCESS;
 }
 

@@ -136,6 +136,27 @@ class PublisherTest(harness.PostgresCase):
             print(f"seed {seed}: {self.kills} kills, {len(journal)} events were OK, {len(times)} "
                   f"stored, {time.monotonic() - began:.0f} s", flush=True)
 
+    # ---- the example ----
+
+    def run_example(self, *words):
+        return subprocess.run([str(harness.EXAMPLES / "publish"), self.address, str(self.spool), *words],
+                              capture_output=True, text=True, check=False, timeout=60)
+
+    def test_the_example_leaves_for_next_time_what_the_store_is_not_there_for(self):
+        done = self.run_example("one", "x" * 256)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stdout, r"stored in ledger \d+ at \d+\n")
+        self.assertIn("INVALID_ARGUMENT: resource.id: has 256 bytes; at most 255 are allowed", done.stdout)
+        self.daemon.kill()
+        done = self.run_example("two")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(f"1 wait in {self.spool}: UNAVAILABLE: ", done.stderr)
+        self.restart_daemon()
+        done = self.run_example("three")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.postgres.sql("SELECT resource_id FROM audit_events ORDER BY event_time"),
+                         [["one"], ["two"], ["three"]])
+
     # ---- the store is away ----
 
     def stay_away(self, *options):
@@ -184,7 +205,7 @@ class PublisherTest(harness.PostgresCase):
 if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1].isdigit():
         PublisherTest.kills = int(sys.argv.pop(1))
-        PublisherTest.outage_events = 62 * RATE
+        PublisherTest.outage_events = 65 * RATE
         if sys.argv[1:] and sys.argv[1].isdigit():
             PublisherTest.seed = int(sys.argv.pop(1))
     unittest.main(verbosity=2)

@@ -128,15 +128,21 @@ static void conclude(struct auditstore_publisher *p, struct batch *b) {
     sender_hold(p, -1, AUDITSTORE_INTERNAL, "the store's answer leaves events out");
 }
 
+/* 0 for what lies outside the years 1 to 9999. */
+static int64_t microseconds(const Google__Protobuf__Timestamp *t) {
+  static const int64_t first_s = -62135596800, last_s = 253402300799;
+  return t && t->seconds >= first_s && t->seconds <= last_s ? t->seconds * 1000000 + t->nanos / 1000
+                                                            : 0;
+}
+
 static bool take_receipt(struct auditstore_publisher *p, struct batch *b,
                          const Auditstore__V1__Receipt *receipt) {
   size_t first = receipt->first_index;
   uint64_t settled = 0;
-  struct auditstore_publish_result result = {
-      .message = "", .ledger_id = receipt->ledger_id, .duplicate = receipt->duplicate};
-  if (receipt->committed_at)
-    result.committed_us =
-        receipt->committed_at->seconds * 1000000 + receipt->committed_at->nanos / 1000;
+  struct auditstore_publish_result result = {.message = "",
+                                             .ledger_id = receipt->ledger_id,
+                                             .committed_us = microseconds(receipt->committed_at),
+                                             .duplicate = receipt->duplicate};
   if (first > b->count || receipt->count > b->count - first)
     return false;
   for (size_t i = 0; i < receipt->count; i++) {
@@ -145,7 +151,7 @@ static bool take_receipt(struct auditstore_publisher *p, struct batch *b,
       continue;
     e->is_settled = true;
     settled++;
-    result.sequence = receipt->first_sequence + (int64_t)i;
+    result.sequence = (int64_t)((uint64_t)receipt->first_sequence + i);
     tell(p, b, e, &result);
   }
   pthread_mutex_lock(&p->lock);

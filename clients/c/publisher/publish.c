@@ -124,7 +124,7 @@ static bool spool_is_drained(const struct auditstore_publisher *p) {
   return p->counts.taken - p->picked == p->queue_waiting && !spool_is_behind(p->spool);
 }
 
-static enum destination choose(const struct auditstore_publisher *p, const struct packed *packed) {
+static enum destination choose(struct auditstore_publisher *p, const struct packed *packed) {
   if (!p->spool || (p->spills && spool_is_drained(p))) {
     if (memory_has_room(p, packed))
       return MEMORY;

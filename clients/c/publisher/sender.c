@@ -18,6 +18,8 @@
 #define FIRST_PAUSE_MS 100
 #define MAX_PAUSE_MS   5000
 #define JITTER_PERCENT 20
+/* Of the store's advice: nobody plans an outage of hours by RetryInfo. */
+#define MAX_ADVICE_MS 300000
 /* While less than all is in flight, what came meanwhile is looked for so often. */
 #define LOOK_MS 10
 /* No store has a smaller server.max_message_bytes. */
@@ -93,7 +95,8 @@ static int64_t next_pause_ms(struct sender *s) {
 void sender_hold(struct auditstore_publisher *p, int64_t delay_ms, enum auditstore_code code,
                  const char *message) {
   struct sender *s = &p->sender;
-  int64_t pause_ms = delay_ms >= 0 ? delay_ms : next_pause_ms(s);
+  int64_t advice_ms = delay_ms < MAX_ADVICE_MS ? delay_ms : MAX_ADVICE_MS;
+  int64_t pause_ms = advice_ms >= 0 ? advice_ms : next_pause_ms(s);
   int64_t until_us = monotonic_us() + pause_ms * 1000;
   if (until_us > s->hold_until_us)
     s->hold_until_us = until_us;

@@ -183,7 +183,7 @@ enum auditstore_code spool_open(const struct spool_options *options, struct spoo
 
 /* ---- appending ---- */
 
-bool spool_has_room(const struct spool *s, size_t len) {
+static bool fits(const struct spool *s, size_t len) {
   uint64_t used = s->bytes + s->rejected_bytes + len;
   return used + (spool_must_rotate(s, len) ? SPOOL_HEADER_BYTES : 0) <= s->max_bytes;
 }
@@ -346,6 +346,14 @@ void spool_acknowledge(struct spool *s, struct spool_place place) {
   retire_settled(s, s->segment_bytes / 2);
   (void)write_acknowledged(s); /* if it fails, more than need be is sent again after a crash */
   delete_settled(s);
+}
+
+bool spool_has_room(struct spool *s, size_t len) {
+  if (fits(s, len))
+    return true;
+  retire_settled(s, 0);
+  delete_settled(s);
+  return fits(s, len);
 }
 
 void spool_free(struct spool *s) {

@@ -75,8 +75,8 @@ enum auditstore_code spool_open(const struct spool_options *options, struct spoo
 /* Deletes what is acknowledged. NULL is fine. */
 void spool_free(struct spool *s);
 
-/* Whether `len` more bytes fit under max_bytes. */
-bool spool_has_room(const struct spool *s, size_t len);
+/* Whether `len` more bytes fit under max_bytes; makes room of what is settled. */
+bool spool_has_room(struct spool *s, size_t len);
 
 /* Whether an append of so much begins a new segment: all must be synced before it. */
 bool spool_must_rotate(const struct spool *s, size_t len);

@@ -42,6 +42,19 @@ static void a_full_spool_blocks_until_there_is_room(void **state) {
   assert_int_equal(counters(w).refused, 0);
 }
 
+static void what_is_settled_makes_room(void **state) {
+  struct world *w = *state;
+  w->options.spool_max_bytes = 128 * 1024;
+  w->options.when_full = AUDITSTORE_FULL_REFUSE;
+  start(w);
+  /* Each takes more than half of it. */
+  for (uint64_t i = 0; i < 5; i++) {
+    assert_int_equal(publish_array(w, i * 900, 900), AUDITSTORE_OK);
+    flush_all(w);
+  }
+  expect_stored_in_order(w, 4500);
+}
+
 static void memory_overflows_into_the_spool_in_order(void **state) {
   struct world *w = *state;
   store_server_leave(w->server);
@@ -221,6 +234,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       SPOOL_TEST(a_full_spool_refuses_and_says_so),
       SPOOL_TEST(a_full_spool_blocks_until_there_is_room),
+      SPOOL_TEST(what_is_settled_makes_room),
       SPOOL_TEST(memory_overflows_into_the_spool_in_order),
       SPOOL_TEST(close_saves_what_is_in_memory_alone),
       SPOOL_TEST(fail_closed_is_ok_when_the_disk_has_it),
