@@ -16,17 +16,23 @@ static int64_t cost_ns(struct quota_share share) {
   return cost / share.per_second;
 }
 
+static int64_t owed_ns(const struct quota *quota, struct quota_share share, int64_t now_us) {
+  bool is_same_rate = quota->per_second == share.per_second;
+  return is_same_rate ? later(quota->free_at_ns - now_us * NS_PER_US, 0) : 0;
+}
+
 int64_t quota_wait_us(const struct quota *quota, struct quota_share share, int64_t now_us) {
   if (share.per_second == 0)
     return 0;
-  int64_t now_ns = now_us * NS_PER_US;
   int64_t cost = cost_ns(share);
-  int64_t owed = later(quota->free_at_ns - now_ns, 0);
+  int64_t owed = owed_ns(quota, share, now_us);
   int64_t wait = owed + (cost < NS_PER_S ? cost : NS_PER_S) - NS_PER_S;
   return wait > 0 ? (wait + NS_PER_US - 1) / NS_PER_US : 0;
 }
 
 void quota_take(struct quota *quota, struct quota_share share, int64_t now_us) {
-  if (share.per_second > 0)
-    quota->free_at_ns = later(quota->free_at_ns, now_us * NS_PER_US) + cost_ns(share);
+  if (share.per_second == 0)
+    return;
+  quota->free_at_ns = now_us * NS_PER_US + owed_ns(quota, share, now_us) + cost_ns(share);
+  quota->per_second = share.per_second;
 }

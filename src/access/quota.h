@@ -3,7 +3,7 @@
  *
  * A second's worth can be had at once. What is larger than that is let through when nothing is
  * owed, and is paid off before anything else is: on average the rate holds, and nothing is refused
- * for ever. The state is a time, so a rate that changes needs no care.
+ * for ever. With another rate than before nothing is owed.
  */
 #pragma once
 
@@ -13,6 +13,7 @@
 /* Embedded; zeroed at first. */
 struct quota {
   int64_t free_at_ns; /* monotonic; when all that was taken is paid off */
+  int64_t per_second; /* at this rate */
 };
 
 struct quota_share {

@@ -22,14 +22,23 @@ static inline void bucket_put(struct bucket *b, int64_t tokens) {
   b->tokens = b->burst - b->tokens < tokens ? b->burst : b->tokens + tokens;
 }
 
+/* The time of a part of a token isn't counted yet: it would be lost to who asks often. */
+static inline void bucket_refill(struct bucket *b, int64_t now_us) {
+  int64_t elapsed_us = now_us - b->filled_us;
+  if (elapsed_us >= b->burst * 1000000 / b->per_second) {
+    b->filled_us = now_us;
+    b->tokens = b->burst;
+    return;
+  }
+  int64_t tokens = elapsed_us * b->per_second / 1000000;
+  b->filled_us += tokens * 1000000 / b->per_second;
+  bucket_put(b, tokens);
+}
+
 /* Refills are looked at only when it runs dry: the common case is a subtraction. */
 static inline bool bucket_take(struct bucket *b, int64_t now_us) {
-  if (b->tokens == 0) {
-    int64_t elapsed_us = now_us - b->filled_us;
-    b->filled_us = now_us;
-    int64_t full_us = b->burst * 1000000 / b->per_second;
-    bucket_put(b, elapsed_us >= full_us ? b->burst : elapsed_us * b->per_second / 1000000);
-  }
+  if (b->tokens == 0)
+    bucket_refill(b, now_us);
   if (b->tokens == 0)
     return false;
   b->tokens--;

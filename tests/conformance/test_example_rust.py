@@ -7,6 +7,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import examples  # noqa: E402
+import foreign  # noqa: E402
 
 
 class RustExampleTest(examples.ExampleTests, examples.ExampleCase):
@@ -14,7 +15,7 @@ class RustExampleTest(examples.ExampleTests, examples.ExampleCase):
 
     @classmethod
     def build(cls):
-        folder = examples.built("rust", "cargo", "build", "--quiet")
+        folder = examples.built("rust", foreign.cargo(), "build", "--quiet")
         return [folder / "target" / "debug" / "auditstore-example"]
 
 

@@ -27,6 +27,9 @@ HEALTHY = {
     "auditstore_pool_acquire_timeout_seconds": "5+0x30",
     "auditstore_pool_opened_total": "4+1x30",
     'auditstore_pool_closed_total{reason="max_idle"}': "0+1x30",
+    'auditstore_access_denied_total{reason="role_missing"}': "0+20x30",
+    'auditstore_access_denied_total{reason="credentials_invalid"}': "0+20x30",
+    'auditstore_access_denial_records_total{result="lost"}': "7+0x30",
 }
 
 # What differs when something is wrong, the alert that says so, and the minute at which it fires.
@@ -39,6 +42,10 @@ CASES = {
     "AuditstorePoolSlow": (1, {"auditstore_pool_oldest_wait_seconds": "0 2.6+0x30"}),
     "AuditstorePoolChurn": (12, {'auditstore_pool_closed_total{reason="max_idle"}': "0+61x30"}),
     "AuditstorePoolReconnects": (25, {"auditstore_pool_opened_total": "4+3x30"}),
+    "AuditstoreAccessDenied": (
+        12, {'auditstore_access_denied_total{reason="credentials_invalid"}': "0+41x30"}),
+    "AuditstoreDenialsLost": (
+        1, {'auditstore_access_denial_records_total{result="lost"}': "7 8+0x30"}),
     "AuditstorePoolCeilingLowered": (3, {"auditstore_pool_effective_max_open": "10 9+0x30"}),
 }
 
@@ -51,6 +58,7 @@ CLOSE_CALLS = {
     "less than half of the time allowed": (10, {"auditstore_pool_oldest_wait_seconds": "2.4+0x30"}),
     "less than one a second": (25, {'auditstore_pool_closed_total{reason="max_idle"}': "0+59x30"}),
     "another reason": (25, {'auditstore_pool_closed_total{reason="lifetime"}': "0+600x30"}),
+    "a denial a second": (25, {'auditstore_access_denied_total{reason="role_missing"}': "0+39x30"}),
     "half of the open ones": (25, {"auditstore_pool_opened_total": "4+2x30"}),
 }
 

@@ -134,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct world w = {.peer = -1};
   if (size < 2)
     return 0;
-  size_t step = data[0] & ~GREETING_FLAG;
+  size_t step = data[0] % GREETING_FLAG;
   if (step == 0)
     step = size;
   begin(&w);

@@ -231,9 +231,19 @@ static void run_one(struct outcome *outcome) {
   }
 }
 
+/* A number that is no code is told as such. */
+static void print_code(const struct outcome *outcome) {
+  if (!outcome->is_done)
+    fputs("STILL OPEN", stdout);
+  else if (outcome->code > AUDITSTORE_UNAUTHENTICATED)
+    printf("%d", (int)outcome->code);
+  else
+    fputs(auditstore_code_name(outcome->code), stdout);
+}
+
 static void print(struct outcome *outcome) {
-  printf("%s\t%d\t", outcome->is_done ? auditstore_code_name(outcome->code) : "STILL OPEN",
-         outcome->messages);
+  print_code(outcome);
+  printf("\t%d\t", outcome->messages);
   for (const char *at = outcome->message; at && *at; at++)
     printf(*at >= ' ' && *at <= '~' ? "%c" : "\\x%02x", (unsigned char)*at);
   putchar('\n');

@@ -338,7 +338,7 @@ class ClosedTest(FaultCase):
     def no_settings(peer):
         say_nothing(peer)
 
-    @fault("DEADLINE_EXCEEDED", "", SHORT, tls=True)
+    @fault("DEADLINE_EXCEEDED", "", SHORT, "--connect-timeout=1000", tls=True)
     def no_settings_until_the_deadline(peer):
         say_nothing(peer)
 

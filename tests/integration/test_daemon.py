@@ -88,7 +88,8 @@ class SchemaTest(unittest.TestCase):
         self.assertIn("auditstored migrate", done.stderr)
         harness.migrate(postgres)
         harness.migrate(postgres)
-        postgres.sql("UPDATE schema_migrations SET version = 999")
+        postgres.sql("UPDATE schema_migrations SET version = 999 WHERE version ="
+                     " (SELECT max(version) FROM schema_migrations)")
         done = harness.run_daemon(settings=settings)
         self.assertEqual(done.returncode, 1)
         self.assertIn("999", done.stderr)

@@ -198,11 +198,21 @@ class PackagingTest(unittest.TestCase):
         run(prefix / "bin" / "auditstored", "--check-config", "--config",
             share / "config" / "auditstore.yaml")
         self.assertTrue((share / "prometheus" / "auditstore.rules.yml").exists())
+        for page in ("man8/auditstored.8", "man5/auditstored.yaml.5"):
+            self.assertTrue((prefix / "share/man" / page).read_text().startswith(".TH AUDITSTORED"))
         self.assertEqual(list(prefix.rglob("*.h")) + list(prefix.rglob("libauditstore*")), [])
 
     def test_the_tool_and_the_protos_are_installed(self):
         self.assertIn("0.1.0", run(self.prefix / "bin" / "auditstore", "--version"))
         self.assertTrue((self.prefix / "share/auditstore/proto/auditstore/v1/event.proto").exists())
+
+    def test_the_tools_manual_and_completion_are_where_others_look_for_them(self):
+        share = self.prefix / "share"
+        for path, begins in (("man/man1/auditstore.1", ".TH AUDITSTORE 1 "),
+                             ("bash-completion/completions/auditstore", "# Completion"),
+                             ("zsh/site-functions/_auditstore", "#compdef auditstore\n"),
+                             ("fish/vendor_completions.d/auditstore.fish", "# Completion")):
+            self.assertTrue((share / path).read_text().startswith(begins), path)
 
 
 if __name__ == "__main__":

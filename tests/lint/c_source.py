@@ -3,7 +3,7 @@
 import os
 import re
 
-SKIP_DIRS = {".git", "build", "__pycache__"}
+SKIP_DIRS = {".git", "build", "__pycache__", ".venv", "node_modules", "target"}
 
 TOKENS = re.compile(
     r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.DOTALL

@@ -10,5 +10,5 @@ for path in README.md CHANGELOG.md CONTRIBUTING.md docs proto include src client
   [[ -e $path ]] && paths+=("$path")
 done
 # Names of code that look like mistakes.
-codespell --quiet-level 2 --skip '*/__pycache__,./build' --ignore-words "$here/spelling_ignore.txt" \
+codespell --quiet-level 2 --skip '*/__pycache__,./build,*/.venv,*/node_modules,*/target' --ignore-words "$here/spelling_ignore.txt" \
   "${paths[@]}"

@@ -116,11 +116,12 @@ static void insert_events(struct pg_fixture *f) {
       f->observer,
       "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, "
       " event_type, event_category, event_action, outcome, severity, actor_type, actor_id, "
-      " resource_type, resource_id, namespace, cluster, correlation_id, event_data) "
+      " resource_type, resource_id, namespace, cluster, correlation_id, event_data, principal) "
       "SELECT md5(i::text)::uuid, timestamptz '2026-10-31 23:59:40+00' + i / 7 * interval '1 s', "
       " now(), 1, i, 'type-' || i % 2, 'category-' || i % 3, 'action-' || i % 5, 1 + i % 4, "
       " nullif(i % 9, 0), 'at-' || i % 7, nullif('actor-' || i % 11, 'actor-0'), 'rt-' || i % 13, "
-      " 'res-' || i % 4, 'ns-' || i % 3, 'cl-' || i % 2, 'corr-' || i / 30, '{}' "
+      " 'res-' || i % 4, 'ns-' || i % 3, 'cl-' || i % 2, 'corr-' || i / 30, '{}', nullif('cn:' || "
+      "i % 6, 'cn:0') "
       "FROM generate_series(0, 299) i");
 }
 

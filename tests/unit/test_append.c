@@ -189,6 +189,7 @@ static void on_rows(void *arg, int statement, const PGresult *result) {
 }
 
 static struct event everything;
+static struct str writer;
 
 static void check_everything(const PGresult *result) {
   struct stored_event stored;
@@ -199,6 +200,7 @@ static void check_everything(const PGresult *result) {
   assert_int_equal(stored.place.received_us, 1234567);
   assert_int_equal(stored.place.ledger_id, 1);
   assert_int_equal(stored.place.sequence, 0);
+  assert_true(str_equal(stored.place.principal, writer));
 }
 
 static void read_back(struct fixture *f) {
@@ -225,13 +227,17 @@ static void an_event_reads_back_as_it_was_written(void **state) {
   for (int i = 0; i < EVENT_TEXT_COUNT; i++)
     everything.text[i] = str_z("\xC3\xA4 {} \\ \" ' , NULL");
   everything.text[EVENT_TEXT_EVENT_DATA] = str_z(" {\"b\" : 1.0,\t\"a\":\"\\u00e4\",\"b\":2}\n");
+  writer = str_z("spiffe://prod/\xC3\xA4 \\ ' ,");
   claim_ledger(f, &f->claim);
-  assert_true(append(f, &(struct append_item){.event = &everything, .received_us = 1234567}, 1));
+  assert_true(append(
+      f, &(struct append_item){.event = &everything, .received_us = 1234567, .principal = writer},
+      1));
   read_back(f);
 }
 
 static void an_event_of_required_fields_reads_back(void **state) {
   struct fixture *f = *state;
+  writer = str_z("");
   everything = sample_event(1);
   for (int i = EVENT_TEXT_EVENT_ACTION + 1; i < EVENT_TEXT_COUNT; i++)
     everything.text[i] = str_of(NULL, 0);
@@ -271,6 +277,28 @@ static void the_lookup_uses_the_primary_key(void **state) {
                    0);
 }
 
+/* Whoever sends an event again, it is the first one's. */
+static void each_event_of_a_batch_has_its_own_writer(void **state) {
+  struct fixture *f = *state;
+  struct event events[3] = {sample_event(3), sample_event(2), sample_event(1)};
+  const struct append_item items[3] = {
+      {.event = &events[0], .received_us = 1, .principal = str_z("cn:a")},
+      {.event = &events[1], .received_us = 1},
+      {.event = &events[2], .received_us = 1, .principal = str_z("cn:c")}};
+  const struct append_item again = {
+      .event = &events[0], .received_us = 2, .principal = str_z("cn:other")};
+  claim_ledger(f, &f->claim);
+  assert_true(append(f, items, 3));
+  assert_int_equal(store_number(&f->store,
+                                "SELECT count(*) FROM audit_events WHERE principal IS NOT DISTINCT"
+                                " FROM (ARRAY['cn:a', NULL, 'cn:c'])[sequence + 1]"),
+                   3);
+  assert_false(append(f, &again, 1));
+  look_up(f, &again, 1);
+  assert_int_equal(f->match_count, 1);
+  assert_true(f->matches[0].is_same);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, ledger_setup, ledger_teardown)
   const struct CMUnitTest tests[] = {
@@ -283,6 +311,7 @@ int main(void) {
       TEST(the_lookup_compares_every_column),
       TEST(the_lookup_finds_by_id_and_time),
       TEST(an_event_reads_back_as_it_was_written),
+      TEST(each_event_of_a_batch_has_its_own_writer),
       TEST(an_event_of_required_fields_reads_back),
       TEST(the_lookup_uses_the_primary_key),
   };

@@ -101,6 +101,58 @@ static void headers_of_a_bidi_stream_come_at_once(void **state) {
   assert_int_equal(s->grpc_status, -1);
 }
 
+/* ---- the hooks ---- */
+
+static int callers_freed;
+
+static void free_caller(void *caller) {
+  assert_string_equal(caller, "the caller");
+  callers_freed++;
+}
+
+static struct grpc_status *let_in(void *arg, struct grpc_call *call,
+                                  const struct grpc_method *method) {
+  (void)arg;
+  (void)method;
+  assert_null(grpc_call_caller(call));
+  assert_null(grpc_call_peer_names(call));
+  assert_true(str_equal(grpc_call_peer_address(call), str_z("127.0.0.1")));
+  grpc_call_set_caller(call, "the caller", free_caller);
+  return NULL;
+}
+
+static struct grpc_status *refuse_message(void *arg, struct grpc_call *call) {
+  const bool *is_over = arg;
+  assert_string_equal(grpc_call_caller(call), "the caller");
+  return *is_over ? grpc_status_new(GRPC_PERMISSION_DENIED, "no more") : NULL;
+}
+
+static void a_message_may_be_refused_and_that_ends_the_stream(void **state) {
+  struct echo_server *e = *state;
+  bool is_over = false;
+  callers_freed = 0;
+  grpc_server_on_open(e->server, let_in, NULL);
+  grpc_server_on_message(e->server, refuse_message, &is_over);
+  echo_assert_ok(echo_call(e, ECHO_UNARY, NULL, "x"));
+  assert_int_equal(callers_freed, 1);
+  struct h2_stream *s = h2_client_open(client_of(e), ECHO_BIDI, NULL, false);
+  struct str packed = echo_pack("number");
+  h2_client_send_message(client_of(e), s, packed.data, packed.len, false);
+  while (h2_stream_message_count(s) == 0)
+    echo_server_step(e);
+  is_over = true;
+  h2_client_send_message(client_of(e), s, packed.data, packed.len, false);
+  echo_wait_closed(e, s);
+  assert_int_equal(s->grpc_status, GRPC_PERMISSION_DENIED);
+  assert_int_equal(h2_stream_message_count(s), 1);
+  while (callers_freed < 2)
+    echo_server_step(e);
+  assert_int_equal(e->cancels, 1);
+  echo_assert_trailers_only(echo_call(e, ECHO_UNARY, NULL, "x"), GRPC_PERMISSION_DENIED);
+  assert_int_equal(callers_freed, 3);
+  assert_int_equal(e->unary_calls, 1);
+}
+
 /* ---- statuses ---- */
 
 static void malformed_protobuf_is_internal(void **state) {
@@ -229,6 +281,7 @@ int main(int argc, char **argv) {
       CASE(server_stream_of_nothing_is_ok),
       CASE(bidi_stream_answers_message_by_message),
       CASE(headers_of_a_bidi_stream_come_at_once),
+      CASE(a_message_may_be_refused_and_that_ends_the_stream),
       CASE(malformed_protobuf_is_internal),
       CASE(message_that_unpacks_too_large_is_resource_exhausted),
       CASE(status_of_the_handler_reaches_the_caller),

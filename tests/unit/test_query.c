@@ -216,6 +216,8 @@ static const struct text_case text_cases[] = {
     {"clusters", "cl-1", "cluster = 'cl-1'"},
     {"clusters", "cl-1 cl-0", "true"},
     {"clusters", "'cl-1'||'", "false"},
+    {"principals", "cn:1", "principal = 'cn:1'"},
+    {"principals", "cn:5 cn:2 cn:0", "principal IN ('cn:2', 'cn:5')"},
 };
 #define TEXT_CASES (sizeof(text_cases) / sizeof(text_cases[0]))
 

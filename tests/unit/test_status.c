@@ -114,6 +114,26 @@ static void retry_delay_becomes_a_retry_info(void **state) {
   grpc_status_free(s);
 }
 
+static void a_reason_becomes_an_error_info(void **state) {
+  (void)state;
+  struct grpc_status *s = grpc_status_new(GRPC_PERMISSION_DENIED, "no");
+  grpc_status_set_reason(s, "ROLE_MISSING", "auditstore");
+  const Google__Rpc__Status *proto = grpc_status_proto(s);
+  assert_int_equal(proto->n_details, 1);
+  assert_binary(proto->details[0]->type_url, "type.googleapis.com/google.rpc.ErrorInfo");
+  Google__Rpc__ErrorInfo *info = google__rpc__error_info__unpack(NULL, proto->details[0]->value.len,
+                                                                 proto->details[0]->value.data);
+  assert_non_null(info);
+  assert_binary(info->reason, "ROLE_MISSING");
+  assert_binary(info->domain, "auditstore");
+  google__rpc__error_info__free_unpacked(info, NULL);
+  grpc_status_add_violation(s, "f", "wrong");
+  grpc_status_set_retry_delay(s, 1);
+  grpc_status_set_resource(s, "event", str_z("id"), "all four together");
+  assert_int_equal(grpc_status_proto(s)->n_details, 4);
+  grpc_status_free(s);
+}
+
 static void resource_becomes_a_resource_info(void **state) {
   (void)state;
   struct grpc_status *s = grpc_status_new(GRPC_ALREADY_EXISTS, "other content");
@@ -168,6 +188,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(violations_beyond_the_maximum_are_counted_in_the_message),
       cmocka_unit_test(huge_violations_are_clipped),
       cmocka_unit_test(retry_delay_becomes_a_retry_info),
+      cmocka_unit_test(a_reason_becomes_an_error_info),
       cmocka_unit_test(resource_becomes_a_resource_info),
       cmocka_unit_test(proto_may_be_asked_for_again_after_a_change),
       cmocka_unit_test(errors_map_to_their_codes_and_say_when_to_retry),

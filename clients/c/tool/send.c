@@ -117,6 +117,8 @@ static int report(const struct sender_totals *totals, enum input_end end) {
   printf("acknowledged %" PRIu64 " (%" PRIu64 " of them stored before), refused %" PRIu64
          ", unconfirmed %" PRIu64 "\n",
          totals->acknowledged, totals->duplicates, totals->refused, totals->unconfirmed);
+  if (totals->was_denied)
+    return TOOL_REFUSED;
   if (totals->unconfirmed || totals->unsent || end == INPUT_LEFT)
     return TOOL_UNREACHABLE;
   return totals->refused || end == INPUT_FAILED ? TOOL_REFUSED : TOOL_OK;

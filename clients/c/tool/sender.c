@@ -96,6 +96,7 @@ static bool take_answer(struct sender *sender, int timeout_ms) {
   }
   struct batch *batch = find_batch(sender, answer->batch_id);
   if (batch) {
+    sender->has_answer = true;
     sender_book(sender, batch, answer);
     batch->count = 0;
     sender->in_flight--;
@@ -238,6 +239,10 @@ static int by_number(const void *a, const void *b) {
   return (left->number > right->number) - (left->number < right->number);
 }
 
+static bool is_denial(enum auditstore_code code) {
+  return code == AUDITSTORE_UNAUTHENTICATED || code == AUDITSTORE_PERMISSION_DENIED;
+}
+
 static void book_what_is_left(struct sender *sender) {
   qsort(sender->slots, SENDER_WINDOW, sizeof(sender->slots[0]), by_number);
   for (size_t i = 0; i < SENDER_WINDOW; i++)
@@ -266,6 +271,7 @@ struct sender_totals sender_finish(struct sender *sender) {
   sender->stream = NULL;
   if (!was_flushed)
     say_how_it_broke(sender, &status);
+  sender->totals.was_denied = is_denial(status.code);
   auditstore_status_deinit(&status);
   book_what_is_left(sender);
   return sender->totals;

@@ -64,8 +64,12 @@ static void print_range(struct sender *sender, const struct batch *batch) {
 }
 
 void sender_book_unconfirmed(struct sender *sender, const struct batch *batch) {
+  /* A stream may be denied at its beginning, and also later, when rights are taken away: then what
+   * came before is stored. */
+  bool is_unlikely = sender->totals.was_denied && !sender->has_answer;
   print_range(sender, batch);
-  fputs("unconfirmed: may be stored or not; ", stderr);
+  fprintf(stderr, "unconfirmed: %s; ",
+          is_unlikely ? "most likely not stored" : "may be stored or not");
   if (batch->without_id)
     fputs("lines without an event_id would be stored twice if sent again\n", stderr);
   else

@@ -29,6 +29,7 @@ struct sender {
   size_t current_bad; /* lines refused here that belong to it */
   struct sender_totals totals;
   bool is_broken;
+  bool has_answer; /* to any batch */
   bool shows_progress;
   int64_t progress_ms; /* when it was shown last */
 };

@@ -104,11 +104,6 @@ static void put_setting(const struct tool *tool, const char *what, enum setting_
   fprintf(stderr, "  %s %s (%s)\n", what, value->text, origin);
 }
 
-static void put_profile(const struct tool *tool) {
-  if (tool->settings.profile)
-    fprintf(stderr, "  The profile is %s.\n", tool->settings.profile->name);
-}
-
 static bool is_set(const struct tool *tool, enum setting_id id) {
   return tool->settings.values[id].text != NULL;
 }
@@ -124,7 +119,6 @@ static void put_identity(const struct tool *tool) {
         "  The server was shown neither a token nor a certificate: --token-file, or --cert and\n"
         "  --key, or a profile that has them, tell it who calls.\n",
         stderr);
-  put_profile(tool);
 }
 
 static void advise_on_identity(const struct tool *tool, enum auditstore_code code) {
@@ -149,35 +143,61 @@ static void advise_on_tls(const struct tool *tool) {
     fputs(
         "  The server's certificate must be signed by whom this system trusts, or by --ca FILE.\n",
         stderr);
+  if (is_set(tool, SETTING_SERVER_NAME))
+    put_setting(tool, "It must be for", SETTING_SERVER_NAME);
+  else
+    fputs("  It must be for the host of --server, or for --server-name NAME.\n", stderr);
+  if (is_set(tool, SETTING_CERT))
+    put_setting(tool, "The server was shown the certificate", SETTING_CERT);
 }
 
-/* Where nothing listens, TLS is no matter. */
-static bool may_be_tls(const struct auditstore_status *status) {
-  return !status->message || strstr(status->message, "TLS") || strstr(status->message, "HTTP/2") ||
-         !strstr(status->message, "connect");
-}
-
-static void advise_on_connection(const struct tool *tool, const struct auditstore_status *status) {
-  fprintf(stderr,
-          "  Is auditstored running at %s? --server ADDRESS, AUDITSTORE_SERVER or a profile names\n"
-          "  another, --timeout sets how long to wait (%d ms now).\n",
-          tool->server, tool->timeout_ms);
-  if (may_be_tls(status))
+static void advise_on_connection(const struct tool *tool, const char *message) {
+  bool was_reached = strstr(message, "no TLS with ") || strstr(message, "no HTTP/2 at ");
+  bool was_missed = !was_reached || strstr(message, "can't connect to ");
+  if (was_missed)
+    fprintf(
+        stderr,
+        "  Is auditstored running at %s? --server ADDRESS, AUDITSTORE_SERVER or a profile names\n"
+        "  another, --timeout sets how long to wait (%d ms now).\n",
+        tool->server, tool->timeout_ms);
+  if (was_reached)
     advise_on_tls(tool);
-  put_profile(tool);
+}
+
+/* Whether the message is about files that the settings name: then it says enough. */
+static bool advise_on_files(const struct tool *tool, const char *message) {
+  bool is_named = false;
+  for (int id = 0; id < SETTING_COUNT; id++) {
+    const char *path = tool->settings.values[id].text;
+    if (setting_rows[id].kind != SETTING_IS_FILE || !path || !strstr(message, path))
+      continue;
+    put_setting(tool, "The file is", (enum setting_id)id);
+    is_named = true;
+  }
+  return is_named;
 }
 
 static void advise(const struct tool *tool, const struct auditstore_status *status) {
   int64_t retry_ms = auditstore_status_retry_delay_ms(status);
-  if (retry_ms >= 0)
+  const char *message = status->message ? status->message : "";
+  bool is_denied =
+      status->code == AUDITSTORE_UNAUTHENTICATED || status->code == AUDITSTORE_PERMISSION_DENIED;
+  if (retry_ms >= 0) {
     fprintf(stderr,
             "  The server is there but can't serve this now; it says: try again in %.1f s.\n",
             (double)retry_ms / 1000);
-  else if (tool_is_unreachable(status->code))
-    advise_on_connection(tool, status);
-  else if (status->code == AUDITSTORE_UNAUTHENTICATED ||
-           status->code == AUDITSTORE_PERMISSION_DENIED)
-    advise_on_identity(tool, status->code);
+    return;
+  }
+  if (!is_denied && !tool_is_unreachable(status->code))
+    return;
+  if (!advise_on_files(tool, message)) {
+    if (is_denied)
+      advise_on_identity(tool, status->code);
+    else
+      advise_on_connection(tool, message);
+  }
+  if (tool->settings.profile)
+    fprintf(stderr, "  The profile is %s.\n", tool->settings.profile->name);
 }
 
 int tool_fail(const struct tool *tool, const char *what, const struct auditstore_status *status) {
