@@ -9,7 +9,7 @@ import protoLoader from '@grpc/proto-loader';
 
 const BATCH_EVENTS = 100;
 const WINDOW = 8; // batches sent and not answered yet
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 30_000;
 const ATTEMPTS = 5;
 
 // gRPC repeats these calls by itself when the store is away. That is safe: the events carry ids.

@@ -17,7 +17,7 @@ from auditstore.v1 import audit_store_pb2, audit_store_pb2_grpc, event_pb2
 
 BATCH_EVENTS = 100
 WINDOW = 8  # batches sent and not answered yet
-TIMEOUT_S = 10
+TIMEOUT_S = 30
 ATTEMPTS = 5
 
 # gRPC repeats these calls by itself when the store is away. That is safe: the events carry ids.

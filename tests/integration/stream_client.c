@@ -2,7 +2,9 @@
  * stream_client: streams numbered events and sends again whatever isn't acknowledged, as a careful
  * client would, until all are. For tests that break things meanwhile.
  *
- *   stream_client SERVER EVENTS BATCH
+ *   stream_client SERVER EVENTS BATCH [NAME=VALUE...]
+ *
+ * Names: ca, cert, key and token (files, by TLS when ca is there), compress (1).
  *
  * Event i has the id 00000000-0000-8000-8000-<i in 12 hex digits>, so that a test can say exactly
  * which events must be stored. Prints "acked N" after every 1000 events and "done sent-again B"
@@ -29,6 +31,7 @@ struct client {
   int next; /* batches before it were sent at least once or are done */
   int in_flight, done;
   int64_t acked;
+  bool compresses;
 };
 
 struct numbered {
@@ -150,7 +153,8 @@ static void forget_in_flight(struct client *c) {
 }
 
 static void run(struct client *c) {
-  const struct auditstore_call_options options = {.timeout_ms = 300000, .wait_for_ready = true};
+  const struct auditstore_call_options options = {
+      .timeout_ms = 300000, .wait_for_ready = true, .compress = c->compresses};
   while (c->done < c->batches) {
     struct auditstore_status status = {0};
     c->stream = auditstore_v1_audit_store_stream_events_open(c->channel, &options, &status);
@@ -171,11 +175,42 @@ static void run(struct client *c) {
   }
 }
 
+/* NULL: not given. */
+static const char *value_of(char **args, const char *name) {
+  size_t len = strlen(name);
+  for (; *args; args++)
+    if (strncmp(*args, name, len) == 0 && (*args)[len] == '=')
+      return *args + len + 1;
+  return NULL;
+}
+
+static struct auditstore_channel *open_channel(const char *server, char **args) {
+  const struct auditstore_tls_options tls = {
+      .ca_file = value_of(args, "ca"),
+      .cert_file = value_of(args, "cert"),
+      .key_file = value_of(args, "key"),
+  };
+  /* Tests stop the server and start it again at once. */
+  const struct auditstore_channel_options options = {
+      .tls = tls.ca_file ? &tls : NULL,
+      .token_file = value_of(args, "token"),
+      .backoff = {.initial_ms = 50, .max_ms = 1000},
+  };
+  struct auditstore_status status = {0};
+  struct auditstore_channel *channel = auditstore_channel_new(server, &options, &status);
+  if (!channel) {
+    fprintf(stderr, "channel: %s\n", status.message ? status.message : "");
+    exit(1);
+  }
+  return channel;
+}
+
 int main(int argc, char **argv) {
-  if (argc != 4)
+  if (argc < 4)
     return 2;
   struct client c = {
-      .channel = auditstore_channel_new(argv[1], NULL, NULL),
+      .channel = open_channel(argv[1], argv + 4),
+      .compresses = value_of(argv + 4, "compress") != NULL,
       .events = (int)strtol(argv[2], NULL, 10),
       .batch_events = (int)strtol(argv[3], NULL, 10),
   };
@@ -183,7 +218,7 @@ int main(int argc, char **argv) {
   c.is_done = calloc((size_t)c.batches, sizeof(*c.is_done));
   c.is_sent = calloc((size_t)c.batches, sizeof(*c.is_sent));
   c.sent_times = calloc((size_t)c.batches, sizeof(*c.sent_times));
-  if (!c.channel || !c.is_done || !c.is_sent || !c.sent_times)
+  if (!c.is_done || !c.is_sent || !c.sent_times)
     exit(1);
   run(&c);
   int again = 0;

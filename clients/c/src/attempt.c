@@ -6,6 +6,8 @@ static void look(struct auditstore_channel *c) {
   struct link *l = find_link(c);
   if (l)
     link_receive(l);
+  else
+    channel_look(c);
 }
 
 static void queue(struct auditstore_stream *s) {
