@@ -33,7 +33,7 @@ struct auditstore_cancellation;
 struct auditstore_call_options {
   int timeout_ms;      /* 0: the channel's default; -1: none */
   bool wait_for_ready; /* keep trying to connect until the deadline, instead of UNAVAILABLE */
-  bool compress;       /* messages above 1 KiB are sent as gzip */
+  bool compress;       /* messages above 1 KiB are sent as gzip; answers may always come so */
   const struct auditstore_metadata *metadata; /* sent with the request; borrowed during the call */
   size_t metadata_count;
   const struct auditstore_retry_policy *retry;  /* unary calls; NULL: the channel's */

@@ -31,7 +31,7 @@ void call_on_header(struct auditstore_stream *s, struct str name, struct str val
   } else if (str_equal(name, str_z("content-type"))) {
     s->is_grpc = is_grpc_type(value);
   } else if (str_equal(name, str_z("grpc-encoding"))) {
-    s->deframer.may_be_compressed = s->gzip && str_equal(value, str_z("gzip"));
+    s->deframer.may_be_compressed = str_equal(value, str_z("gzip"));
   } else {
     s->has_status |= str_equal(name, str_z("grpc-status"));
     if (str_equal(name, str_z("grpc-retry-pushback-ms")))
@@ -116,7 +116,7 @@ static void refuse_answer(struct auditstore_stream *s, enum grpc_deframe_result 
   if (result == GRPC_DEFRAME_TOO_LARGE)
     call_abort(s, AUDITSTORE_RESOURCE_EXHAUSTED, "the answer is larger than max_message_bytes");
   else if (result == GRPC_DEFRAME_COMPRESSED)
-    call_abort(s, AUDITSTORE_INTERNAL, "the server compressed an answer unasked");
+    call_abort(s, AUDITSTORE_INTERNAL, "the server compressed an answer without saying how");
   else
     call_abort(s, AUDITSTORE_INTERNAL, "the server's answer isn't framed as gRPC");
 }

@@ -22,10 +22,7 @@ static bool set_options(struct auditstore_stream *s, const struct auditstore_cal
   }
   retry_init(&s->retry, &policy);
   s->waits_for_ready = o->wait_for_ready;
-  if (o->compress && !(s->gzip = calloc(1, sizeof(*s->gzip)))) {
-    status_set(status, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
-    return false;
-  }
+  s->compresses = o->compress;
   s->deadline_us = timeout_to_deadline(o->timeout_ms ? o->timeout_ms : c->default_timeout_ms);
   cancellation_join(o->cancellation, s);
   return metadata_init(&s->metadata, o->metadata, o->metadata_count, status);
@@ -58,9 +55,7 @@ void call_free(struct auditstore_stream *s) {
   buf_deinit(&s->out);
   metadata_deinit(&s->metadata);
   auditstore_status_deinit(&s->status);
-  if (s->gzip)
-    grpc_gzip_deinit(s->gzip);
-  free(s->gzip);
+  grpc_gzip_deinit(&s->gzip);
   free(s);
 }
 

@@ -256,7 +256,8 @@ struct auditstore_stream {
   int64_t deadline_us;
   struct metadata metadata;
   struct retry retry;
-  struct grpc_gzip *gzip; /* owned; NULL: nothing is compressed */
+  bool compresses;
+  struct grpc_gzip gzip;
   struct cancellable cancellable;
   auditstore_done_cb *on_done; /* NULL: some thread waits for it */
   void *on_done_arg;
@@ -345,7 +346,7 @@ bool message_frame(struct buf *out, const ProtobufCMessage *message, struct grpc
 bool message_frame_packed(struct buf *out, const struct str *parts, size_t count);
 
 /* What was received, unpacked; frees `received`. NULL: `status` says why. Without the lock. */
-ProtobufCMessage *message_unpack(const struct auditstore_stream *s, struct received *received,
+ProtobufCMessage *message_unpack(struct auditstore_stream *s, struct received *received,
                                  struct auditstore_status *status);
 
 /* From session callbacks. */

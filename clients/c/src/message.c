@@ -77,12 +77,12 @@ static ProtobufCMessage *unpack(const struct auditstore_stream *s, struct str by
   return message;
 }
 
-static ProtobufCMessage *inflate_and_unpack(const struct auditstore_stream *s, struct str packed,
+static ProtobufCMessage *inflate_and_unpack(struct auditstore_stream *s, struct str packed,
                                             struct auditstore_status *status) {
   ProtobufCMessage *message = NULL;
   struct buf body;
   buf_init(&body, s->deframer.max_body_bytes);
-  switch (grpc_gzip_inflate(s->gzip, packed, &body)) {
+  switch (grpc_gzip_inflate(&s->gzip, packed, &body)) {
   case GRPC_INFLATE_OK:
     message = unpack(s, str_of(buf_bytes(&body), buf_len(&body)), status);
     break;
@@ -101,7 +101,7 @@ static ProtobufCMessage *inflate_and_unpack(const struct auditstore_stream *s, s
   return message;
 }
 
-ProtobufCMessage *message_unpack(const struct auditstore_stream *s, struct received *received,
+ProtobufCMessage *message_unpack(struct auditstore_stream *s, struct received *received,
                                  struct auditstore_status *status) {
   struct str bytes = str_of(received->bytes, received->len);
   ProtobufCMessage *message =

@@ -90,10 +90,9 @@ static void add_standard(struct headers *h, const struct auditstore_stream *s,
     grpc_timeout_format(left > 0 ? left : 0, h->timeout);
     add_rare(h, str_z("grpc-timeout"), str_z(h->timeout));
   }
-  if (s->gzip) {
+  add_text(h, "grpc-accept-encoding", "identity,gzip");
+  if (s->compresses)
     add_text(h, "grpc-encoding", "gzip");
-    add_text(h, "grpc-accept-encoding", "identity,gzip");
-  }
   if (s->retry.attempts > 0) {
     h->attempts[0] = (char)('0' + s->retry.attempts);
     add_text(h, "grpc-previous-rpc-attempts", h->attempts);

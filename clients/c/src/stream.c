@@ -103,7 +103,7 @@ enum auditstore_stream_result auditstore_stream_send(struct auditstore_stream *s
   struct buf framed = {0};
   buf_init(&framed, MAX_FRAMED_BYTES);
   /* Compressing takes its time: without the lock. */
-  bool is_framed = s->gzip && message_frame(&framed, message, s->gzip);
+  bool is_framed = s->compresses && message_frame(&framed, message, &s->gzip);
   pthread_mutex_lock(&s->channel->lock);
   enum auditstore_stream_result result =
       send_locked(s, message, is_framed ? &framed : NULL, timeout_to_deadline(timeout_ms));

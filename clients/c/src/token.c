@@ -60,14 +60,13 @@ static bool take(struct token *t, struct str content, struct auditstore_status *
     return fail(status, t->path,
                 text.len ? "a token is one word of printable ASCII" : "no token in it");
   forget(t);
-  t->header = malloc(sizeof(scheme) + text.len);
+  size_t size = sizeof(scheme) + text.len;
+  t->header = malloc(size);
   if (!t->header) {
     status_set(status, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
     return false;
   }
-  memcpy(t->header, scheme, sizeof(scheme) - 1);
-  memcpy(t->header + sizeof(scheme) - 1, text.data, text.len);
-  t->header[sizeof(scheme) - 1 + text.len] = '\0';
+  snprintf(t->header, size, "%s%.*s", scheme, (int)text.len, text.data);
   return true;
 }
 
@@ -89,7 +88,7 @@ static ssize_t read_file(int fd, char *data, size_t size) {
 
 static bool read_again(struct token *t, struct auditstore_status *status) {
   char room[ERRNO_TEXT_BYTES];
-  char content[MAX_TOKEN_BYTES + 1];
+  char content[MAX_TOKEN_BYTES + 1] = "";
   /* Not blocking: the name could be a pipe's. */
   int fd = open(t->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)

@@ -9,7 +9,7 @@ struct auditstore_stream *unary_new(struct auditstore_channel *c,
     return NULL;
   s->is_unary = true;
   s->is_half_closed = true;
-  if (message_frame(&s->out, call->request, s->gzip))
+  if (message_frame(&s->out, call->request, s->compresses ? &s->gzip : NULL))
     return s;
   status_set(status, AUDITSTORE_RESOURCE_EXHAUSTED, "message too large, or out of memory");
   call_free(s);

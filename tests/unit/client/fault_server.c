@@ -78,9 +78,7 @@ static bool fail_early(struct connection *c, int32_t id, const struct fault_stre
   } else if (is(s, "html")) {
     const nghttp2_nv headers[] = {NV(":status", "503"), NV("content-type", "text/html")};
     nghttp2_submit_response(c->session, id, headers, 2, NULL);
-  } else if (is(s, "refused_once") && server->refusals++ == 0) {
-    nghttp2_submit_rst_stream(c->session, 0, id, NGHTTP2_REFUSED_STREAM);
-  } else if (is(s, "refused")) {
+  } else if (is(s, "refused") || (is(s, "refused_once") && server->refusals++ == 0)) {
     nghttp2_submit_rst_stream(c->session, 0, id, NGHTTP2_REFUSED_STREAM);
   } else if (is(s, "mute")) {
     c->is_mute = true;

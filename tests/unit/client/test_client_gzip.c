@@ -48,7 +48,7 @@ static void expect_request(struct world *w, size_t size,
                            const char *flag) {
   char *seen = seen_of(w, size, options);
   assert_int_equal(strstr(seen, "\ngrpc-encoding: gzip\n") != NULL, header != NULL);
-  assert_int_equal(strstr(seen, "\ngrpc-accept-encoding: identity,gzip\n") != NULL, header != NULL);
+  assert_non_null(strstr(seen, "\ngrpc-accept-encoding: identity,gzip\n"));
   assert_non_null(strstr(seen, flag));
   free(seen);
 }
@@ -63,7 +63,7 @@ static void compressed_answers_are_inflated(void **state) {
   assert_int_equal(ask(*state, "/fault/gzip", 100000, &compressing, NULL), AUDITSTORE_OK);
   assert_int_equal(ask(*state, "/fault/gzip", 10, &compressing, NULL), AUDITSTORE_OK);
   assert_int_equal(ask(*state, "/fault/echo", 100000, &compressing, NULL), AUDITSTORE_OK);
-  assert_int_equal(ask(*state, "/fault/gzip", 10, NULL, NULL), AUDITSTORE_INTERNAL);
+  assert_int_equal(ask(*state, "/fault/gzip", 10, NULL, NULL), AUDITSTORE_OK);
 }
 
 static void streams_are_compressed_too(void **state) {

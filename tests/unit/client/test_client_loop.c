@@ -205,6 +205,50 @@ static void streams_work_without_ever_waiting(void **state) {
   finish(stream, AUDITSTORE_OK);
 }
 
+#define LARGE_BYTES ((size_t)1024 * 1024)
+
+static int setup_wide(void **state) {
+  struct world *w = calloc(1, sizeof(*w));
+  struct fault_server *server = fault_server_bind(100);
+  fault_server_widen(server);
+  fault_server_listen(server);
+  fault_server_serve(server);
+  *w = world_with(server, NULL);
+  *state = w;
+  return 0;
+}
+
+static void poll_and_dispatch(struct world *w) {
+  struct pollfd pfd = {.fd = auditstore_channel_fd(w->channel), .events = POLLIN};
+  assert_true(poll(&pfd, 1, 20000) > 0);
+  auditstore_channel_dispatch(w->channel);
+}
+
+static void what_the_socket_did_not_take_is_written_when_it_does(void **state) {
+  struct world *w = *state;
+  char *data = calloc(1, LARGE_BYTES + 1);
+  memset(data, 'x', LARGE_BYTES);
+  Auditstore__V1__AuditEvent event = AUDITSTORE__V1__AUDIT_EVENT__INIT;
+  struct message m;
+  message_init(&m, 0);
+  event.event_data = data;
+  m.stored.event = &event;
+  wait_ready(w);
+  struct auditstore_stream *stream = open_stream(w, "/fault/none", 30000);
+  /* The server says nothing until it has all of it: only room in the socket wakes the loop. */
+  for (int sent = 0; sent < 24;) {
+    enum auditstore_stream_result result = auditstore_stream_send(stream, &m.response.base, 0);
+    sent += result == AUDITSTORE_STREAM_OK;
+    if (result != AUDITSTORE_STREAM_OK)
+      poll_and_dispatch(w);
+  }
+  auditstore_stream_half_close(stream);
+  while (receive_one(stream, 0) == AUDITSTORE_STREAM_AGAIN)
+    poll_and_dispatch(w);
+  finish(stream, AUDITSTORE_OK);
+  free(data);
+}
+
 static void a_quiet_loop_stays_quiet(void **state) {
   struct world *w = *state;
   struct tally t = {0};
@@ -246,6 +290,20 @@ static void blocking_calls_of_other_threads_go_on(void **state) {
   }
   assert_int_equal(t.good, CALLS);
   assert_int_equal(fault_server_connections(w->server), 1);
+}
+
+static void an_answer_that_another_call_read_wakes_the_loop(void **state) {
+  struct world *w = *state;
+  struct tally t = {0};
+  assert_true(auditstore_channel_fd(w->channel) >= 0);
+  expect(w, "/fault/echo", AUDITSTORE_OK);
+  auditstore_channel_dispatch(w->channel);
+  start_call(w->channel, "/fault/echo", NULL, &t);
+  for (int i = 0; i < 5; i++)
+    expect(w, "/fault/echo", AUDITSTORE_OK);
+  assert_int_equal(t.done, 0);
+  run_until(w->channel, &t.done, 1);
+  assert_int_equal(t.good, 1);
 }
 
 static void *start_from_afar(void *arg) {
@@ -304,8 +362,11 @@ int main(void) {
       cmocka_unit_test(the_loop_waits_out_backoffs_by_itself),
       cmocka_unit_test(a_server_that_says_nothing_is_given_up_by_the_timer),
       TEST(streams_work_without_ever_waiting),
+      cmocka_unit_test_setup_teardown(what_the_socket_did_not_take_is_written_when_it_does,
+                                      setup_wide, teardown),
       TEST(a_quiet_loop_stays_quiet),
       TEST(blocking_calls_of_other_threads_go_on),
+      TEST(an_answer_that_another_call_read_wakes_the_loop),
       TEST(a_call_started_by_another_thread_wakes_the_loop),
       TEST(a_shutdown_reaches_the_callbacks),
       TEST(calls_that_nobody_dispatched_are_freed_with_the_channel),

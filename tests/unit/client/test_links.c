@@ -2,6 +2,7 @@
 #include "client_fixture.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* ---- servers that go away ---- */
 
@@ -138,6 +139,36 @@ static void a_connection_may_be_lost_while_another_thread_polls_it(void **state)
     pthread_join(thread, NULL);
     finish(stream, AUDITSTORE_UNAVAILABLE);
   }
+}
+
+struct receiver {
+  struct auditstore_stream *stream;
+  atomic_int received;
+};
+
+static void *receive_all(void *arg) {
+  struct receiver *r = arg;
+  while (receive_one(r->stream, -1) == AUDITSTORE_STREAM_OK)
+    r->received++;
+  return NULL;
+}
+
+static void a_message_that_another_thread_read_reaches_its_receiver(void **state) {
+  struct world *w = *state;
+  struct receiver r = {.stream = open_stream(w, "/fault/echo", 20000)};
+  pthread_t thread;
+  pthread_create(&thread, NULL, receive_all, &r);
+  int64_t limit = now_ms() + 15000;
+  for (int i = 1; i <= 2000; i++) {
+    send_one(r.stream, i);
+    /* Reads what is there, faster than the thread in its poll at times. */
+    while (r.received < i && now_ms() < limit)
+      auditstore_channel_state(w->channel, false);
+  }
+  assert_int_equal(r.received, 2000);
+  auditstore_stream_half_close(r.stream);
+  pthread_join(thread, NULL);
+  finish(r.stream, AUDITSTORE_OK);
 }
 
 /* ---- full sockets ---- */
@@ -325,6 +356,7 @@ int main(void) {
       TEST(a_stream_whose_connection_is_lost_ends_unavailable),
       TEST(an_end_noticed_while_writing_is_noticed_at_once),
       TEST(a_connection_may_be_lost_while_another_thread_polls_it),
+      TEST(a_message_that_another_thread_read_reaches_its_receiver),
       cmocka_unit_test_setup_teardown(what_a_socket_did_not_take_is_written_later, setup_wide,
                                       teardown),
       cmocka_unit_test_setup_teardown(
