@@ -224,8 +224,10 @@ static enum auditstore_code check(struct spool *s, const struct loaded *l, uint6
   struct record_scan scan;
   struct header header;
   size_t len = limit < l->len ? (size_t)limit : l->len;
-  memcpy(&header, l->bytes, l->len < sizeof(header) ? 0 : sizeof(header));
-  if (l->len < sizeof(header) || !header_is_good(&header, l->number))
+  if (!l->bytes || l->len < sizeof(header))
+    return damaged(s, l->name, 0, status);
+  memcpy(&header, l->bytes, sizeof(header));
+  if (!header_is_good(&header, l->number))
     return damaged(s, l->name, 0, status);
   uint64_t from = first_offset(s, l->number);
   if (from > len)

@@ -282,12 +282,12 @@ static bool take_batch(struct auditstore_publisher *p) {
 
 /* ---- sending ---- */
 
-static size_t put_text(uint8_t *at, const char *text) {
-  size_t len = strlen(text);
+/* Field 1. */
+static size_t put_text(uint8_t *at, struct str text) {
   at[0] = 0x0a;
-  at[1] = (uint8_t)len;
-  memcpy(at + 2, text, len);
-  return 2 + len;
+  at[1] = (uint8_t)text.len;
+  memcpy(at + 2, text.data, text.len);
+  return 2 + text.len;
 }
 
 /* A StreamEventsRequest: batch_id, mode PARTIAL, and the events as they are. */
@@ -296,7 +296,7 @@ static enum auditstore_stream_result send_batch(struct auditstore_publisher *p, 
   uint8_t head[40];
   char id[24];
   snprintf(id, sizeof(id), "%" PRIu64, s->next_id + 1);
-  size_t head_len = put_text(head, id);
+  size_t head_len = put_text(head, str_z(id));
   head[head_len++] = 0x18;
   head[head_len++] = AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL;
   const struct str parts[] = {str_of(head, head_len),

@@ -38,6 +38,8 @@ struct stored {
   char type[101];
 };
 
+enum wish { RUN, LEAVE, RETURN, STOP };
+
 struct store_server {
   pthread_t thread;
   pthread_mutex_t lock;
@@ -47,7 +49,7 @@ struct store_server {
   char target[32];
   store_batch_cb *on_batch;
   void *arg;
-  enum { RUN, LEAVE, RETURN, STOP } wanted;
+  enum wish wanted;
   struct peer peers[MAX_CONNECTIONS];
   size_t batches, connections, stored_count;
   struct stored *stored;
@@ -414,7 +416,7 @@ struct store_server *store_server_start(store_batch_cb *on_batch, void *arg) {
   return s;
 }
 
-static void ask(struct store_server *s, int wanted) {
+static void ask(struct store_server *s, enum wish wanted) {
   const uint64_t one = 1;
   pthread_mutex_lock(&s->lock);
   s->wanted = wanted;
