@@ -23,7 +23,7 @@ import (
 const (
 	batchEvents = 100
 	window      = 8 // batches sent and not answered yet
-	timeout     = 10 * time.Second
+	timeout     = 30 * time.Second
 	attempts    = 5
 )
 

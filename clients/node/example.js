@@ -9,7 +9,7 @@ import protoLoader from '@grpc/proto-loader';
 
 const BATCH_EVENTS = 100;
 const WINDOW = 8; // batches sent and not answered yet
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 30_000;
 const ATTEMPTS = 5;
 
 // gRPC repeats these calls by itself when the store is away. That is safe: the events carry ids.
@@ -17,7 +17,7 @@ const SERVICE_CONFIG = JSON.stringify({
   methodConfig: [{
     name: [{ service: 'auditstore.v1.AuditStore', method: 'WriteEvents' },
       { service: 'auditstore.v1.AuditStore', method: 'ListEvents' }],
-    retryPolicy: { maxAttempts: ATTEMPTS, initialBackoff: '0.2s', maxBackoff: '2s',
+    retryPolicy: { maxAttempts: ATTEMPTS, initialBackoff: '1s', maxBackoff: '5s',
       backoffMultiplier: 2, retryableStatusCodes: ['UNAVAILABLE'] },
   }],
 });

@@ -17,14 +17,14 @@ from auditstore.v1 import audit_store_pb2, audit_store_pb2_grpc, event_pb2
 
 BATCH_EVENTS = 100
 WINDOW = 8  # batches sent and not answered yet
-TIMEOUT_S = 10
+TIMEOUT_S = 30
 ATTEMPTS = 5
 
 # gRPC repeats these calls by itself when the store is away. That is safe: the events carry ids.
 SERVICE_CONFIG = json.dumps({"methodConfig": [{
     "name": [{"service": "auditstore.v1.AuditStore", "method": "WriteEvents"},
              {"service": "auditstore.v1.AuditStore", "method": "ListEvents"}],
-    "retryPolicy": {"maxAttempts": ATTEMPTS, "initialBackoff": "0.2s", "maxBackoff": "2s",
+    "retryPolicy": {"maxAttempts": ATTEMPTS, "initialBackoff": "1s", "maxBackoff": "5s",
                     "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]})
 
 

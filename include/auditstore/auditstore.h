@@ -15,6 +15,7 @@
 
 #include "auditstore/call.h"
 #include "auditstore/channel.h"
+#include "auditstore/publisher.h"
 #include "auditstore/status.h"
 #include "auditstore/v1/admin.stub.h"
 #include "auditstore/v1/audit_store.stub.h"

@@ -56,10 +56,11 @@ static bool is_alphanumeric(char c) {
 }
 
 bool token_name_is_valid(struct str name) {
+  static const char marks[] = {'.', '_', '@', '+', '/', '-'};
   if (name.len == 0 || name.len > TOKEN_NAME_MAX_BYTES || !is_alphanumeric(name.data[0]))
     return false;
   for (size_t i = 0; i < name.len; i++) {
-    if (!is_alphanumeric(name.data[i]) && !memchr("._@+/-", name.data[i], 6))
+    if (!is_alphanumeric(name.data[i]) && !memchr(marks, name.data[i], sizeof(marks)))
       return false;
   }
   return true;

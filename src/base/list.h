@@ -43,6 +43,19 @@ static inline void list_push_front(struct list *list, struct list_link *link) {
   list->count++;
 }
 
+/* `place` must be in `list`. */
+static inline void list_insert_after(struct list *list, struct list_link *place,
+                                     struct list_link *link) {
+  link->prev = place;
+  link->next = place->next;
+  if (place->next)
+    place->next->prev = link;
+  else
+    list->last = link;
+  place->next = link;
+  list->count++;
+}
+
 /* `link` must be in `list`. */
 static inline void list_remove(struct list *list, struct list_link *link) {
   assert(list->count > 0);

@@ -207,9 +207,8 @@ static void loop_until_done(const struct outcome *outcome) {
 
 /* ---- all of them ---- */
 
-static void run_at_once(struct outcome *outcomes, int count) {
+static void run_at_once(bool polls, struct outcome *outcomes, int count) {
   pthread_t threads[MAX_CALLS];
-  bool polls = outcomes->client->options.polls;
   for (int i = 0; i < count; i++)
     if (polls)
       start(&outcomes[i]);
@@ -222,8 +221,8 @@ static void run_at_once(struct outcome *outcomes, int count) {
       pthread_join(threads[i], NULL);
 }
 
-static void run_one(struct outcome *outcome) {
-  if (outcome->client->options.polls) {
+static void run_one(bool polls, struct outcome *outcome) {
+  if (polls) {
     start(outcome);
     loop_until_done(outcome);
   } else {
@@ -251,17 +250,18 @@ static void print(struct outcome *outcome) {
 }
 
 static void run(struct client *client) {
-  struct outcome outcomes[MAX_CALLS + 1] = {{0}};
+  struct outcome outcomes[MAX_CALLS + 1];
   int count = client->options.calls;
-  for (int i = 0; i <= count; i++)
+  bool polls = client->options.polls;
+  for (int i = 0; i <= MAX_CALLS; i++)
     outcomes[i] = (struct outcome){.client = client, .waits_for_ready = i == count};
   if (client->options.is_at_once)
-    run_at_once(outcomes, count);
+    run_at_once(polls, outcomes, count);
   else
     for (int i = 0; i < count; i++)
-      run_one(&outcomes[i]);
+      run_one(polls, &outcomes[i]);
   if (client->options.is_again)
-    run_one(&outcomes[count++]);
+    run_one(polls, &outcomes[count++]);
   for (int i = 0; i < count; i++)
     print(&outcomes[i]);
 }

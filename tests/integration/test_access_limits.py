@@ -10,9 +10,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import grpc  # noqa: E402
 
 from support import access, harness  # noqa: E402
-from support.access import ANONYMOUS, INFO, LIST, WRITE, Caller  # noqa: E402
+from support.access import ANONYMOUS, INFO, LIST, WRITE, Caller, Stream  # noqa: E402
 from support.effects import effect_of  # noqa: E402
-from test_access_reload import Stream  # noqa: E402
 
 
 class QuotaTest(access.AccessCase):

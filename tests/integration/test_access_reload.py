@@ -2,17 +2,14 @@
 
 import hashlib
 import pathlib
-import queue
 import signal
 import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import grpc  # noqa: E402
-
 from support import access, harness  # noqa: E402
-from support.access import LIST, WRITE, Caller  # noqa: E402
+from support.access import LIST, WRITE, Caller, Stream  # noqa: E402
 
 HASH = hashlib.sha256(b"x").hexdigest()
 # (content of a token file, what is said behind its name)
@@ -27,30 +24,6 @@ BAD_FILES = (
     (f"{'c' * 101} {HASH}\n", ":1: a token's name has letters, digits and"),
     (f"ci {HASH}\nother {HASH.upper()}\n", ":2: the same token as in line 1"),
 )
-
-
-class Stream:
-    """A StreamEvents call that is sent batch by batch."""
-
-    def __init__(self, case, daemon, caller):
-        self.case = case
-        self.requests = queue.Queue()
-        stub = case.stubs.store_grpc.AuditStoreStub(case.open_channel(daemon, caller))
-        self.answers = stub.StreamEvents(iter(self.requests.get, None), timeout=60,
-                                         metadata=caller.metadata())
-        case.addCleanup(self.requests.put, None)
-
-    def send(self, count=1):
-        """The status of the batch's answer."""
-        self.requests.put(self.case.stubs.store.StreamEventsRequest(
-            events=[self.case.make_event() for _ in range(count)]))
-        return next(self.answers).status
-
-    def refusal(self):
-        """(code, text, reason) that the stream ends with when it sends once more."""
-        with self.case.assertRaises(grpc.RpcError) as caught:
-            self.send()
-        return self.case.reason(caught.exception)
 
 
 class ReloadTest(access.AccessCase):

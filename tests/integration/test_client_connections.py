@@ -11,7 +11,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from support import fault_server, raw_h2  # noqa: E402
+from support import fault_server, harness, raw_h2  # noqa: E402
 from support.fault_case import FaultCase, fault, stream_fault  # noqa: E402
 from support.raw_h2 import (DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PUSH_PROMISE,  # noqa: E402
                             RST_STREAM, SETTINGS, frame, grpc_message, header_block, setting,
@@ -45,6 +45,16 @@ class GoawayTest(FaultCase):
         call = peer.call(is_ended=False)
         peer.goaway(call.stream)
         peer.until(lambda: call.is_ended)
+        peer.answer(call)
+        peer.fall_silent()
+
+    @fault("OK", "", "--at-once", calls=2, connections=2, tls=True)
+    def a_call_that_waits_its_turn_has_a_new_connection(peer):
+        """While the other one goes on where it is."""
+        peer.begin(setting(raw_h2.MAX_CONCURRENT_STREAMS, 1))
+        call = peer.call()
+        peer.goaway(call.stream)
+        harness.wait_until(lambda: peer.server.connections == 2)
         peer.answer(call)
         peer.fall_silent()
 

@@ -18,7 +18,7 @@ MIB = 1 << 20
 WITH_GZIP = (("content-type", "application/grpc"), ("grpc-encoding", "gzip"))
 
 
-def compressed(data):
+def as_compressed(data):
     return struct.pack("!BI", 1, len(data)) + data
 
 
@@ -279,16 +279,26 @@ class MessageTest(FaultCase):
         with_data(grpc_message(b"\xff\xff\xff")))
     two_messages = fault("INTERNAL", "more than one")(with_data(2 * grpc_message(b"")))
     no_message = fault("INTERNAL", "without a message")(with_data(b""))
-    compressed_though_not_said = fault("INTERNAL", "compress")(
-        with_data(compressed(gzip.compress(b""))))
-    compressed_as_said = fault("OK")(with_data(compressed(gzip.compress(b"")), *WITH_GZIP))
-    no_gzip = fault("INTERNAL", "compress|gzip")(with_data(compressed(b"nonsense"), *WITH_GZIP))
-    gzip_cut_short = fault("INTERNAL", "compress|gzip")(
-        with_data(compressed(gzip.compress(bytes(1000))[:-9]), *WITH_GZIP))
-    another_compression = fault("INTERNAL|UNIMPLEMENTED", "compress|snappy")(
-        with_data(compressed(b"abc"), *fault_server.GRPC, ("grpc-encoding", "snappy")))
-    a_gzip_bomb = fault("RESOURCE_EXHAUSTED", "max_message_bytes", "--max-message=100000")(
-        with_data(compressed(gzip.compress(bytes(MIB))), *WITH_GZIP))
+    compressed = fault("OK", "", "--compress", tls=True)(
+        with_data(as_compressed(gzip.compress(b"")), *WITH_GZIP))
+    compressed_unasked = fault("INTERNAL", "compress")(
+        with_data(as_compressed(gzip.compress(b"")), *WITH_GZIP))
+    compressed_though_not_said = fault("INTERNAL", "compress", "--compress")(
+        with_data(as_compressed(gzip.compress(b""))))
+    another_compression = fault("INTERNAL|UNIMPLEMENTED", "compress", "--compress")(
+        with_data(as_compressed(b"abc"), *fault_server.GRPC, ("grpc-encoding", "snappy")))
+    no_gzip = fault("INTERNAL", "gzip", "--compress")(
+        with_data(as_compressed(b"nonsense"), *WITH_GZIP))
+    gzip_cut_short = fault("INTERNAL", "gzip", "--compress")(
+        with_data(as_compressed(gzip.compress(bytes(1000))[:-9]), *WITH_GZIP))
+    a_gzip_bomb = fault("RESOURCE_EXHAUSTED", "max_message_bytes", "--compress",
+                        "--max-message=100000")(
+        with_data(as_compressed(gzip.compress(bytes(MIB))), *WITH_GZIP))
+    a_gzip_bomb_in_a_stream = stream_fault("RESOURCE_EXHAUSTED", "max_message_bytes", "--compress",
+                                           "--max-message=100000")(
+        with_data(as_compressed(gzip.compress(bytes(MIB))), *WITH_GZIP))
+    no_gzip_in_a_stream = stream_fault("INTERNAL", "gzip", "--compress")(
+        with_data(as_compressed(b"nonsense"), *WITH_GZIP))
     a_message_of_the_maximum = fault("INTERNAL", "message that was agreed", "--max-message=1000")(
         with_data(grpc_message(b"\xff" * 1000)))
     a_message_above_the_maximum = fault("RESOURCE_EXHAUSTED", "max_message_bytes",

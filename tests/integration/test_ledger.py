@@ -8,9 +8,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import grpc  # noqa: E402
-
-from support import certificates, events, harness, ledgers  # noqa: E402
+from support import events, harness, ledgers  # noqa: E402
 from support.effects import effect_of  # noqa: E402
 
 

@@ -443,25 +443,26 @@ class MisbehavingServerTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("acknowledged 10 ", done.stdout)
 
-    def test_a_stream_that_is_denied_at_once_has_stored_nothing(self):
-        def script(requests, context):
+    def test_a_stream_that_is_denied_is_refused(self):
+        """Rights may be taken away on the way: what has no answer may be stored all the same."""
+        def at_once(requests, context):
             next(requests)
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "not you")
             yield
-        done = self.send_to(script, lines(10))
-        self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertIn("input:1-10: not stored", done.stderr)
-        self.assertIn("refused 10, unconfirmed 0", done.stdout)
 
-    def test_a_stream_that_is_denied_on_the_way_may_have_stored_more(self):
-        def script(requests, context):
+        def later(requests, context):
             yield self.answer(next(requests))
             next(requests)
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "not any more")
-        done = self.send_to(script, lines(20))
-        self.assertEqual(done.returncode, 3, done.stderr)
-        self.assertIn("input:11-20: unconfirmed", done.stderr)
-        self.assertIn("acknowledged 10 ", done.stdout)
+        for script, told, acknowledged in (
+                (at_once, "input:1-10: unconfirmed: most likely not stored", 0),
+                (later, "input:11-20: unconfirmed: may be stored or not", 10)):
+            done = self.send_to(script, lines(10 + acknowledged))
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(told, done.stderr)
+            self.assertIn("shown neither a token nor a certificate", done.stderr)
+            self.assertIn(f"acknowledged {acknowledged} ", done.stdout)
+            self.assertIn("refused 0, unconfirmed 10", done.stdout)
 
     def test_silence_ends_at_the_timeout(self):
         def script(requests, _):

@@ -51,7 +51,7 @@ for path in c_source.files(root, ["src", "include", "clients", "tests"], (".c", 
 
 # A library may not end, or speak for, the program that it is part of.
 ENDING = call_of("abort", "exit", "_exit", "quick_exit")
-for path in c_source.files(root, ["clients/c/src"], (".c", ".h")):
+for path in c_source.files(root, ["clients/c/src", "clients/c/publisher"], (".c", ".h")):
     code = c_source.code_only(c_source.read(root, path))
     look(path, code, ENDING, "the library never ends the program")
     look(path, code, PRINTING, "the library never prints")

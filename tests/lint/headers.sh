@@ -42,6 +42,7 @@ fi
     done
   done
   check_all c "$root/clients/c/src" '*.h' "${client[@]}" -I"$root/src"
+  check_all c "$root/clients/c/publisher" '*.h' "${client[@]}" -I"$root/src" -I"$root/clients/c/src"
   check_all c "$root/clients/c/tool" '*.h' "${client[@]}" -I"$root/src"
   check_all c "$root/clients/c/stubgen" '*.h' -isystem "$build/gen/stubgen"
 } >"$work/clients"

@@ -65,9 +65,15 @@ def check_part_file(path, name):
     return None
 
 
+def is_header_of(folder, name):
+    return os.path.exists(os.path.join(root, folder, name))
+
+
 def check_client_file(path, name):
     if is_public_header(name):
         return None
+    if path.startswith("clients/c/src/") and is_header_of("clients/c/publisher", name):
+        return "the publisher stands above the calls"
     if path.startswith("clients/c/") and name.startswith(SHARED_WITH_CLIENTS):
         return None
     if target_part(name) is not None:

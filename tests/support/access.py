@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import os
 import pathlib
+import queue
 import signal
 
 import grpc
@@ -105,7 +106,7 @@ class AccessCase(harness.PostgresCase):
             self.authority.cert.read_bytes(), key and pathlib.Path(key).read_bytes(),
             cert and pathlib.Path(cert).read_bytes())
         channel = grpc.secure_channel(daemon.address, credentials,
-                                      options=harness.GRPC_CHANNEL_OPTIONS)
+                                      options=harness.TLS_CHANNEL_OPTIONS)
         self.addCleanup(channel.close)
         return channel
 
@@ -155,3 +156,27 @@ class AccessCase(harness.PostgresCase):
         (info,) = harness.status_details(error, self.stubs.details.ErrorInfo)
         self.assertEqual("auditstore", info.domain)
         return error.code().name, error.details(), info.reason
+
+
+class Stream:
+    """A StreamEvents call that is sent batch by batch."""
+
+    def __init__(self, case, daemon, caller):
+        self.case = case
+        self.requests = queue.Queue()
+        stub = case.stubs.store_grpc.AuditStoreStub(case.open_channel(daemon, caller))
+        self.answers = stub.StreamEvents(iter(self.requests.get, None), timeout=60,
+                                         metadata=caller.metadata())
+        case.addCleanup(self.requests.put, None)
+
+    def send(self, count=1):
+        """The status of the batch's answer."""
+        self.requests.put(self.case.stubs.store.StreamEventsRequest(
+            events=[self.case.make_event() for _ in range(count)]))
+        return next(self.answers).status
+
+    def refusal(self):
+        """(code, text, reason) that the stream ends with when it sends once more."""
+        with self.case.assertRaises(grpc.RpcError) as caught:
+            self.send()
+        return self.case.reason(caught.exception)

@@ -39,10 +39,11 @@ class Call:
 
 
 class Peer(raw_h2.End):
-    """The server's end of connection `number`, which counts from 0."""
+    """The server's end of its connection `number`, which counts from 0."""
 
-    def __init__(self, sock, number):
+    def __init__(self, server, sock, number):
         super().__init__(sock)
+        self.server = server
         self.number = number
         self.calls = {}
         self.resets = {}  # by stream
@@ -199,7 +200,7 @@ class FaultServer:
         try:
             if self.tls and (self.begins_tls or number > 0):
                 sock = self.tls.wrap_socket(sock, server_side=True)
-            peer = Peer(sock, number)
+            peer = Peer(self, sock, number)
             if number > 0:
                 serve_well(peer)
             self.script(peer)

@@ -45,6 +45,11 @@ GRPC_CHANNEL_OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 200),
 ]
 
+# min_reconnect_backoff is also what one attempt may take, with TLS's handshake and the first settings: on a
+# busy machine that takes longer.
+TLS_CHANNEL_OPTIONS = [option for option in GRPC_CHANNEL_OPTIONS
+                       if option[0] != "grpc.min_reconnect_backoff_ms"]
+
 
 def wait_until(condition, deadline_s=30, what="the condition", every_s=0.02):
     """Polls `condition` until it returns something true, and returns that."""
@@ -279,7 +284,7 @@ class Daemon:
     def channel(self):
         if self.credentials:
             return grpc.secure_channel(self.address, self.credentials,
-                                       options=GRPC_CHANNEL_OPTIONS)
+                                       options=TLS_CHANNEL_OPTIONS)
         return grpc.insecure_channel(self.address, options=GRPC_CHANNEL_OPTIONS)
 
     def health(self):

@@ -140,7 +140,7 @@ static void names_that_others_may_read_otherwise_are_refused(void **state) {
   (void)state;
   static char longest[IDENTITY_MAX_BYTES + 1];
   memset(longest, 'a', sizeof(longest));
-  memcpy(longest, "x://", 4);
+  longest[1] = ':';
   const struct name bad[] = {
       {GEN_URI, str_of("x://a\0b", 7)},
       {GEN_URI, str_z("x://a\xff")},

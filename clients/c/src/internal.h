@@ -342,6 +342,9 @@ int call_submit(struct auditstore_stream *s, struct link *l);
  * False: too large, or out of memory. Without the lock, unless `out` needs it. */
 bool message_frame(struct buf *out, const ProtobufCMessage *message, struct grpc_gzip *gzip);
 
+/* The same of one that is packed already, in parts. */
+bool message_frame_packed(struct buf *out, const struct str *parts, size_t count);
+
 /* What was received, unpacked; frees `received`. NULL: `status` says why. Without the lock. */
 ProtobufCMessage *message_unpack(struct auditstore_stream *s, struct received *received,
                                  struct auditstore_status *status);
@@ -353,6 +356,11 @@ void call_on_data(struct auditstore_stream *s, const uint8_t *data, size_t len);
 void call_on_answer_end(struct auditstore_stream *s); /* END_STREAM */
 void call_on_close(struct auditstore_stream *s, uint32_t http2_error);
 void call_on_goaway(struct auditstore_stream *s);
+
+/* auditstore_stream_send() of a message that is packed already, in parts; never compressed. */
+enum auditstore_stream_result stream_send_packed(struct auditstore_stream *s,
+                                                 const struct str *parts, size_t count,
+                                                 int timeout_ms);
 
 /* Waits until it has ended. */
 void stream_wait_end(struct auditstore_stream *s);

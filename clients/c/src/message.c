@@ -52,6 +52,20 @@ bool message_frame(struct buf *out, const ProtobufCMessage *message, struct grpc
          frame_plain(out, message, len);
 }
 
+bool message_frame_packed(struct buf *out, const struct str *parts, size_t count) {
+  uint8_t prefix[GRPC_PREFIX_BYTES];
+  size_t len = 0;
+  for (size_t i = 0; i < count; i++)
+    len += parts[i].len;
+  if (len > MAX_SENT_MESSAGE_BYTES || !buf_reserve(out, sizeof(prefix) + len))
+    return false;
+  write_prefix(prefix, false, len);
+  bool ok = buf_append(out, prefix, sizeof(prefix));
+  for (size_t i = 0; i < count && ok; i++)
+    ok = buf_append(out, parts[i].data, parts[i].len);
+  return ok;
+}
+
 /* ---- unpacking ---- */
 
 static ProtobufCMessage *unpack(const struct auditstore_stream *s, struct str bytes,

@@ -113,6 +113,24 @@ enum auditstore_stream_result auditstore_stream_send(struct auditstore_stream *s
   return result;
 }
 
+enum auditstore_stream_result stream_send_packed(struct auditstore_stream *s,
+                                                 const struct str *parts, size_t count,
+                                                 int timeout_ms) {
+  enum auditstore_stream_result result = AUDITSTORE_STREAM_OK;
+  pthread_mutex_lock(&s->channel->lock);
+  if (!wait_for(s, has_room, timeout_to_deadline(timeout_ms)))
+    result = AUDITSTORE_STREAM_AGAIN;
+  else if (message_frame_packed(&s->out, parts, count))
+    resume(s);
+  else
+    call_abort(s, AUDITSTORE_RESOURCE_EXHAUSTED, "message too large, or out of memory");
+  if (s->is_ended)
+    result = AUDITSTORE_STREAM_END;
+  channel_flush(s->channel);
+  channel_leave(s->channel);
+  return result;
+}
+
 static void half_close(struct auditstore_stream *s) {
   if (s->is_half_closed || s->is_ended)
     return;

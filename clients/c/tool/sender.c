@@ -239,20 +239,15 @@ static int by_number(const void *a, const void *b) {
   return (left->number > right->number) - (left->number < right->number);
 }
 
-/* Who may not send at all is told so before anything is stored. Once there was an answer, the
- * server has changed its mind on the way, and what has none may be stored. */
-static bool was_denied(const struct sender *sender, enum auditstore_code code) {
-  return !sender->has_answer &&
-         (code == AUDITSTORE_UNAUTHENTICATED || code == AUDITSTORE_PERMISSION_DENIED);
+static bool is_denial(enum auditstore_code code) {
+  return code == AUDITSTORE_UNAUTHENTICATED || code == AUDITSTORE_PERMISSION_DENIED;
 }
 
 static void book_what_is_left(struct sender *sender) {
-  void (*book)(struct sender *, const struct batch *) =
-      sender->totals.was_denied ? sender_book_denied : sender_book_unconfirmed;
   qsort(sender->slots, SENDER_WINDOW, sizeof(sender->slots[0]), by_number);
   for (size_t i = 0; i < SENDER_WINDOW; i++)
     if (sender->slots[i].count)
-      book(sender, &sender->slots[i]);
+      sender_book_unconfirmed(sender, &sender->slots[i]);
   if (sender->current.count)
     sender_book_unsent(sender, &sender->current);
 }
@@ -276,7 +271,7 @@ struct sender_totals sender_finish(struct sender *sender) {
   sender->stream = NULL;
   if (!was_flushed)
     say_how_it_broke(sender, &status);
-  sender->totals.was_denied = was_denied(sender, status.code);
+  sender->totals.was_denied = is_denial(status.code);
   auditstore_status_deinit(&status);
   book_what_is_left(sender);
   return sender->totals;

@@ -29,7 +29,7 @@ struct sender_totals {
   uint64_t unconfirmed;
   uint64_t unconfirmed_without_id; /* of those: sending them again could store them twice */
   uint64_t unsent;                 /* collected when the stream broke */
-  bool was_denied;                 /* the server refused the whole stream: nothing is stored */
+  bool was_denied;                 /* the server ended the stream so */
 };
 
 /* Opens the stream. NULL: said why on standard error; *ret_code is the exit code. */

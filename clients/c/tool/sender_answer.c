@@ -64,20 +64,18 @@ static void print_range(struct sender *sender, const struct batch *batch) {
 }
 
 void sender_book_unconfirmed(struct sender *sender, const struct batch *batch) {
+  /* A stream may be denied at its beginning, and also later, when rights are taken away: then what
+   * came before is stored. */
+  bool is_unlikely = sender->totals.was_denied && !sender->has_answer;
   print_range(sender, batch);
-  fputs("unconfirmed: may be stored or not; ", stderr);
+  fprintf(stderr, "unconfirmed: %s; ",
+          is_unlikely ? "most likely not stored" : "may be stored or not");
   if (batch->without_id)
     fputs("lines without an event_id would be stored twice if sent again\n", stderr);
   else
     fputs("sending these lines again is safe\n", stderr);
   sender->totals.unconfirmed += batch->count;
   sender->totals.unconfirmed_without_id += batch->without_id;
-}
-
-void sender_book_denied(struct sender *sender, const struct batch *batch) {
-  print_range(sender, batch);
-  fputs("not stored\n", stderr);
-  sender->totals.refused += batch->count;
 }
 
 void sender_book_unsent(struct sender *sender, const struct batch *batch) {

@@ -47,9 +47,6 @@ void sender_book(struct sender *sender, const struct batch *batch,
 /* Books the whole batch as unconfirmed, and says which lines. */
 void sender_book_unconfirmed(struct sender *sender, const struct batch *batch);
 
-/* Books the whole batch as refused, with all the others, and says which lines. */
-void sender_book_denied(struct sender *sender, const struct batch *batch);
-
 /* Books the whole batch as unsent, and says which lines. */
 void sender_book_unsent(struct sender *sender, const struct batch *batch);
 

@@ -25,7 +25,7 @@ mod proto {
 
 const BATCH_EVENTS: usize = 100;
 const WINDOW: usize = 8; // batches sent and not answered yet
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 5;
 
 pub type Failure = Box<dyn Error>;

@@ -1,5 +1,5 @@
-/* Cases of compression. Whether an answer came compressed the library doesn't tell, so those of the
- * server check that what it sends is understood. */
+/* Cases of compression. The library takes compressed answers to the calls that compress, and
+ * doesn't tell which came so: those of the server check that what it sends is understood. */
 #include "cases.h"
 
 typedef struct grpc_testing_test_service_streaming_input_call_stream input_stream;
@@ -37,7 +37,8 @@ void server_compressed_unary(struct client *client) {
   for (int is_compressed = 1; is_compressed >= 0; is_compressed--) {
     struct large large;
     Grpc__Testing__BoolValue wanted = GRPC__TESTING__BOOL_VALUE__INIT;
-    const struct exchange exchange = large_init(&large);
+    struct exchange exchange = large_init(&large);
+    exchange.options.compress = true;
     wanted.value = is_compressed;
     large.request.response_compressed = &wanted;
     exchange_run(client, &exchange);
@@ -113,5 +114,5 @@ void server_compressed_streaming(struct client *client) {
   }
   request.n_response_parameters = 2;
   request.response_parameters = all;
-  receive_all(client, &request, sizes);
+  receive_all(client, &request, sizes, true);
 }

@@ -31,7 +31,7 @@ import java.util.concurrent.TimeUnit;
 final class Example {
   private static final int BATCH_EVENTS = 100;
   private static final int WINDOW = 8; // batches sent and not answered yet
-  private static final int TIMEOUT_S = 10;
+  private static final int TIMEOUT_S = 30;
   private static final int ATTEMPTS = 5;
 
   /** A lost connection may be UNKNOWN to grpc-java; the store itself never answers that. */

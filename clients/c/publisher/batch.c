@@ -1,0 +1,137 @@
+#include "batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The tag of field 2 and the length of what follows. */
+#define FRAME_MAX_BYTES 6
+#define FIRST_EVENTS    16
+
+struct batch *batch_new(size_t max_bytes) {
+  struct batch *b = calloc(1, sizeof(*b));
+  if (b)
+    buf_init(&b->body, max_bytes + FRAME_MAX_BYTES);
+  return b;
+}
+
+void batch_finish(struct batch *b) {
+  buf_deinit(&b->body);
+  free(b->events);
+  b->events = NULL;
+  b->count = b->cap = 0;
+  b->is_done = true;
+}
+
+void batch_free(struct batch *b) {
+  batch_finish(b);
+  free(b);
+}
+
+size_t batch_cost(size_t event_len) {
+  return event_len + FRAME_MAX_BYTES + sizeof(struct batch_event);
+}
+
+bool batch_has_room(const struct batch *b, const struct batch_limits *limits, size_t event_len) {
+  return b->count == 0 || (b->count < limits->events &&
+                           buf_len(&b->body) + event_len + FRAME_MAX_BYTES <= limits->bytes);
+}
+
+static size_t put_frame(uint8_t *at, size_t len) {
+  size_t n = 0;
+  at[n++] = 0x12;
+  for (; len >= 0x80; len >>= 7)
+    at[n++] = (uint8_t)(len | 0x80);
+  at[n++] = (uint8_t)len;
+  return n;
+}
+
+static bool grow_events(struct batch *b) {
+  if (b->count < b->cap)
+    return true;
+  size_t cap = b->cap ? b->cap * 2 : FIRST_EVENTS;
+  struct batch_event *events = reallocarray(b->events, cap, sizeof(*events));
+  if (!events)
+    return false;
+  b->events = events;
+  b->cap = cap;
+  return true;
+}
+
+static bool add(struct batch *b, const uint8_t *event, const struct batch_event *e) {
+  uint8_t *room = grow_events(b) ? buf_reserve(&b->body, FRAME_MAX_BYTES + e->len) : NULL;
+  if (!room)
+    return false;
+  size_t frame = put_frame(room, e->len);
+  memcpy(room + frame, event, e->len);
+  b->events[b->count] = *e;
+  b->events[b->count++].start = (uint32_t)(buf_len(&b->body) + frame);
+  buf_commit(&b->body, frame + e->len);
+  return true;
+}
+
+bool batch_add(struct batch *b, const struct record *record) {
+  const struct batch_event e = {
+      .tag = record->tag, .len = (uint32_t)record->event_len, .nth = (uint32_t)b->span};
+  if (!add(b, record->event, &e))
+    return false;
+  if (b->span++ == 0)
+    b->taken_us = record->taken_us;
+  return true;
+}
+
+/* Those from `first` on that aren't settled, counted from number `base`. */
+static bool copy_events(struct batch *to, const struct batch *from, size_t first, uint32_t base) {
+  for (size_t i = first; i < from->count; i++) {
+    struct batch_event e = from->events[i];
+    if (e.is_settled)
+      continue;
+    e.nth -= base;
+    if (!add(to, batch_event_bytes(from, &from->events[i]), &e))
+      return false;
+  }
+  return true;
+}
+
+struct batch *batch_split(struct batch *b) {
+  size_t half = b->count / 2;
+  uint32_t base = b->events[half].nth;
+  struct batch *rest = batch_new(b->body.max_bytes);
+  if (rest && !copy_events(rest, b, half, base)) {
+    batch_free(rest);
+    return NULL;
+  }
+  if (!rest)
+    return NULL;
+  rest->first_number = b->first_number + base;
+  rest->span = b->span - base;
+  rest->taken_us = b->taken_us;
+  rest->is_spooled = b->is_spooled;
+  rest->place = b->place;
+  rest->was_sent = b->was_sent;
+  rest->held_events = b->held_events;
+  rest->held_bytes = b->held_bytes;
+  b->held_events = b->held_bytes = 0;
+  b->span = base;
+  /* Only with its second half is the place reached. */
+  b->is_spooled = false;
+  size_t end = b->events[half - 1].start + b->events[half - 1].len;
+  b->body.end = b->body.start + end;
+  b->count = half;
+  return rest;
+}
+
+bool batch_compact(struct batch *b) {
+  struct batch left = {.link = {0}};
+  buf_init(&left.body, b->body.max_bytes);
+  if (!copy_events(&left, b, 0, 0)) {
+    batch_finish(&left);
+    return false;
+  }
+  buf_deinit(&b->body);
+  free(b->events);
+  b->body = left.body;
+  b->events = left.events;
+  b->count = left.count;
+  b->cap = left.cap;
+  return true;
+}
