@@ -24,7 +24,7 @@ import (
 const serviceConfig = `{"methodConfig": [{
 	"name": [{"service": "auditstore.v1.AuditStore", "method": "WriteEvents"},
 	         {"service": "auditstore.v1.AuditStore", "method": "ListEvents"}],
-	"retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "2s",
+	"retryPolicy": {"maxAttempts": 5, "initialBackoff": "1s", "maxBackoff": "5s",
 	                "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}`
 
 // bearer is the token that each call carries.

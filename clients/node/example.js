@@ -17,7 +17,7 @@ const SERVICE_CONFIG = JSON.stringify({
   methodConfig: [{
     name: [{ service: 'auditstore.v1.AuditStore', method: 'WriteEvents' },
       { service: 'auditstore.v1.AuditStore', method: 'ListEvents' }],
-    retryPolicy: { maxAttempts: ATTEMPTS, initialBackoff: '0.2s', maxBackoff: '2s',
+    retryPolicy: { maxAttempts: ATTEMPTS, initialBackoff: '1s', maxBackoff: '5s',
       backoffMultiplier: 2, retryableStatusCodes: ['UNAVAILABLE'] },
   }],
 });

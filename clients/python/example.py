@@ -24,7 +24,7 @@ ATTEMPTS = 5
 SERVICE_CONFIG = json.dumps({"methodConfig": [{
     "name": [{"service": "auditstore.v1.AuditStore", "method": "WriteEvents"},
              {"service": "auditstore.v1.AuditStore", "method": "ListEvents"}],
-    "retryPolicy": {"maxAttempts": ATTEMPTS, "initialBackoff": "0.2s", "maxBackoff": "2s",
+    "retryPolicy": {"maxAttempts": ATTEMPTS, "initialBackoff": "1s", "maxBackoff": "5s",
                     "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]})
 
 

@@ -47,6 +47,7 @@ struct sender {
   int64_t hold_until_us; /* nothing is sent before */
   int64_t pause_us;      /* of the last hold without advice */
   uint64_t next_id;      /* of requests */
+  uint64_t trouble_id;   /* of the last request before the last trouble */
   struct spool_reader reader;
 };
 

@@ -101,6 +101,7 @@ void sender_hold(struct auditstore_publisher *p, int64_t delay_ms, enum auditsto
   if (until_us > s->hold_until_us)
     s->hold_until_us = until_us;
   s->window = 1;
+  s->trouble_id = s->next_id;
   note(p, code, message);
 }
 

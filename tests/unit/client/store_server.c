@@ -28,6 +28,7 @@ struct peer {
   int32_t id; /* of its one call */
   struct grpc_deframer in;
   struct buf out;
+  struct buf late; /* to be put behind the next answer */
   bool is_answered, is_deferred, must_close;
   int end_code; /* -1: the call goes on */
 };
@@ -160,7 +161,7 @@ static void answer_taken(struct peer *c, const Auditstore__V1__StreamEventsReque
   }
   answer.batch_id = batch->batch_id;
   answer.receipts = pointers;
-  put_message(&c->out, &answer.base);
+  put_message(reply->action == STORE_LATER ? &c->late : &c->out, &answer.base);
   free(pointers);
   free(receipts);
 }
@@ -205,9 +206,13 @@ static void on_message(struct peer *c, const uint8_t *bytes, size_t len) {
     answer_refused(c, batch, &reply);
   else if (reply.action == STORE_NONSENSE)
     answer_nonsense(c, batch);
-  else if (reply.action == STORE_TAKE || reply.action == STORE_REJECT ||
-           reply.action == STORE_FORGET)
+  else if (reply.action == STORE_TAKE || reply.action == STORE_LATER ||
+           reply.action == STORE_REJECT || reply.action == STORE_FORGET)
     answer_taken(c, batch, &reply);
+  if (reply.action != STORE_LATER && buf_len(&c->late) > 0) {
+    buf_append(&c->out, buf_bytes(&c->late), buf_len(&c->late));
+    buf_clear(&c->late);
+  }
   if (reply.action == STORE_DROP_TAKEN)
     store_all(s, batch);
   c->must_close |= reply.action == STORE_DROP || reply.action == STORE_DROP_TAKEN;
@@ -269,6 +274,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
   grpc_deframer_deinit(&c->in);
   grpc_deframer_init(&c->in, MAX_MESSAGE);
   buf_clear(&c->out);
+  buf_clear(&c->late);
   c->id = frame->hd.stream_id;
   c->end_code = -1;
   c->is_deferred = false;
@@ -280,6 +286,7 @@ static void peer_open(struct store_server *s, struct peer *c, int fd) {
   *c = (struct peer){.server = s, .fd = fd, .end_code = -1};
   grpc_deframer_init(&c->in, MAX_MESSAGE);
   buf_init(&c->out, MAX_MESSAGE);
+  buf_init(&c->late, MAX_MESSAGE);
   nghttp2_session_callbacks_new(&callbacks);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
@@ -296,6 +303,7 @@ static void peer_close(struct peer *c) {
   nghttp2_session_del(c->session);
   grpc_deframer_deinit(&c->in);
   buf_deinit(&c->out);
+  buf_deinit(&c->late);
   close(c->fd);
   c->fd = -1;
 }

@@ -16,6 +16,7 @@ enum store_action {
   STORE_TAKE,       /* OK; what was stored before is a duplicate */
   STORE_REFUSE,     /* the batch, with `code` */
   STORE_REJECT,     /* its event `index`, with `code`; takes the others */
+  STORE_LATER,      /* takes it, and answers behind the next batch */
   STORE_IGNORE,     /* no answer */
   STORE_DROP,       /* closes the connection; the batch isn't stored */
   STORE_DROP_TAKEN, /* stores the batch, and closes the connection without an answer */

@@ -173,6 +173,32 @@ static void several_batches_are_in_flight(void **state) {
   assert_int_equal(counters(w).unconfirmed, 100);
 }
 
+/* Every second one is answered behind the one after it, the last two in order. */
+static void answer_late(void *arg, size_t number, const Auditstore__V1__StreamEventsRequest *batch,
+                        struct store_reply *reply) {
+  const struct world *w = arg;
+  (void)batch;
+  if (number % 2 == 1 && number < w->limit)
+    reply->action = STORE_LATER;
+}
+
+static void answers_may_come_in_another_order(void **state) {
+  struct world *w = *state;
+  w->script = answer_late;
+  w->limit = 98;
+  w->options.max_batch_events = 10;
+  start(w);
+  publish_range(w, 0, 10);
+  flush_all(w);
+  assert_int_equal(publish_array(w, 10, 1000), AUDITSTORE_OK);
+  flush_all(w);
+  expect_stored_in_order(w, 1010);
+  expect_told(w, 1010);
+  for (size_t i = 0; i < w->told_count; i++)
+    assert_int_equal(w->told[i].sequence, w->told[i].tag);
+  assert_int_equal(counters(w).resent, 0);
+}
+
 /* ---- too large for the store ---- */
 
 static void take_few(void *arg, size_t number, const Auditstore__V1__StreamEventsRequest *batch,
@@ -315,6 +341,34 @@ static void what_an_operator_can_mend_is_waited_out(void **state) {
   check_waited_out(*state, AUDITSTORE_PERMISSION_DENIED);
 }
 
+/* Refuses the batch of event 10 twice, and counts what comes in between. */
+static void refuse_tenth_twice(void *arg, size_t number,
+                               const Auditstore__V1__StreamEventsRequest *batch,
+                               struct store_reply *reply) {
+  struct world *w = arg;
+  bool is_tenth = strcmp(batch->events[0]->event_type, "10") == 0;
+  (void)number;
+  if (is_tenth && w->limit < 2)
+    *reply =
+        (struct store_reply){.action = STORE_REFUSE, .code = AUDITSTORE_UNAVAILABLE, .retry_ms = 1};
+  w->calls += !is_tenth && w->limit == 2;
+  w->limit += is_tenth;
+}
+
+static void after_a_refusal_one_batch_at_a_time_is_sent(void **state) {
+  struct world *w = *state;
+  w->script = refuse_tenth_twice;
+  w->options.max_batch_events = 10;
+  start(w);
+  assert_int_equal(publish_array(w, 0, 10), AUDITSTORE_OK);
+  flush_all(w);
+  assert_int_equal(publish_array(w, 10, 500), AUDITSTORE_OK);
+  flush_all(w);
+  assert_int_equal(w->limit, 3);
+  assert_int_equal(w->calls, 0);
+  expect_told(w, 510);
+}
+
 static void refuse_first_for_long(void *arg, size_t number,
                                   const Auditstore__V1__StreamEventsRequest *batch,
                                   struct store_reply *reply) {
@@ -425,6 +479,7 @@ int main(void) {
       TEST(batches_are_bounded_by_bytes),
       TEST(what_comes_while_all_is_in_flight_is_one_batch),
       TEST(several_batches_are_in_flight),
+      TEST(answers_may_come_in_another_order),
       TEST(a_batch_of_too_many_is_halved_and_so_are_those_to_come),
       TEST(a_message_above_the_stores_limit_is_halved),
       TEST(an_event_above_the_stores_limit_is_rejected_alone),
@@ -433,6 +488,7 @@ int main(void) {
       TEST(a_refusal_for_the_time_being_is_waited_out),
       TEST(a_full_store_is_waited_out),
       TEST(what_an_operator_can_mend_is_waited_out),
+      TEST(after_a_refusal_one_batch_at_a_time_is_sent),
       TEST(the_stores_advice_when_to_come_back_is_followed),
       TEST(a_lost_stream_is_made_anew_and_all_is_sent_again_in_order),
       TEST(a_store_that_was_away_gets_everything_in_order),

@@ -26,7 +26,7 @@ public final class Main {
   private static final Map<String, ?> SERVICE_CONFIG = Map.of("methodConfig", List.of(Map.of(
       "name", List.of(Map.of("service", "auditstore.v1.AuditStore", "method", "WriteEvents"),
           Map.of("service", "auditstore.v1.AuditStore", "method", "ListEvents")),
-      "retryPolicy", Map.of("maxAttempts", 5.0, "initialBackoff", "0.2s", "maxBackoff", "2s",
+      "retryPolicy", Map.of("maxAttempts", 5.0, "initialBackoff", "1s", "maxBackoff", "5s",
           "backoffMultiplier", 2.0, "retryableStatusCodes", List.of("UNAVAILABLE", "UNKNOWN")))));
 
   /** The token that each call carries. */
