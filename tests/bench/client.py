@@ -51,8 +51,10 @@ def empty_tables(conninfo):
 
 
 def run(command, build):
-    done = subprocess.run([str(part) for part in command], check=True, capture_output=True,
+    done = subprocess.run([str(part) for part in command], check=False, capture_output=True,
                           text=True, env={**os.environ, "AUDITSTORE_BUILD_DIR": str(build)})
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]}: exit code {done.returncode}\n{done.stderr}")
     return json.loads(done.stdout)
 
 

@@ -13,7 +13,8 @@ import threading
 import time
 import uuid
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+# In the place of this script's own folder, whose grpc.py isn't the one that is meant.
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from support import harness  # noqa: E402
 import grpc  # noqa: E402

@@ -64,9 +64,9 @@ class Client:
 
 
 class PublisherTest(harness.PostgresCase):
-    kills = 12
+    kills = 8
     seed = None
-    outage_events = 4 * RATE
+    outage_events = 3 * RATE
 
     def setUp(self):
         self.postgres.sql("TRUNCATE audit_events")

@@ -119,7 +119,7 @@ static void conclude(struct auditstore_publisher *p, struct batch *b) {
     left += !b->events[i].is_settled;
   sender_take_back(p, b);
   if (left == 0) {
-    batch_finish(b);
+    b->is_done = true;
     return;
   }
   if (left < b->count && !batch_compact(b))

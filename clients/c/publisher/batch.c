@@ -14,18 +14,39 @@ struct batch *batch_new(size_t max_bytes) {
   return b;
 }
 
-void batch_finish(struct batch *b) {
+void batch_free(struct batch *b) {
   buf_deinit(&b->body);
   free(b->events);
-  b->events = NULL;
-  b->count = b->cap = 0;
-  b->is_done = true;
-}
-
-void batch_free(struct batch *b) {
-  batch_finish(b);
   free(b);
 }
+
+/* ---- batches to be filled again ---- */
+
+#define MAX_SPARE       4
+#define MAX_SPARE_BYTES ((size_t)512 * 1024)
+
+void spares_put(struct list *spares, struct batch *b) {
+  if (spares->count >= MAX_SPARE || b->body.cap > MAX_SPARE_BYTES) {
+    batch_free(b);
+    return;
+  }
+  buf_clear(&b->body);
+  *b = (struct batch){.events = b->events, .cap = b->cap, .body = b->body};
+  list_push_back(spares, &b->link);
+}
+
+struct batch *spares_take(struct list *spares, size_t max_bytes) {
+  struct list_link *link = list_pop_front(spares);
+  return link ? LIST_ENTRY(link, struct batch, link) : batch_new(max_bytes);
+}
+
+void spares_deinit(struct list *spares) {
+  struct list_link *link = NULL;
+  while ((link = list_pop_front(spares)))
+    batch_free(LIST_ENTRY(link, struct batch, link));
+}
+
+/* ---- events ---- */
 
 size_t batch_cost(size_t event_len) {
   return event_len + FRAME_MAX_BYTES + sizeof(struct batch_event);
@@ -124,7 +145,8 @@ bool batch_compact(struct batch *b) {
   struct batch left = {.link = {0}};
   buf_init(&left.body, b->body.max_bytes);
   if (!copy_events(&left, b, 0, 0)) {
-    batch_finish(&left);
+    buf_deinit(&left.body);
+    free(left.events);
     return false;
   }
   buf_deinit(&b->body);

@@ -62,5 +62,8 @@ struct batch *batch_split(struct batch *b);
 /* Keeps only what isn't settled. False: out of memory; nothing changed. */
 bool batch_compact(struct batch *b);
 
-/* Settled as a whole: gives its memory back. */
-void batch_finish(struct batch *b);
+/* A few are kept with their memory, which would else be given back to the system and asked for
+ * again with each one; all of the same max_bytes. */
+void spares_put(struct list *spares, struct batch *b);
+struct batch *spares_take(struct list *spares, size_t max_bytes); /* NULL: out of memory */
+void spares_deinit(struct list *spares);

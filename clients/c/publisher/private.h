@@ -67,6 +67,7 @@ struct auditstore_publisher {
   bool is_stopping;     /* the thread shall end */
   bool is_joined;
   struct batch_limits limits; /* of batches to come */
+  struct list spares;         /* batches to be filled again */
   struct list queue;          /* batches in memory, not taken by the sender */
   struct spool *spool;        /* NULL: none */
   int64_t behind_since_us;    /* unsynced: when the first event behind the disk was written */

@@ -98,6 +98,7 @@ static void dispose(struct auditstore_publisher *p) {
     while ((link = list_pop_front(lists[i])))
       batch_free(LIST_ENTRY(link, struct batch, link));
   }
+  spares_deinit(&p->spares);
   if (p->spool) {
     spool_reader_deinit(&p->sender.reader);
     spool_free(p->spool);

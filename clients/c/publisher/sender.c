@@ -244,8 +244,8 @@ static void read_records(struct auditstore_publisher *p, struct batch *b,
 static struct batch *read_batch(struct auditstore_publisher *p) {
   struct spool_reach reach;
   struct spool_reader *reader = &p->sender.reader;
-  struct batch *b = batch_new(p->options.max_batch_bytes);
   pthread_mutex_lock(&p->lock);
+  struct batch *b = spares_take(&p->spares, p->options.max_batch_bytes);
   struct batch_limits limits = p->limits;
   do {
     spool_reader_reach(reader, &reach);
@@ -405,7 +405,7 @@ static void confirm(struct auditstore_publisher *p) {
       place = b->place;
       has_place = true;
     }
-    batch_free(b);
+    spares_put(&p->spares, b);
   }
   if (has_place)
     spool_acknowledge(p->spool, place);
