@@ -37,10 +37,12 @@ struct auditstore_channel;
 /* TLS 1.2 or later, ALPN "h2", the server's certificate always checked. The files are PEM; they are
  * read for each new connection, so that renewed ones are used without a restart. */
 struct auditstore_tls_options {
-  const char *ca_file;     /* who signs servers' certificates; NULL: whom the system trusts */
-  const char *cert_file;   /* our certificate and those up to its root; NULL: none is shown */
-  const char *key_file;    /* its key, without a passphrase; NULL exactly when cert_file is */
-  const char *server_name; /* a name the server's certificate must hold; NULL: the host dialled */
+  const char *ca_file;   /* who signs servers' certificates; NULL: whom the system trusts */
+  const char *cert_file; /* our certificate and those up to its root; NULL: none is shown */
+  const char *key_file;  /* its key, without a passphrase; NULL exactly when cert_file is */
+  /* A name, or an address, that the server's certificate must hold; NULL: the host dialled, which
+   * is "localhost" for a Unix socket. */
+  const char *server_name;
 };
 
 /* Pauses between failed rounds of attempts; 0 takes the default, which all gRPC clients share. */
@@ -75,7 +77,9 @@ typedef void auditstore_state_cb(void *arg, enum auditstore_channel_state state)
 
 /* Zeroed is fine: each field then has its default. Texts are copied. */
 struct auditstore_channel_options {
-  int connect_timeout_ms;   /* one address: from dialling to the server's first word; 0: 20000 */
+  /* For a round of attempts at all addresses, each of which has a fair part of it, from dialling to
+   * the server's first word; 0: 20000. */
+  int connect_timeout_ms;
   int default_timeout_ms;   /* deadline of calls that set none; 0: 30000 */
   size_t max_message_bytes; /* of one message received; 0: 4 MiB */
   const char *user_agent;   /* put in front of the library's own; NULL: none. Printable ASCII */
@@ -88,8 +92,8 @@ struct auditstore_channel_options {
   const struct auditstore_metadata *metadata;
   size_t metadata_count;
 
-  /* A connection with open calls that is silent for so long is pinged; 0: never, and at least
-   * 10000. Without an answer within keepalive_timeout_ms (0: 20000) it is given up. */
+  /* A connection with open calls that is silent for so long is pinged; 0: never; less than 10000
+   * counts as that. Without an answer within keepalive_timeout_ms (0: 20000) it is given up. */
   int keepalive_time_ms;
   int keepalive_timeout_ms;
 
@@ -108,7 +112,8 @@ AUDITSTORE_API struct auditstore_channel *
 auditstore_channel_new(const char *target, const struct auditstore_channel_options *options,
                        struct auditstore_status *status);
 
-/* No call may be open, and no other thread inside the channel. NULL is fine. */
+/* No call may be open, and no other thread inside the channel. Callbacks of calls that were started
+ * and never reported don't run any more. NULL is fine. */
 AUDITSTORE_API void auditstore_channel_free(struct auditstore_channel *channel);
 
 /* Ends all calls as CANCELLED and takes no more: those that wait in other threads return. Any
@@ -117,7 +122,8 @@ AUDITSTORE_API void auditstore_channel_shutdown(struct auditstore_channel *chann
 
 /* ---- state ---- */
 
-/* With `connects` an IDLE channel begins to connect, as far as that needs no waiting. */
+/* Goes on with what is under way, without waiting. With `connects` a channel begins to connect that
+ * is IDLE, or whose pause in TRANSIENT_FAILURE is over; only a name's resolution may take time. */
 AUDITSTORE_API enum auditstore_channel_state
 auditstore_channel_state(struct auditstore_channel *channel, bool connects);
 
@@ -141,7 +147,8 @@ AUDITSTORE_API const char *auditstore_channel_state_name(enum auditstore_channel
 AUDITSTORE_API int auditstore_channel_fd(struct auditstore_channel *channel);
 
 /* Does what is due without waiting, and runs the callbacks of calls that ended (see
- * auditstore_call_start() in call.h). One thread at a time. */
+ * auditstore_call_start() in call.h). One thread at a time. Streams take part with timeouts of 0:
+ * open one when the channel is READY, and send and receive after each dispatch. */
 AUDITSTORE_API void auditstore_channel_dispatch(struct auditstore_channel *channel);
 
 #ifdef __cplusplus

@@ -175,7 +175,7 @@ void grpc_call_send_headers(struct grpc_call *call);
 void grpc_call_hold_headers(struct grpc_call *call);
 
 /* Who calls, as the connection knows it: the address without a port; what the verified certificate
- * says, NULL when there is none. Only in a grpc_open_cb. */
+ * says, NULL when there is none. Only in a grpc_open_cb or a grpc_message_cb. */
 struct str grpc_call_peer_address(const struct grpc_call *call);
 const struct peer_names *grpc_call_peer_names(const struct grpc_call *call);
 

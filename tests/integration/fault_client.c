@@ -2,7 +2,7 @@
  * fault_client: makes calls to a server that does wrong, and tells how each of them ended.
  *
  *   fault_client TARGET [--calls=N] [--at-once] [--again] [--stream] [--poll] [--timeout=MS]
- *     [--connect-timeout=MS] [--attempts=N] [--request-bytes=N] [--max-message=N] [--compress]
+ *     [--connect-timeout=MS] [--attempts=N] [--request-bytes=N] [--max-message=N]
  *     [--ca-file=FILE] [--server-name=NAME]
  *
  * N calls, one after the other or all at once; with --again one more at the end, which waits for a
@@ -25,7 +25,7 @@
 
 struct options {
   int calls, timeout_ms, connect_timeout_ms, attempts, request_bytes, max_message;
-  bool is_at_once, is_again, is_stream, polls, compresses;
+  bool is_at_once, is_again, is_stream, polls;
   const char *ca_file, *server_name;
 };
 
@@ -55,7 +55,6 @@ enum {
   AGAIN,
   STREAM,
   POLL,
-  COMPRESS,
   CA_FILE,
   SERVER_NAME
 };
@@ -71,7 +70,6 @@ static const struct option long_options[] = {
     {"again", no_argument, NULL, AGAIN},
     {"stream", no_argument, NULL, STREAM},
     {"poll", no_argument, NULL, POLL},
-    {"compress", no_argument, NULL, COMPRESS},
     {"ca-file", required_argument, NULL, CA_FILE},
     {"server-name", required_argument, NULL, SERVER_NAME},
     {0},
@@ -98,9 +96,8 @@ static bool take_flag(struct options *o, int option) {
   bool *const flags[] = {[AT_ONCE] = &o->is_at_once,
                          [AGAIN] = &o->is_again,
                          [STREAM] = &o->is_stream,
-                         [POLL] = &o->polls,
-                         [COMPRESS] = &o->compresses};
-  if (option < AT_ONCE || option > COMPRESS)
+                         [POLL] = &o->polls};
+  if (option < AT_ONCE || option > POLL)
     return false;
   *flags[option] = true;
   return true;
@@ -133,7 +130,6 @@ static struct auditstore_call_options call_options(const struct outcome *outcome
       .timeout_ms =
           outcome->waits_for_ready ? AGAIN_TIMEOUT_MS : outcome->client->options.timeout_ms,
       .wait_for_ready = outcome->waits_for_ready,
-      .compress = outcome->client->options.compresses,
   };
 }
 

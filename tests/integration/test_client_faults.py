@@ -279,25 +279,21 @@ class MessageTest(FaultCase):
         with_data(grpc_message(b"\xff\xff\xff")))
     two_messages = fault("INTERNAL", "more than one")(with_data(2 * grpc_message(b"")))
     no_message = fault("INTERNAL", "without a message")(with_data(b""))
-    compressed = fault("OK", "", "--compress", tls=True)(
+    compressed = fault("OK", tls=True)(
         with_data(as_compressed(gzip.compress(b"")), *WITH_GZIP))
-    compressed_unasked = fault("INTERNAL", "compress")(
-        with_data(as_compressed(gzip.compress(b"")), *WITH_GZIP))
-    compressed_though_not_said = fault("INTERNAL", "compress", "--compress")(
+    compressed_though_not_said = fault("INTERNAL", "compress")(
         with_data(as_compressed(gzip.compress(b""))))
-    another_compression = fault("INTERNAL|UNIMPLEMENTED", "compress", "--compress")(
+    another_compression = fault("INTERNAL|UNIMPLEMENTED", "compress")(
         with_data(as_compressed(b"abc"), *fault_server.GRPC, ("grpc-encoding", "snappy")))
-    no_gzip = fault("INTERNAL", "gzip", "--compress")(
-        with_data(as_compressed(b"nonsense"), *WITH_GZIP))
-    gzip_cut_short = fault("INTERNAL", "gzip", "--compress")(
+    no_gzip = fault("INTERNAL", "gzip")(with_data(as_compressed(b"nonsense"), *WITH_GZIP))
+    gzip_cut_short = fault("INTERNAL", "gzip")(
         with_data(as_compressed(gzip.compress(bytes(1000))[:-9]), *WITH_GZIP))
-    a_gzip_bomb = fault("RESOURCE_EXHAUSTED", "max_message_bytes", "--compress",
-                        "--max-message=100000")(
+    a_gzip_bomb = fault("RESOURCE_EXHAUSTED", "max_message_bytes", "--max-message=100000")(
         with_data(as_compressed(gzip.compress(bytes(MIB))), *WITH_GZIP))
-    a_gzip_bomb_in_a_stream = stream_fault("RESOURCE_EXHAUSTED", "max_message_bytes", "--compress",
+    a_gzip_bomb_in_a_stream = stream_fault("RESOURCE_EXHAUSTED", "max_message_bytes",
                                            "--max-message=100000")(
         with_data(as_compressed(gzip.compress(bytes(MIB))), *WITH_GZIP))
-    no_gzip_in_a_stream = stream_fault("INTERNAL", "gzip", "--compress")(
+    no_gzip_in_a_stream = stream_fault("INTERNAL", "gzip")(
         with_data(as_compressed(b"nonsense"), *WITH_GZIP))
     a_message_of_the_maximum = fault("INTERNAL", "message that was agreed", "--max-message=1000")(
         with_data(grpc_message(b"\xff" * 1000)))

@@ -53,7 +53,7 @@ void call_on_headers_end(struct auditstore_stream *s) {
   if (s->http_status < 200)
     return;
   s->has_headers = true;
-  s->channel->fruitless = 0;
+  s->channel->is_fruitful = true;
   call_commit(s);
   if (s->http_status == 200 && s->is_grpc)
     return;
@@ -150,7 +150,7 @@ void call_on_answer_end(struct auditstore_stream *s) {
   /* The server is done whether or not we are; it may not read on. */
   if (!nghttp2_session_get_stream_local_close(s->link->session, s->id))
     call_reset(s, NGHTTP2_NO_ERROR);
-  s->channel->fruitless = 0;
+  s->channel->is_fruitful = true;
   bool is_cut = grpc_deframer_is_partial(&s->deframer);
   if (s->has_status && s->status.code == AUDITSTORE_OK && is_cut)
     call_end(s, AUDITSTORE_INTERNAL, "the server ended in the middle of a message");

@@ -191,7 +191,9 @@ void channel_settle(struct auditstore_channel *c) {
   if (c->state != AUDITSTORE_CHANNEL_READY || find_link(c))
     return;
   /* A server that takes connections and drops them is no better than one that takes none. */
-  if (++c->fruitless <= MAX_FRUITLESS) {
+  c->fruitless = c->is_fruitful ? 0 : c->fruitless + 1;
+  c->is_fruitful = false;
+  if (c->fruitless <= MAX_FRUITLESS) {
     channel_set_state(c, AUDITSTORE_CHANNEL_IDLE);
     return;
   }

@@ -90,6 +90,7 @@ struct auditstore_channel {
   struct backoff backoff;
   struct reason failure;             /* of the last round */
   enum auditstore_code failure_code; /* UNAVAILABLE; another one: no round will do better */
+  bool is_fruitful;                  /* a call was answered on the last connection */
   int fruitless;   /* connections on which no call was answered, one after another */
   uint64_t random; /* state of backoff_random() */
 };

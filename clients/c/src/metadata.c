@@ -27,6 +27,14 @@ static const struct auditstore_metadata *find_bad(const struct auditstore_metada
   return NULL;
 }
 
+/* As much as it may take, at once: growing would leave copies behind that nobody wipes. */
+static bool reserve(struct metadata *m, const struct auditstore_metadata *from, size_t count) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < count && bytes < MAX_METADATA_BYTES; i++)
+    bytes += strlen(from[i].key) + from[i].value_len / 3 * 4 + 4;
+  return buf_reserve(&m->bytes, bytes < MAX_METADATA_BYTES ? bytes : MAX_METADATA_BYTES) != NULL;
+}
+
 static bool add(struct metadata *m, const struct auditstore_metadata *from) {
   struct str key = str_z(from->key);
   struct str value = str_of(from->value, from->value_len);
@@ -54,7 +62,7 @@ bool metadata_init(struct metadata *m, const struct auditstore_metadata *from, s
   }
   buf_init(&m->bytes, MAX_METADATA_BYTES);
   m->entries = calloc(count, sizeof(*m->entries));
-  bool ok = m->entries != NULL;
+  bool ok = m->entries && reserve(m, from, count);
   for (size_t i = 0; ok && i < count; i++)
     ok = add(m, &from[i]);
   if (ok)

@@ -48,11 +48,15 @@ static bool is_token(struct str text) {
   return text.len > 0;
 }
 
+static bool is_blank(char ch) {
+  return ch == ' ' || ch == '\t' || ch == '\r' || ch == '\n';
+}
+
 static bool take(struct token *t, struct str content, struct auditstore_status *status) {
   struct str text = content;
-  while (text.len > 0 && memchr(" \t\r\n", text.data[text.len - 1], 4))
+  while (text.len > 0 && is_blank(text.data[text.len - 1]))
     text.len--;
-  while (text.len > 0 && memchr(" \t\r\n", text.data[0], 4))
+  while (text.len > 0 && is_blank(text.data[0]))
     text = str_of(text.data + 1, text.len - 1);
   if (content.len > MAX_TOKEN_BYTES)
     return fail(status, t->path, "longer than 8 KiB");

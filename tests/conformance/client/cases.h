@@ -77,7 +77,7 @@ ProtobufCBinaryData zeros(int size);
 
 /* A StreamingOutputCall whose answers have these sizes. */
 void receive_all(struct client *client, const Grpc__Testing__StreamingOutputCallRequest *request,
-                 const int *sizes, bool compresses);
+                 const int *sizes);
 
 /* ---- the cases, by file ---- */
 

@@ -37,8 +37,7 @@ void server_compressed_unary(struct client *client) {
   for (int is_compressed = 1; is_compressed >= 0; is_compressed--) {
     struct large large;
     Grpc__Testing__BoolValue wanted = GRPC__TESTING__BOOL_VALUE__INIT;
-    struct exchange exchange = large_init(&large);
-    exchange.options.compress = true;
+    const struct exchange exchange = large_init(&large);
     wanted.value = is_compressed;
     large.request.response_compressed = &wanted;
     exchange_run(client, &exchange);
@@ -114,5 +113,5 @@ void server_compressed_streaming(struct client *client) {
   }
   request.n_response_parameters = 2;
   request.response_parameters = all;
-  receive_all(client, &request, sizes, true);
+  receive_all(client, &request, sizes);
 }

@@ -98,13 +98,11 @@ void client_streaming(struct client *client) {
 }
 
 void receive_all(struct client *client, const Grpc__Testing__StreamingOutputCallRequest *request,
-                 const int *sizes, bool compresses) {
-  const struct auditstore_call_options options = {.timeout_ms = DEADLINE_MS,
-                                                  .compress = compresses};
+                 const int *sizes) {
   struct auditstore_status status = {0};
   struct grpc_testing_test_service_streaming_output_call_stream *stream =
-      grpc_testing_test_service_streaming_output_call_open(client->channel, request, &options,
-                                                           &status);
+      grpc_testing_test_service_streaming_output_call_open(client->channel, request,
+                                                           &within_deadline, &status);
   require(stream != NULL, "no stream: %s", status.message);
   Grpc__Testing__StreamingOutputCallResponse *response = NULL;
   size_t count = 0;
@@ -131,7 +129,7 @@ void server_streaming(struct client *client) {
   }
   request.n_response_parameters = COUNT;
   request.response_parameters = all;
-  receive_all(client, &request, response_sizes, false);
+  receive_all(client, &request, response_sizes);
 }
 
 void ping_pong(struct client *client) {
