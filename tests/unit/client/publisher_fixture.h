@@ -166,7 +166,7 @@ static inline void publish_range(struct world *w, uint64_t first, uint64_t behin
 
 static inline enum auditstore_code publish_array(struct world *w, uint64_t first, size_t count) {
   struct event *events = calloc(count, sizeof(*events));
-  const Auditstore__V1__AuditEvent **pointers = calloc(count, sizeof(*pointers));
+  const Auditstore__V1__AuditEvent **pointers = calloc(count, sizeof(void *));
   uint64_t *tags = calloc(count, sizeof(*tags));
   for (size_t i = 0; i < count; i++) {
     pointers[i] = event_init(&events[i], first + i);
