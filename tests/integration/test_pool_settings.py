@@ -13,18 +13,23 @@ from support.effects import effect_of  # noqa: E402
 
 
 class MaxOpenTest(slow_store.PoolCase):
-    def most_under_load(self, daemon, calls=60):
+    def most_under_load(self, daemon, limit, calls=60):
+        """None of the calls ends before there are `limit` connections, however long dialling takes."""
         with self.watch(daemon) as seen:
-            self.finish(self.lists(daemon, calls))
+            with self.closed_gate():
+                futures = self.lists(daemon, calls)
+                self.wait_count(daemon, limit)
+            self.finish(futures)
         return seen.most
 
     @effect_of("database.max_open_conns")
     def test_the_server_sees_exactly_the_limit(self):
         for limit in (1, 2, 7, 25):
             with self.subTest(limit=limit):
-                daemon = self.start({"database.max_open_conns": limit})
+                daemon = self.start({"database.max_open_conns": limit,
+                                     "database.acquire_timeout": "1m"})
                 self.gate(seconds=0.05)
-                self.assertEqual(limit, self.most_under_load(daemon))
+                self.assertEqual(limit, self.most_under_load(daemon, limit))
                 self.gate(seconds=0)
 
     def test_a_higher_limit_serves_sooner(self):
@@ -35,15 +40,16 @@ class MaxOpenTest(slow_store.PoolCase):
             self.wait_count(daemon, limit)
             self.gate(seconds=0.2)
             start = time.monotonic()
-            self.assertEqual(limit, self.most_under_load(daemon, 36))
+            self.assertEqual(limit, self.most_under_load(daemon, limit, 36))
             took[limit] = time.monotonic() - start
             self.gate(seconds=0)
         self.assertLess(took[9] * 1.5, took[3])
 
     def test_camel_case_names_the_same_setting(self):
-        daemon = self.start({"database.maxOpenConns": 4, "database.maxIdleConns": 2})
+        daemon = self.start({"database.maxOpenConns": 4, "database.maxIdleConns": 2,
+                             "database.acquireTimeout": "1m"})
         self.gate(seconds=0.05)
-        self.assertEqual(4, self.most_under_load(daemon, 30))
+        self.assertEqual(4, self.most_under_load(daemon, 4, 30))
         self.gate(seconds=0)
         self.wait_count(daemon, 2)
         self.assertEqual(4, self.pool(daemon, "max_open"))
