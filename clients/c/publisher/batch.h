@@ -21,10 +21,10 @@ struct batch {
   uint64_t span;              /* how many numbers it stands for; some may be settled and gone */
   struct batch_event *events; /* owned */
   size_t count, cap;
-  struct buf body;  /* field 2 of a StreamEventsRequest, repeated */
-  int64_t taken_us; /* when its first event was taken, by the wall clock */
-  bool is_spooled;
-  struct spool_place place;       /* is_spooled: behind its last event */
+  struct buf body;          /* field 2 of a StreamEventsRequest, repeated */
+  int64_t taken_us;         /* when its first event was taken, by the wall clock */
+  bool is_spooled;          /* with it, all up to `place` is settled */
+  struct spool_place place; /* in the spool, behind its last event; segment 0: in memory alone */
   size_t held_events, held_bytes; /* of the queue's limits, given back when it is done */
 
   uint64_t id; /* of the request; 0: not sent */

@@ -233,7 +233,7 @@ static void save(struct auditstore_publisher *p) {
   for (size_t i = 0; i < 2; i++) {
     for (struct list_link *at = lists[i]->first; at; at = at->next) {
       const struct batch *b = LIST_ENTRY(at, struct batch, link);
-      for (size_t n = 0; b->held_events > 0 && n < b->count; n++)
+      for (size_t n = 0; b->place.segment == 0 && n < b->count; n++)
         if (!b->events[n].is_settled && !spool_event(p, b, &b->events[n]))
           return;
     }

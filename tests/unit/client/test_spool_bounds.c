@@ -93,6 +93,49 @@ static void close_saves_what_is_in_memory_alone(void **state) {
   expect_told(w, 70);
 }
 
+/* An array of several batches counts for the queue as one. */
+static void close_saves_all_batches_of_an_array(void **state) {
+  struct world *w = *state;
+  store_server_leave(w->server);
+  w->options.when_full = AUDITSTORE_FULL_SPILL;
+  w->options.max_batch_events = 10;
+  start(w);
+  assert_int_equal(publish_array(w, 0, 100), AUDITSTORE_OK);
+  close_publisher(w, 100);
+  send_all(w);
+  assert_int_equal(counters(w).replayed, 100);
+  assert_int_equal(store_server_stored(w->server), 100);
+}
+
+/* More than five are too many; the others get no answer. */
+static void take_five_in_silence(void *arg, size_t number,
+                                 const Auditstore__V1__StreamEventsRequest *batch,
+                                 struct store_reply *reply) {
+  const struct world *w = arg;
+  (void)number;
+  if (w->limit == 0)
+    return;
+  reply->action = batch->n_events > 5 ? STORE_REFUSE : STORE_IGNORE;
+  reply->code = AUDITSTORE_INVALID_ARGUMENT;
+  reply->field = "events";
+}
+
+static void close_saves_both_halves_of_a_batch(void **state) {
+  struct world *w = *state;
+  w->script = take_five_in_silence;
+  w->limit = 5;
+  w->options.when_full = AUDITSTORE_FULL_SPILL;
+  start(w);
+  assert_int_equal(publish_array(w, 0, 8), AUDITSTORE_OK);
+  WAIT_FOR(counters(w).halved > 0);
+  close_publisher(w, 8);
+  store_server_leave(w->server);
+  w->limit = 0;
+  send_all(w);
+  assert_int_equal(counters(w).replayed, 8);
+  assert_int_equal(store_server_stored(w->server), 8);
+}
+
 static void fail_closed_is_ok_when_the_disk_has_it(void **state) {
   struct world *w = *state;
   store_server_leave(w->server);
@@ -237,6 +280,8 @@ int main(void) {
       SPOOL_TEST(what_is_settled_makes_room),
       SPOOL_TEST(memory_overflows_into_the_spool_in_order),
       SPOOL_TEST(close_saves_what_is_in_memory_alone),
+      SPOOL_TEST(close_saves_all_batches_of_an_array),
+      SPOOL_TEST(close_saves_both_halves_of_a_batch),
       SPOOL_TEST(fail_closed_is_ok_when_the_disk_has_it),
       SPOOL_TEST(threads_share_a_sync),
       SPOOL_TEST(a_disk_without_room_refuses_and_goes_on_later),
