@@ -198,7 +198,9 @@ static enum auditstore_code missing(const struct spool *s, uint64_t number,
   char name[SPOOL_NAME_BYTES];
   spool_segment_name(number, name);
   status_set(status, AUDITSTORE_DATA_LOSS,
-             "spool %s/%s is missing, and nobody set it aside as " DAMAGED_SUFFIX, s->dir, name);
+             "spool %s/%s is missing, and nobody set it aside as " DAMAGED_SUFFIX
+             ". To go on without its events, make an empty file of that name",
+             s->dir, name);
   return AUDITSTORE_DATA_LOSS;
 }
 
@@ -316,6 +318,28 @@ static void delete_acknowledged(const struct spool *s, uint64_t first, uint64_t 
   }
 }
 
+/* The place lies in a segment that isn't there any more, nor one behind it. A settled one is
+ * deleted only when the place is behind it, so somebody took it: nothing new may bear its number,
+ * of which the place says that its front is settled. */
+static enum auditstore_code leave_lost(struct spool *s, uint64_t last,
+                                       struct auditstore_status *status) {
+  struct spool_place *place = &s->acknowledged;
+  if (place->segment <= last || place->offset <= SPOOL_HEADER_BYTES)
+    return AUDITSTORE_OK;
+  if (!is_set_aside(s, place->segment))
+    return missing(s, place->segment, status);
+  *place = (struct spool_place){place->segment + 1, SPOOL_HEADER_BYTES};
+  return AUDITSTORE_OK;
+}
+
+/* Not one that was set aside: it may have to be again. */
+static uint64_t free_number(const struct spool *s, uint64_t last) {
+  uint64_t number = last + 1 > s->acknowledged.segment ? last + 1 : s->acknowledged.segment;
+  while (is_set_aside(s, number))
+    number++;
+  return number;
+}
+
 enum auditstore_code segments_load(struct spool *s, struct auditstore_status *status) {
   uint64_t first = 0;
   uint64_t last = 0;
@@ -326,12 +350,15 @@ enum auditstore_code segments_load(struct spool *s, struct auditstore_status *st
     drop_unbegun(s, &last);
   if (s->acknowledged.segment == 0) /* not known: all that is there */
     s->acknowledged = (struct spool_place){first ? first : FIRST_SEGMENT, SPOOL_HEADER_BYTES};
+  code = leave_lost(s, last, status);
+  if (code != AUDITSTORE_OK)
+    return code;
   delete_acknowledged(s, first, last);
   for (uint64_t number = s->acknowledged.segment; number <= last; number++) {
     code = load_one(s, number, last, status);
     if (code != AUDITSTORE_OK)
       return code;
   }
-  s->next_number = last + 1 > s->acknowledged.segment ? last + 1 : s->acknowledged.segment;
+  s->next_number = free_number(s, last);
   return AUDITSTORE_OK;
 }

@@ -9,7 +9,7 @@
  * `acknowledged`, a place; `rejected`, lines of events that the store refused for good (see
  * rejects.h). A segment begins with a header that holds its number and where the segment before it
  * ends: what lies behind that there never counted. A damaged segment is set aside by renaming it to
- * NNNN.damaged, which makes the gap a known one.
+ * NNNN.damaged, which makes the gap a known one; its number isn't used again.
  *
  * After an error of fsync a segment gets nothing more: what it holds up to the last good sync
  * stays, the next event begins a new one.

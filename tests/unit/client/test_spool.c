@@ -185,6 +185,74 @@ static void a_damaged_segment_can_be_cut_or_set_aside(void **state) {
   expect_no_start(w, AUDITSTORE_DATA_LOSS, "0000000000000001.segment is missing");
 }
 
+static void take_two_batches(void *arg, size_t number,
+                             const Auditstore__V1__StreamEventsRequest *batch,
+                             struct store_reply *reply) {
+  (void)arg;
+  (void)batch;
+  reply->action = number < 2 ? STORE_TAKE : STORE_IGNORE;
+}
+
+/* Leaves a segment of which some is acknowledged, and moves it away, to the name if there is one.
+ * Returns how many events were stored. */
+static size_t lose_last_segment(struct world *w, const char *name) {
+  char path[300];
+  w->script = take_two_batches;
+  w->options.max_batch_events = 10;
+  w->options.max_in_flight = 1;
+  start(w);
+  assert_int_equal(publish_array(w, 0, 100), AUDITSTORE_OK);
+  WAIT_FOR(counters(w).acknowledged == 20);
+  close_publisher(w, 80);
+  store_server_leave(w->server);
+  w->script = NULL;
+  snprintf(path, sizeof(path), "%s", name ? path_of(w, name) : "");
+  assert_int_equal(name ? rename(first_segment(w), path) : unlink(first_segment(w)), 0);
+  store_server_return(w->server);
+  return 20;
+}
+
+static void after_the_last_segment_was_set_aside_what_is_new_is_sent(void **state) {
+  struct world *w = *state;
+  size_t stored = lose_last_segment(w, "0000000000000001.damaged");
+  for (uint64_t round = 0; round < 2; round++) {
+    start(w);
+    assert_int_equal(counters(w).replayed, 0);
+    publish_range(w, 1000, 1030);
+    flush_all(w);
+    stored += 30;
+    assert_int_equal(store_server_stored(w->server), stored);
+    close_publisher(w, 0);
+  }
+  assert_int_equal(access(path_of(w, "0000000000000001.damaged"), F_OK), 0);
+}
+
+static void a_number_that_was_set_aside_is_not_used_again(void **state) {
+  struct world *w = *state;
+  char moved[300];
+  fill_spool(w, 4);
+  snprintf(moved, sizeof(moved), "%s", path_of(w, "0000000000000001.damaged"));
+  assert_int_equal(rename(first_segment(w), moved), 0);
+  unlink(path_of(w, "acknowledged"));
+  start(w);
+  publish_range(w, 0, 3);
+  close_publisher(w, 3);
+  assert_int_not_equal(access(first_segment(w), F_OK), 0);
+  send_all(w);
+  expect_stored_in_order(w, 3);
+}
+
+static void a_last_segment_that_is_gone_is_missed(void **state) {
+  struct world *w = *state;
+  lose_last_segment(w, NULL);
+  expect_no_start(w, AUDITSTORE_DATA_LOSS, "0000000000000001.segment is missing");
+  write_file(path_of(w, "0000000000000001.damaged"), "", 0);
+  start(w);
+  publish_range(w, 1000, 1030);
+  flush_all(w);
+  assert_int_equal(store_server_stored(w->server), 50);
+}
+
 static void what_the_next_segment_says_was_there_must_be(void **state) {
   struct world *w = *state;
   struct stat st;
@@ -306,6 +374,9 @@ int main(void) {
       SPOOL_TEST(a_segment_that_was_just_being_made_is_dropped),
       SPOOL_TEST(flipped_bits_are_found_and_never_skipped),
       SPOOL_TEST(a_damaged_segment_can_be_cut_or_set_aside),
+      SPOOL_TEST(after_the_last_segment_was_set_aside_what_is_new_is_sent),
+      SPOOL_TEST(a_number_that_was_set_aside_is_not_used_again),
+      SPOOL_TEST(a_last_segment_that_is_gone_is_missed),
       SPOOL_TEST(what_the_next_segment_says_was_there_must_be),
       SPOOL_TEST(what_a_killed_program_published_is_sent),
       SPOOL_TEST(unsynced_events_survive_the_program_too),
