@@ -19,7 +19,9 @@
  * folder, before anything new.
  *
  * For good means INVALID_ARGUMENT, ALREADY_EXISTS and OUT_OF_RANGE: the same event will never be
- * taken. Everything else is waited out, UNAUTHENTICATED and PERMISSION_DENIED too, since an
+ * taken; and RESOURCE_EXHAUSTED without advice when to come back, for an event above 64 KiB that
+ * ends five streams in a row, alone on each, since a store that finds a message too large says no
+ * more. Everything else is waited out, UNAUTHENTICATED and PERMISSION_DENIED too, since an
  * operator can mend them; the counters tell what it waits for.
  *
  * Threads. All calls may be made from any thread. Unlike the rest of the library, a publisher has a

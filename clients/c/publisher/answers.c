@@ -250,6 +250,7 @@ bool answer_take(struct auditstore_publisher *p,
   struct batch *b = find(p, answer->batch_id);
   if (!b)
     return false;
+  b->exhausted = 0;
   if (answer->status && answer->status->code != AUDITSTORE_OK) {
     take_refusal(p, b, answer->status);
     return true;

@@ -135,6 +135,7 @@ struct batch *batch_split(struct batch *b) {
   b->span = base;
   /* Only with its second half is the place reached. */
   b->is_spooled = false;
+  b->exhausted = 0;
   size_t end = b->events[half - 1].start + b->events[half - 1].len;
   b->body.end = b->body.start + end;
   b->count = half;

@@ -31,6 +31,7 @@ struct batch {
   bool was_sent;
   int64_t sent_us; /* monotonic */
   bool is_done;
+  int exhausted; /* streams in a row that ended as RESOURCE_EXHAUSTED while it was alone on them */
 };
 
 struct batch_limits {

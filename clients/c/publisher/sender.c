@@ -24,6 +24,9 @@
 #define LOOK_MS 10
 /* No store has a smaller server.max_message_bytes. */
 #define SMALLEST_MESSAGE_BYTES ((size_t)64 * 1024)
+/* A store that is short of memory says the same as one that finds a message too large. An event
+ * that so many streams in a row end on is too large; the pauses between add up to 1.5 s. */
+#define TOO_LARGE_STREAMS 5
 
 static struct batch *batch_of(struct list_link *link) {
   return LIST_ENTRY(link, struct batch, link);
@@ -149,15 +152,25 @@ static bool open_stream(struct auditstore_publisher *p) {
 }
 
 /* A message above the store's limit ends the stream and names no batch: it was the only one. */
-static void shrink(struct auditstore_publisher *p, const struct auditstore_status *status) {
-  struct batch *only = batch_of(p->sender.flight.first);
+static struct batch *only_in_flight(const struct sender *s) {
+  struct batch *only = NULL;
+  for (struct list_link *at = s->flight.first; at && s->in_flight == 1; at = at->next)
+    if (batch_of(at)->id != 0)
+      only = batch_of(at);
+  return only;
+}
+
+static void shrink(struct auditstore_publisher *p, struct batch *only,
+                   const struct auditstore_status *status) {
   size_t bytes = buf_len(&only->body);
+  only->exhausted++;
   if (sender_halve(p, only)) {
     pthread_mutex_lock(&p->lock);
     if (bytes / 2 < p->limits.bytes)
       p->limits.bytes = bytes / 2 > SMALLEST_MESSAGE_BYTES ? bytes / 2 : SMALLEST_MESSAGE_BYTES;
     pthread_mutex_unlock(&p->lock);
-  } else if (only->count == 1 && bytes > SMALLEST_MESSAGE_BYTES) {
+  } else if (only->count == 1 && bytes > SMALLEST_MESSAGE_BYTES &&
+             only->exhausted >= TOO_LARGE_STREAMS) {
     answer_reject_only(p, only, status->code, status->message);
   }
 }
@@ -178,18 +191,19 @@ static void end_stream(struct auditstore_publisher *p, bool cancels,
 static void lose_stream(struct auditstore_publisher *p, const char *why) {
   struct sender *s = &p->sender;
   struct auditstore_status status = {0};
-  int in_flight = s->in_flight;
+  struct batch *only = only_in_flight(s);
   end_stream(p, why != NULL, &status);
   int64_t delay_ms = auditstore_status_retry_delay_ms(&status);
-  bool is_too_large =
-      status.code == AUDITSTORE_RESOURCE_EXHAUSTED && delay_ms < 0 && in_flight == 1;
+  bool is_too_large = only && status.code == AUDITSTORE_RESOURCE_EXHAUSTED && delay_ms < 0;
   /* One that worked may be made anew at once. */
-  if (delay_ms < 0 && s->has_answered)
+  if (delay_ms < 0 && s->has_answered && !(is_too_large && only->count == 1))
     delay_ms = 0;
   sender_hold(p, delay_ms, why ? AUDITSTORE_DEADLINE_EXCEEDED : status.code,
               why ? why : status.message);
   if (is_too_large)
-    shrink(p, &status);
+    shrink(p, only, &status);
+  else if (only)
+    only->exhausted = 0;
   auditstore_status_deinit(&status);
 }
 
