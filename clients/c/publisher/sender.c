@@ -388,7 +388,7 @@ static void receive(struct auditstore_publisher *p) {
   case AUDITSTORE_STREAM_OK: {
     bool makes_sense = answer_take(p, answer);
     auditstore__v1__stream_events_response__free_unpacked(answer, NULL);
-    s->has_answered = true;
+    s->has_answered |= makes_sense;
     if (!makes_sense)
       lose_stream(p, "the store's answer makes no sense");
     break;
