@@ -250,6 +250,10 @@ static void stop(struct auditstore_publisher *p) {
   pthread_mutex_lock(&p->lock);
   if (!p->spool)
     return;
+  /* By a thread that is still in publish, and what others there wait for. */
+  while (p->spool->is_syncing)
+    publisher_wait(p, NEVER);
+  durable_sync(p);
   uint64_t taken = p->counts.taken;
   if (p->spills)
     save(p);
