@@ -214,7 +214,7 @@ static void cut(struct spool *s, struct spool_segment *segment, int fd) {
   if (segment->end == segment->size)
     return;
   s->cut_bytes += segment->size - segment->end;
-  if (ftruncate(fd, (off_t)segment->end) < 0 || fdatasync(fd) < 0)
+  if (ftruncate(fd, (off_t)segment->end) < 0)
     return; /* the header of the next segment says where this one ends */
   s->bytes -= segment->size - segment->end;
   segment->size = segment->end;
@@ -242,8 +242,13 @@ static enum auditstore_code check(struct spool *s, const struct loaded *l, uint6
     return file_fail(status, s->dir, l->name, "can't be kept");
   segment->end = scan.end;
   s->replayed += scan.events;
-  if (limit == UINT64_MAX)
-    cut(s, segment, l->fd);
+  if (limit != UINT64_MAX)
+    return AUDITSTORE_OK;
+  cut(s, segment, l->fd);
+  /* A program that was killed may have left it to the kernel; the next segment will say that it was
+   * safe. */
+  if (fdatasync(l->fd) < 0)
+    return file_fail(status, s->dir, l->name, "can't be synced");
   return AUDITSTORE_OK;
 }
 
