@@ -54,7 +54,8 @@ enum auditstore_publish_mode {
    * and says otherwise what is wrong, so that the program can fail what it was about to do. */
   AUDITSTORE_PUBLISH_FAIL_CLOSED = 1,
   /* Go on: publish always returns OK and never waits, for room, the store or fsync (with a spool it
-   * makes one write(2), and begins a new file every 8 MiB, which does cost an fsync). What it can't
+   * makes one write(2); it does wait for an fsync when it begins a new file, every 8 MiB, and when
+   * the spool is full and what is settled makes room). What it can't
    * take is counted as refused and told to on_result. */
   AUDITSTORE_PUBLISH_FAIL_OPEN = 2
 };

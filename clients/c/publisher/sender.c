@@ -404,6 +404,15 @@ static void receive(struct auditstore_publisher *p) {
 
 /* ---- what is settled ---- */
 
+/* With the lock, which is released meanwhile: others needn't wait for the disk. */
+static void delete_settled(struct auditstore_publisher *p, uint64_t below) {
+  pthread_mutex_unlock(&p->lock);
+  int error = spool_delete_sync(p->spool);
+  pthread_mutex_lock(&p->lock);
+  spool_delete_end(p->spool, below, error);
+  pthread_cond_broadcast(&p->news);
+}
+
 /* Frees what is done at the front, and tells those who wait. */
 static void confirm(struct auditstore_publisher *p) {
   struct sender *s = &p->sender;
@@ -421,11 +430,12 @@ static void confirm(struct auditstore_publisher *p) {
     }
     spares_put(&p->spares, b);
   }
-  if (has_place)
-    spool_acknowledge(p->spool, place);
+  uint64_t below = has_place ? spool_acknowledge(p->spool, place) : 0;
   p->counts.in_flight_batches = (uint64_t)s->in_flight;
   p->oldest_us = s->flight.first ? batch_of(s->flight.first)->taken_us : 0;
   pthread_cond_broadcast(&p->news);
+  if (below > 0)
+    delete_settled(p, below);
   pthread_mutex_unlock(&p->lock);
 }
 

@@ -3,8 +3,6 @@
 
 #include "crc32c.h"
 
-#include <sys/wait.h>
-
 /* ---- through it ---- */
 
 static void the_checksum_is_crc32c(void **state) {
@@ -263,29 +261,6 @@ static void what_the_next_segment_says_was_there_must_be(void **state) {
   assert_int_equal(stat(first_segment(w), &st), 0);
   assert_int_equal(truncate(first_segment(w), st.st_size - 1), 0);
   expect_no_start(w, AUDITSTORE_DATA_LOSS, "is damaged");
-}
-
-/* Lets a child work on the spool, and kills it when it has said so. */
-static void kill_child(struct world *w, uint64_t count) {
-  int pipes[2];
-  char byte = 0;
-  assert_int_equal(pipe(pipes), 0);
-  pid_t child = fork();
-  if (child == 0) {
-    w->channel = auditstore_channel_new("127.0.0.1:1", NULL, NULL);
-    w->publisher = auditstore_publisher_new(w->channel, &w->options, NULL);
-    for (uint64_t i = 0; i < count; i++)
-      byte = publish(w, i) == AUDITSTORE_OK ? byte : 1;
-    if (write(pipes[1], &byte, 1) == 1)
-      pause();
-    _exit(1);
-  }
-  assert_int_equal(read(pipes[0], &byte, 1), 1);
-  kill(child, SIGKILL);
-  waitpid(child, NULL, 0);
-  close(pipes[0]);
-  close(pipes[1]);
-  assert_int_equal(byte, 0);
 }
 
 static void what_a_killed_program_published_is_sent(void **state) {
