@@ -103,7 +103,8 @@ struct auditstore_publisher_options {
   /* One batch is what waited since the last one was sent, up to this. When the store finds one too
    * large, it is halved, and so are those to come. */
   size_t max_batch_events; /* 0: 500; 1 to 10000. The store's ingest.max_request_events is 1000 */
-  size_t max_batch_bytes;  /* 0: 1 MiB; 1 KiB to 64 MiB. No event may be larger. The store's
+  size_t max_batch_bytes;  /* 0: 1 MiB; 1 KiB to 64 MiB. No event may be larger, but one that
+                              the spool holds from before. The store's
                               server.max_message_bytes is 4 MiB */
   int max_in_flight;       /* batches sent and not answered; 0: 8; 1 to 64. 1 keeps the order also
                               when the store refuses a batch for the time being */

@@ -40,7 +40,7 @@ struct batch_limits {
 };
 
 /* NULL: out of memory. */
-struct batch *batch_new(size_t max_bytes);
+struct batch *batch_new(void);
 void batch_free(struct batch *b);
 
 /* Whether it takes one more event of so many bytes. An empty one takes any. */
@@ -64,7 +64,7 @@ struct batch *batch_split(struct batch *b);
 bool batch_compact(struct batch *b);
 
 /* A few are kept with their memory, which would else be given back to the system and asked for
- * again with each one; all of the same max_bytes. */
+ * again with each one. */
 void spares_put(struct list *spares, struct batch *b);
-struct batch *spares_take(struct list *spares, size_t max_bytes); /* NULL: out of memory */
+struct batch *spares_take(struct list *spares); /* NULL: out of memory */
 void spares_deinit(struct list *spares);

@@ -63,7 +63,7 @@ static void rewind_queue(struct auditstore_publisher *p, const struct queue_mark
 static bool add_to_queue(struct auditstore_publisher *p, const struct record *record) {
   struct batch *b = p->queue.last ? LIST_ENTRY(p->queue.last, struct batch, link) : NULL;
   if (!b || !batch_has_room(b, &p->limits, record->event_len)) {
-    b = spares_take(&p->spares, p->options.max_batch_bytes);
+    b = spares_take(&p->spares);
     if (!b)
       return false;
     list_push_back(&p->queue, &b->link);

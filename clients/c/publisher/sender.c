@@ -236,18 +236,23 @@ static void on_unreadable(struct auditstore_publisher *p, const struct auditstor
     sender_hold(p, -1, status->code, status->message);
 }
 
-/* Puts records of one segment into the batch until it is full. */
+/* Puts records of one segment into the batch until it is full. Waits when not one can be. */
 static void read_records(struct auditstore_publisher *p, struct batch *b,
                          const struct spool_reach *reach, const struct batch_limits *limits) {
   struct spool_reader *reader = &p->sender.reader;
   struct auditstore_status status = {0};
   struct spool_place place = reader->place;
   struct record record;
-  while (spool_reader_peek(reader, reach, &record, &status) &&
-         batch_has_room(b, limits, record.event_len) && batch_add(b, &record)) {
-    spool_reader_skip(reader, &record);
+  bool has_memory = true;
+  while (has_memory && spool_reader_peek(reader, reach, &record, &status) &&
+         batch_has_room(b, limits, record.event_len)) {
+    has_memory = batch_add(b, &record);
+    if (has_memory)
+      spool_reader_skip(reader, &record);
     place = reader->place;
   }
+  if (!has_memory && b->count == 0)
+    sender_hold(p, -1, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
   b->is_spooled = true;
   b->place = place;
   if (status.code != AUDITSTORE_OK)
@@ -259,7 +264,7 @@ static struct batch *read_batch(struct auditstore_publisher *p) {
   struct spool_reach reach;
   struct spool_reader *reader = &p->sender.reader;
   pthread_mutex_lock(&p->lock);
-  struct batch *b = spares_take(&p->spares, p->options.max_batch_bytes);
+  struct batch *b = spares_take(&p->spares);
   struct batch_limits limits = p->limits;
   do {
     spool_reader_reach(reader, &reach);
@@ -268,6 +273,8 @@ static struct batch *read_batch(struct auditstore_publisher *p) {
   pthread_mutex_unlock(&p->lock);
   if (b)
     read_records(p, b, &reach, &limits);
+  else
+    sender_hold(p, -1, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
   if (b && b->count > 0)
     return b;
   if (b)

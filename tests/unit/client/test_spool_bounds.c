@@ -172,6 +172,25 @@ static void threads_share_a_sync(void **state) {
   assert_true(counters(w).spool_syncs < 1600);
 }
 
+static void an_event_above_todays_batch_size_is_sent(void **state) {
+  struct world *w = *state;
+  struct event e;
+  char *large = calloc(1, 200001);
+  memset(large, ' ', 200000);
+  event_init(&e, 0);
+  e.event.event_data = large;
+  w->options.max_batch_bytes = 0;
+  store_server_leave(w->server);
+  start(w);
+  assert_int_equal(auditstore_publisher_publish(w->publisher, &e.event, 0, NULL), AUDITSTORE_OK);
+  publish_range(w, 1, 4);
+  close_publisher(w, 4);
+  free(large);
+  w->options.max_batch_bytes = 100000;
+  send_all(w);
+  expect_stored_in_order(w, 4);
+}
+
 /* ---- the disk ---- */
 
 static void a_disk_without_room_refuses_and_goes_on_later(void **state) {
@@ -233,6 +252,34 @@ static void what_the_store_refused_for_good_is_kept_in_a_file(void **state) {
   assert_int_equal(counters(w).replayed, 0);
 }
 
+static void refuse_all(void *arg, size_t number, const Auditstore__V1__StreamEventsRequest *batch,
+                       struct store_reply *reply) {
+  (void)arg;
+  (void)number;
+  (void)batch;
+  *reply = (struct store_reply){.action = STORE_REFUSE, .code = AUDITSTORE_INVALID_ARGUMENT};
+}
+
+static void moving_the_rejected_away_makes_room(void **state) {
+  struct world *w = *state;
+  char moved[300];
+  struct auditstore_publisher_counters c;
+  w->script = refuse_all;
+  w->options.spool_max_bytes = 128 * 1024;
+  w->options.when_full = AUDITSTORE_FULL_REFUSE;
+  start(w);
+  for (uint64_t i = 0; i < 10000 && publish(w, i) == AUDITSTORE_OK; i++)
+    if (i % 16 == 15)
+      auditstore_publisher_flush(w->publisher, 20);
+  WAIT_FOR(strstr(counters(w).last_message, "move rejected away"));
+  assert_int_equal(publish(w, 0), AUDITSTORE_RESOURCE_EXHAUSTED);
+  snprintf(moved, sizeof(moved), "%s", path_of(w, "moved"));
+  assert_int_equal(rename(path_of(w, "rejected"), moved), 0);
+  c = counters(w);
+  assert_true(c.spool_bytes < 64 * 1024);
+  assert_int_equal(publish(w, 0), AUDITSTORE_OK);
+}
+
 static void an_event_that_cannot_be_noted_as_rejected_stays(void **state) {
   struct world *w = *state;
   w->script = reject_odd;
@@ -284,8 +331,10 @@ int main(void) {
       SPOOL_TEST(close_saves_both_halves_of_a_batch),
       SPOOL_TEST(fail_closed_is_ok_when_the_disk_has_it),
       SPOOL_TEST(threads_share_a_sync),
+      SPOOL_TEST(an_event_above_todays_batch_size_is_sent),
       SPOOL_TEST(a_disk_without_room_refuses_and_goes_on_later),
       SPOOL_TEST(what_the_store_refused_for_good_is_kept_in_a_file),
+      SPOOL_TEST(moving_the_rejected_away_makes_room),
       SPOOL_TEST(an_event_that_cannot_be_noted_as_rejected_stays),
       SPOOL_TEST(damage_under_a_running_publisher_stops_it_with_a_word),
   };
