@@ -108,8 +108,10 @@ static enum auditstore_code take_in_spool(struct auditstore_publisher *p, struct
     return code;
   if (!p->spool->is_unsynced)
     return durable_wait(p, deadline_us, status);
-  if (!was_behind)
+  if (!was_behind) {
     p->behind_since_us = monotonic_us();
+    pthread_cond_signal(&p->work); /* also in a pause: there is something to sync in time */
+  }
   p->counts.taken += packed->count;
   publisher_wake(p);
   return AUDITSTORE_OK;

@@ -22,6 +22,8 @@
 #define MAX_ADVICE_MS 300000
 /* While less than all is in flight, what came meanwhile is looked for so often. */
 #define LOOK_MS 10
+/* Of the wait for a connection, in which it looks after other things so often. */
+#define CONNECT_SLICE_MS 100
 /* No store has a smaller server.max_message_bytes. */
 #define SMALLEST_MESSAGE_BYTES ((size_t)64 * 1024)
 /* A store that is short of memory says the same as one that finds a message too large. An event
@@ -50,6 +52,14 @@ static void rest(struct auditstore_publisher *p, int64_t until_us) {
     pthread_cond_timedwait(&p->work, &p->lock, &until);
   }
   sync_if_due(p);
+}
+
+static bool is_stopping(struct auditstore_publisher *p) {
+  pthread_mutex_lock(&p->lock);
+  sync_if_due(p);
+  bool is_stopping = p->is_stopping;
+  pthread_mutex_unlock(&p->lock);
+  return is_stopping;
 }
 
 static bool has_work(const struct auditstore_publisher *p) {
@@ -129,11 +139,34 @@ bool sender_halve(struct auditstore_publisher *p, struct batch *batch) {
 
 /* ---- the stream ---- */
 
+/* Opening a stream waits for the connection. What is to be synced meanwhile can't wait so long, so
+ * this does, a little at a time. False: there is none. */
+static bool connect_in_slices(struct auditstore_publisher *p) {
+  int slice_ms = p->options.spool_unsynced_ms < CONNECT_SLICE_MS ? p->options.spool_unsynced_ms
+                                                                 : CONNECT_SLICE_MS;
+  while (!is_stopping(p)) {
+    struct auditstore_status status = {0};
+    enum auditstore_code code =
+        auditstore_channel_wait(p->channel, AUDITSTORE_CHANNEL_READY, slice_ms, &status);
+    bool has_failed = code == AUDITSTORE_UNAVAILABLE ||
+                      (code != AUDITSTORE_OK && auditstore_channel_state(p->channel, false) ==
+                                                    AUDITSTORE_CHANNEL_TRANSIENT_FAILURE);
+    if (has_failed)
+      sender_hold(p, -1, AUDITSTORE_UNAVAILABLE, status.message);
+    auditstore_status_deinit(&status);
+    if (has_failed || code == AUDITSTORE_OK)
+      return !has_failed;
+  }
+  return false;
+}
+
 static bool open_stream(struct auditstore_publisher *p) {
   struct sender *s = &p->sender;
   const struct auditstore_call_options options = {.timeout_ms = -1,
                                                   .cancellation = s->cancellation};
   struct auditstore_status status = {0};
+  if (p->spool && p->spool->is_unsynced && !connect_in_slices(p))
+    return false;
   struct auditstore_v1_audit_store_stream_events_stream *stream =
       auditstore_v1_audit_store_stream_events_open(p->channel, &options, &status);
   s->stream = stream;
@@ -458,14 +491,6 @@ static void work(struct auditstore_publisher *p) {
     return;
   if (send_due(p) && (s->in_flight > 0 || next_unsent(s)))
     receive(p);
-}
-
-static bool is_stopping(struct auditstore_publisher *p) {
-  pthread_mutex_lock(&p->lock);
-  sync_if_due(p);
-  bool is_stopping = p->is_stopping;
-  pthread_mutex_unlock(&p->lock);
-  return is_stopping;
 }
 
 void *sender_run(void *publisher) {
