@@ -181,15 +181,18 @@ static enum auditstore_code load(const struct spool *s, uint64_t number, struct 
   return AUDITSTORE_OK;
 }
 
+/* `may_cut`: no segment behind it says where it ends. */
 static enum auditstore_code damaged(const struct spool *s, const char *name, uint64_t offset,
-                                    struct auditstore_status *status) {
-  status_set(
-      status, AUDITSTORE_DATA_LOSS,
-      "spool %s/%s is damaged at byte %" PRIu64
-      ": not by a crash, as later records say that "
-      "it was safe. Nothing was sent or deleted. To go on, cut it there (truncate -s) or set "
-      "it aside (rename its suffix to " DAMAGED_SUFFIX "), and keep a copy",
-      s->dir, name, offset);
+                                    bool may_cut, struct auditstore_status *status) {
+  char cut[64] = "";
+  if (may_cut)
+    snprintf(cut, sizeof(cut), "cut it there (truncate -s %" PRIu64 ") or ", offset);
+  status_set(status, AUDITSTORE_DATA_LOSS,
+             "spool %s/%s is damaged at byte %" PRIu64
+             ": not by a crash, as later records say that it was safe. Nothing was sent or "
+             "deleted. To go on, %sset it aside (rename its suffix to " DAMAGED_SUFFIX
+             "), and keep a copy",
+             s->dir, name, offset, cut);
   return AUDITSTORE_DATA_LOSS;
 }
 
@@ -227,16 +230,16 @@ static enum auditstore_code check(struct spool *s, const struct loaded *l, uint6
   struct header header;
   size_t len = limit < l->len ? (size_t)limit : l->len;
   if (!l->bytes || l->len < sizeof(header))
-    return damaged(s, l->name, 0, status);
+    return damaged(s, l->name, 0, false, status);
   memcpy(&header, l->bytes, sizeof(header));
   if (!header_is_good(&header, l->number))
-    return damaged(s, l->name, 0, status);
+    return damaged(s, l->name, 0, false, status);
   uint64_t from = first_offset(s, l->number);
   if (from > len)
     from = len; /* what wasn't synced is gone, and was acknowledged */
   record_scan(l->bytes, len, (size_t)from, &scan);
   if (scan.is_damaged || (limit != UINT64_MAX && scan.end < limit && from < limit))
-    return damaged(s, l->name, scan.end, status);
+    return damaged(s, l->name, scan.end, limit == UINT64_MAX, status);
   struct spool_segment *segment = add_segment(s, l->number, l->len);
   if (!segment)
     return file_fail(status, s->dir, l->name, "can't be kept");
@@ -269,7 +272,7 @@ static enum auditstore_code previous_end(const struct spool *s, uint64_t number,
   if (faccessat(s->dir_fd, name, F_OK, 0) < 0)
     return missing(s, number, status);
   if (!read_header(s, name, &header) || !header_is_good(&header, number))
-    return damaged(s, name, 0, status);
+    return damaged(s, name, 0, false, status);
   *ret_end = header.previous_end;
   return AUDITSTORE_OK;
 }

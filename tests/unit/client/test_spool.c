@@ -3,6 +3,10 @@
 
 #include "crc32c.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 /* ---- through it ---- */
 
 static void the_checksum_is_crc32c(void **state) {
@@ -162,7 +166,7 @@ static void flipped_bits_are_found_and_never_skipped(void **state) {
   expect_stored_in_order(w, 4);
 }
 
-static void a_damaged_segment_can_be_cut_or_set_aside(void **state) {
+static void a_damaged_segment_can_be_set_aside(void **state) {
   struct world *w = *state;
   static uint8_t bytes[4096];
   fill_spool(w, 4);
@@ -173,6 +177,7 @@ static void a_damaged_segment_can_be_cut_or_set_aside(void **state) {
   bytes[40] ^= 1;
   write_file(first_segment(w), bytes, len);
   expect_no_start(w, AUDITSTORE_DATA_LOSS, "damaged at byte 32");
+  expect_no_start(w, AUDITSTORE_DATA_LOSS, "To go on, set it aside");
   char moved[300];
   snprintf(moved, sizeof(moved), "%s", path_of(w, "0000000000000001.damaged"));
   assert_int_equal(rename(first_segment(w), moved), 0);
@@ -181,6 +186,23 @@ static void a_damaged_segment_can_be_cut_or_set_aside(void **state) {
   close_publisher(w, 2);
   assert_int_equal(unlink(moved), 0);
   expect_no_start(w, AUDITSTORE_DATA_LOSS, "0000000000000001.segment is missing");
+}
+
+/* Only the last one: of any other the next one says where it ends. */
+static void the_last_segment_can_be_cut(void **state) {
+  struct world *w = *state;
+  static uint8_t bytes[4096];
+  fill_spool(w, 4);
+  size_t len = read_file(first_segment(w), bytes, sizeof(bytes));
+  size_t second = 32 + (len - 32) / 4;
+  bytes[second + 10] ^= 1;
+  write_file(first_segment(w), bytes, len);
+  char text[64];
+  snprintf(text, sizeof(text), "cut it there (truncate -s %zu) or set it aside", second);
+  expect_no_start(w, AUDITSTORE_DATA_LOSS, text);
+  assert_int_equal(truncate(first_segment(w), (off_t)second), 0);
+  send_all(w);
+  expect_stored_in_order(w, 1);
 }
 
 static void take_two_batches(void *arg, size_t number,
@@ -291,6 +313,57 @@ static void unsynced_events_are_synced_in_time(void **state) {
   WAIT_FOR(counters(w).spool_syncs == 2);
 }
 
+static void refuse_for_long(void *arg, size_t number,
+                            const Auditstore__V1__StreamEventsRequest *batch,
+                            struct store_reply *reply) {
+  (void)arg;
+  (void)number;
+  (void)batch;
+  *reply = (struct store_reply){
+      .action = STORE_REFUSE, .code = AUDITSTORE_UNAVAILABLE, .retry_ms = 300000};
+}
+
+static void unsynced_events_are_synced_in_time_during_a_pause(void **state) {
+  struct world *w = *state;
+  w->script = refuse_for_long;
+  w->options.spool_unsynced_ms = 20;
+  start(w);
+  publish_range(w, 0, 1);
+  WAIT_FOR(counters(w).last_code == AUDITSTORE_UNAVAILABLE);
+  WAIT_FOR(counters(w).spool_syncs == 1);
+  publish_range(w, 1, 2);
+  WAIT_FOR(counters(w).spool_syncs == 2);
+}
+
+/* The system takes connections for a program that never does. */
+static int listen_in_silence(char target[32]) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof(address);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+  assert_int_equal(listen(fd, 8), 0);
+  assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+  snprintf(target, 32, "127.0.0.1:%u", ntohs(address.sin_port));
+  return fd;
+}
+
+static void unsynced_events_are_synced_in_time_while_it_connects(void **state) {
+  struct world *w = *state;
+  char target[32];
+  const struct auditstore_channel_options patient = {.connect_timeout_ms = 600000};
+  int fd = listen_in_silence(target);
+  auditstore_channel_free(w->channel);
+  w->channel = auditstore_channel_new(target, &patient, NULL);
+  w->options.spool_unsynced_ms = 20;
+  start(w);
+  for (uint64_t i = 0; i < 3; i++) {
+    publish_range(w, i, i + 1);
+    WAIT_FOR(counters(w).spool_syncs == i + 1);
+  }
+  close_publisher(w, 3);
+  close(fd);
+}
+
 /* ---- the place up to which all is acknowledged ---- */
 
 static void acknowledged_events_are_not_sent_again(void **state) {
@@ -348,7 +421,8 @@ int main(void) {
       SPOOL_TEST(zeros_behind_the_last_record_are_cut),
       SPOOL_TEST(a_segment_that_was_just_being_made_is_dropped),
       SPOOL_TEST(flipped_bits_are_found_and_never_skipped),
-      SPOOL_TEST(a_damaged_segment_can_be_cut_or_set_aside),
+      SPOOL_TEST(a_damaged_segment_can_be_set_aside),
+      SPOOL_TEST(the_last_segment_can_be_cut),
       SPOOL_TEST(after_the_last_segment_was_set_aside_what_is_new_is_sent),
       SPOOL_TEST(a_number_that_was_set_aside_is_not_used_again),
       SPOOL_TEST(a_last_segment_that_is_gone_is_missed),
@@ -356,6 +430,8 @@ int main(void) {
       SPOOL_TEST(what_a_killed_program_published_is_sent),
       SPOOL_TEST(unsynced_events_survive_the_program_too),
       SPOOL_TEST(unsynced_events_are_synced_in_time),
+      SPOOL_TEST(unsynced_events_are_synced_in_time_during_a_pause),
+      SPOOL_TEST(unsynced_events_are_synced_in_time_while_it_connects),
       SPOOL_TEST(acknowledged_events_are_not_sent_again),
       SPOOL_TEST(without_the_place_all_is_sent_again_which_is_harmless),
       SPOOL_TEST(acknowledged_segments_are_deleted),
