@@ -126,6 +126,15 @@ static bool spool_is_drained(const struct auditstore_publisher *p) {
   return p->counts.taken - p->picked == p->queue_waiting && !spool_is_behind(p->spool);
 }
 
+/* Somebody may have moved the rejected events away. */
+static bool spool_takes(struct auditstore_publisher *p, const struct packed *packed) {
+  if (spool_has_room(p->spool, packed->len))
+    return true;
+  uint64_t before = p->spool->rejected_bytes;
+  p->spool->rejected_bytes = before > 0 ? rejects_size(p->spool) : 0;
+  return p->spool->rejected_bytes < before && spool_has_room(p->spool, packed->len);
+}
+
 static enum destination choose(struct auditstore_publisher *p, const struct packed *packed) {
   if (!p->spool || (p->spills && spool_is_drained(p))) {
     if (memory_has_room(p, packed))
@@ -133,7 +142,7 @@ static enum destination choose(struct auditstore_publisher *p, const struct pack
     if (!p->spool)
       return NOWHERE;
   }
-  if (!spool_has_room(p->spool, packed->len))
+  if (!spool_takes(p, packed))
     return NOWHERE;
   bool waits = spool_must_rotate(p->spool, packed->len) &&
                (p->spool->is_syncing || spool_is_behind(p->spool));

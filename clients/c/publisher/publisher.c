@@ -300,6 +300,7 @@ void auditstore_publisher_get_counters(struct auditstore_publisher *p,
     ret->oldest_unconfirmed_ms =
         ((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - since_us) / 1000;
   if (p->spool) {
+    p->spool->rejected_bytes = rejects_size(p->spool); /* somebody may have moved it away */
     ret->spool_bytes = p->spool->bytes + p->spool->rejected_bytes;
     ret->spool_segments = p->spool->segments.count;
     ret->spool_syncs = p->spool->syncs;
