@@ -3,8 +3,8 @@
  *
  * The file has a line for each token, "NAME SHA256HEX": the SHA-256 of the token's text. Blank
  * lines and lines that begin with "#" don't count. Several tokens may have one name, so that a new
- * one can be handed out before the old one is taken away. Reading blocks: at the start and on a
- * reload only.
+ * one can be handed out before the old one is taken away. The empty text is no token. Reading
+ * blocks: at the start and on a reload only.
  */
 #pragma once
 
