@@ -84,6 +84,21 @@ class QuotaTest(access.AccessCase):
         self.reload(daemon, {**self.WRITERS, "access.max_bytes_per_second": "1GiB"})
         self.assertIsNone(self.write(daemon, busy))
 
+    def test_what_is_refused_whole_costs_nothing(self):
+        busy = self.token("busy-refused")
+        daemon = self.start({**self.WRITERS, "ingest.max_request_events": 100,
+                             "access.max_events_per_second": 1,
+                             "access.max_bytes_per_second": "1KiB"})
+        store = self.stubs.store
+        stream = Stream(self, daemon, busy)
+        for count, mode in ((101, 0), (900, 0), (0, 0), (100, 7)):
+            events = [self.make_event() for _ in range(count)]
+            request = store.WriteEventsRequest(events=events, mode=mode)
+            self.assertEqual("INVALID_ARGUMENT", self.call(daemon, WRITE, busy, request))
+        self.assertEqual(grpc.StatusCode.INVALID_ARGUMENT.value[0], stream.send(101).code)
+        self.assertIsNone(self.write(daemon, busy, 100))
+        self.check_refused(self.write(daemon, busy), "access.max_events_per_second", 50, 100)
+
     def test_a_stream_lives_on_over_its_quota(self):
         busy = self.token("busy-stream")
         daemon = self.start({**self.WRITERS, "access.max_events_per_second": 1})
