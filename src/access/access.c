@@ -380,8 +380,8 @@ struct str access_principal(const struct grpc_call *call) {
   return caller ? text_of(caller->principal) : str_of(NULL, 0);
 }
 
-void access_denial_settled(struct access *access, bool is_stored) {
-  denials_settled(access->denials, is_stored);
+void access_denial_settled(struct access *access, int64_t left_out, bool is_stored) {
+  denials_settled(access->denials, left_out, is_stored);
 }
 
 void access_stats(const struct access *access, struct access_stats *ret_stats) {

@@ -53,8 +53,8 @@ struct grpc_status *access_charge(struct grpc_call *call, struct access_amount a
 /* Whose call it is, valid as long as the call; len 0: it isn't guarded. */
 struct str access_principal(const struct grpc_call *call);
 
-/* What became of a denial that was handed on. */
-void access_denial_settled(struct access *access, bool is_stored);
+/* What became of a denial that was handed on, with its left_out. */
+void access_denial_settled(struct access *access, int64_t left_out, bool is_stored);
 
 struct access_stats {
   struct denial_stats denials;
