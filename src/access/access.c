@@ -77,9 +77,9 @@ static int check_exposure(const struct config *config, bool is_exposed, struct e
     return 0;
   if (config->server.environment == CONFIG_PRODUCTION)
     return error_set(err, ERR_FAILED_PRECONDITION,
-                     "everybody may read \"%s\", and learn whose tokens there are: chmod o= it",
+                     "everybody may read or change \"%s\", and give himself a token: chmod o= it",
                      path);
-  log_warn("everybody may read the token file", KV("file", path));
+  log_warn("everybody may read or change the token file", KV("file", path));
   return 0;
 }
 

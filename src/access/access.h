@@ -34,8 +34,8 @@ struct access *access_new(const struct access_options *options);
 void access_free(struct access *access);
 
 /* Reads the token file, and has roles looked up anew. ERR_FAILED_PRECONDITION: the file is no use,
- * or everybody may read it in production; the tokens known before stay. The roles of the settings
- * hold in any case. */
+ * or everybody may read or change it in production; the tokens known before stay. The roles of the
+ * settings hold in any case. */
 int access_load(struct access *access, struct error *err);
 
 /* Guards all methods of the server, which were added before. */

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/file_mode.h"
 
 #define FILE_MAX_BYTES ((size_t)4 * 1024 * 1024)
 
@@ -211,7 +212,7 @@ int tokens_load(const char *path, struct tokens **ret_tokens, bool *ret_is_expos
                                   : load(fd, path, ret_tokens, err);
   close(fd);
   if (rc == 0)
-    *ret_is_exposed = (status.st_mode & S_IROTH) != 0;
+    *ret_is_exposed = file_mode_is_exposed(status.st_mode);
   return rc;
 }
 

@@ -20,8 +20,9 @@
 
 struct tokens;
 
-/* *ret_is_exposed: others than the owner and the group may read the file. ERR_FAILED_PRECONDITION:
- * it can't be read, or a line isn't as above; the text begins with the file and the line. */
+/* *ret_is_exposed: others than the owner and the group may read or change the file.
+ * ERR_FAILED_PRECONDITION: it can't be read, or a line isn't as above; the text begins with the
+ * file and the line. */
 int tokens_load(const char *path, struct tokens **ret_tokens, bool *ret_is_exposed,
                 struct error *err);
 
