@@ -137,14 +137,16 @@ class FilesTest(access.AccessCase):
                     "http.listen": "off", **self.production(), **changes}
         return harness.run_daemon(settings=settings)
 
-    def test_each_file_that_everybody_may_read_is_refused(self):
+    def test_each_file_that_everybody_may_read_or_change_is_refused(self):
         for setting, path in self.files.items():
             mode = path.stat().st_mode & 0o777
-            path.chmod(mode | 0o004)
-            with self.subTest(setting=setting):
-                done = self.run_settings()
-                self.assertEqual(1, done.returncode, done.stderr)
-                self.assertRegex(done.stderr, rf'everybody may read .*{path}.*: chmod o= it')
+            for others in (0o004, 0o002):
+                path.chmod(mode | others)
+                with self.subTest(setting=setting, others=others):
+                    done = self.run_settings()
+                    self.assertEqual(1, done.returncode, done.stderr)
+                    self.assertRegex(done.stderr,
+                                     rf'everybody may read or change .*{path}.*: chmod o= it')
             path.chmod(mode)
 
     def test_development_warns_of_each(self):
@@ -154,7 +156,7 @@ class FilesTest(access.AccessCase):
         daemon = self.start({key: path for key, path in self.files.items() if "ssl" not in key})
         for path in self.files.values():
             if path != self.database_key:
-                self.assertRegex(daemon.log(), rf"everybody may read .*file={path}")
+                self.assertRegex(daemon.log(), rf"everybody may read or change .*file={path}")
 
     def test_it_serves_those_who_show_who_they_are(self):
         caller = self.token("ci")
