@@ -3,14 +3,15 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* Looked up: digits and letters come as they like, so that comparing would be guessing wrong. */
 static int hex_value(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  if (c >= 'a' && c <= 'f')
-    return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F')
-    return c - 'A' + 10;
-  return -1;
+  static const uint8_t values_plus_1[256] = {
+      ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
+      ['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+      ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16, ['A'] = 11, ['B'] = 12,
+      ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+  };
+  return values_plus_1[(uint8_t)c] - 1;
 }
 
 static bool is_dash_place(size_t i) {
@@ -21,19 +22,15 @@ bool uuid_parse(struct str text, struct uuid *ret_uuid) {
   if (text.len != UUID_TEXT_LEN)
     return false;
   struct uuid uuid;
-  size_t byte = 0;
-  for (size_t i = 0; i < UUID_TEXT_LEN;) {
-    if (is_dash_place(i)) {
-      if (text.data[i++] != '-')
-        return false;
-      continue;
-    }
-    int high = hex_value(text.data[i]);
-    int low = hex_value(text.data[i + 1]);
+  size_t at = 0;
+  for (size_t i = 0; i < sizeof(uuid.bytes); i++) {
+    if (is_dash_place(at) && text.data[at++] != '-')
+      return false;
+    int high = hex_value(text.data[at++]);
+    int low = hex_value(text.data[at++]);
     if (high < 0 || low < 0)
       return false;
-    uuid.bytes[byte++] = (uint8_t)(high << 4 | low);
-    i += 2;
+    uuid.bytes[i] = (uint8_t)(high << 4 | low);
   }
   *ret_uuid = uuid;
   return true;

@@ -195,7 +195,8 @@ class ReadTest(ToolCase):
                  event_type=f"read.{number % 3}", correlation_id="many",
                  outcome="FAILURE" if number % 10 == 0 else "SUCCESS",
                  actor={"type": "user", "id": f"user{number % 2}"},
-                 resource={"type": "disk", "id": f"/dev/{number}"}, event_data={"n": number})
+                 resource={"type": "disk", "id": f"/dev/{number}", "namespace": f"shop{number % 400}",
+                           "cluster": f"eu{number % 300}"}, event_data={"n": number})
             for number in range(1200))
         done = harness.run_tool(cls.daemon.address, "send", stdin=text)
         if done.returncode != 0:
@@ -219,6 +220,10 @@ class ReadTest(ToolCase):
         self.assertEqual(self.numbers("--resource-id", "/dev/3", "--resource-id", "/dev/4"), [4, 3])
         self.assertEqual(len(self.numbers("--actor", "user1", "--type", "read.0")), 200)
         self.assertEqual(len(self.numbers("--outcome", "failure")), 120)
+        self.assertEqual(self.numbers("--namespace", "shop7"), [807, 407, 7])
+        self.assertEqual(self.numbers("--cluster", "eu7"), [907, 607, 307, 7])
+        self.assertEqual(self.numbers("--cluster", "eu7", "--cluster", "eu8", "--namespace", "shop8",
+                                      "--namespace", "shop7"), [8, 7])
         self.assertEqual(self.numbers("--category", "other"), [])
         self.assertEqual(self.numbers("--since", "1h", "--until", "30m"), [])
 
@@ -226,6 +231,7 @@ class ReadTest(ToolCase):
         done = self.run_tool("count", "--correlation", "many", "--by", "outcome")
         self.assertEqual(done.stdout, "COUNT  NAME\n1080   SUCCESS\n120    FAILURE\n1200  in all\n")
         self.assertEqual(self.run_tool("count", "--correlation", "many").stdout, "1200\n")
+        self.assertEqual(self.run_tool("count", "--cluster", "eu7").stdout, "4\n")
 
     def table(self, *args, columns=""):
         done = self.run_tool("list", "--correlation", "many", *args, env={"COLUMNS": columns})

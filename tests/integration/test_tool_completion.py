@@ -24,6 +24,8 @@ class BashTest(unittest.TestCase):
         self.check(["count", "completion", "complete"], "co")
         self.check(["--server", "--server-name"], "--serv")
         self.check(["--outcome"], "list", "--out")
+        self.check(["--namespace"], "count", "--name")
+        self.check(["--cluster"], "list", "--cl")
         self.check(["--outcome"], "--profile", "prod", "list", "--out")
         self.check([], "health", "--out")
         self.check(["list"], "--server", "x:1", "li")

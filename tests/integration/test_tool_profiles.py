@@ -63,28 +63,41 @@ SETTINGS = {
 
 
 class PrecedenceTest(SettingsCase):
-    def test_option_then_environment_then_profile_then_default(self):
+    def test_who_goes_before_whom(self):
         defaults = self.show()
         for key, (option, variable, values) in SETTINGS.items():
             with self.subTest(key):
                 low, middle, high = values
-                self.file.write_text(f"profiles:\n  p:\n    {key}: {low}\n")
-                self.assertEqual((low, f"{self.file}:3"), self.show("--profile", "p")[key])
-                env = {variable: middle}
-                self.assertEqual((middle, variable), self.show("--profile", "p", env=env)[key])
-                self.assertEqual((high, option),
-                                 self.show("--profile", "p", option, high, env=env)[key])
+                self.file.write_text(f"default_profile: p\nprofiles:\n  p:\n    {key}: {low}\n")
+                named, env = ("--profile", "p"), {variable: middle}
+                for args in ((), named):
+                    self.assertEqual((low, f"{self.file}:4"), self.show(*args)[key])
+                    self.assertEqual((high, option), self.show(*args, option, high, env=env)[key])
+                self.assertEqual((low, f"{self.file}:4"), self.show(*named, env=env)[key])
+                self.assertEqual((middle, variable), self.show(env=env)[key])
+                by_variable = {**env, "AUDITSTORE_PROFILE": "p"}
+                self.assertEqual((middle, variable), self.show(env=by_variable)[key])
+                self.assertEqual((low, f"{self.file}:4"), self.show(env={variable: ""})[key])
+                self.file.unlink()
                 self.assertEqual(defaults[key], self.show(env={variable: ""})[key])
         self.assertEqual(("127.0.0.1:7443", "default"), defaults["server"])
         self.assertEqual(("10s", "default"), defaults["timeout"])
         self.assertEqual(("-", ""), defaults["token_file"])
 
+    def test_a_named_profile_leaves_the_rest_to_variables(self):
+        self.file.write_text("profiles: {p: {server: 'p:1'}}\n")
+        shown = self.show("--profile", "p", env={"AUDITSTORE_TIMEOUT": "7s", "AUDITSTORE_CA": "/c"})
+        self.assertEqual(("7s", "AUDITSTORE_TIMEOUT"), shown["timeout"])
+        self.assertEqual(("/c", "AUDITSTORE_CA"), shown["ca_file"])
+
     def test_certificate_and_key_go_by_the_same_order(self):
         self.file.write_text("profiles: {p: {cert_file: /a, key_file: /ak}}\n")
         env = {"AUDITSTORE_CERT": "/b", "AUDITSTORE_KEY": "/bk"}
+        named = ("--profile", "p")
         for args, variables, cert, key in (
-                (("--profile", "p"), {}, "/a", "/ak"), (("--profile", "p"), env, "/b", "/bk"),
-                (("--profile", "p", "--cert", "/c", "--key", "/ck"), env, "/c", "/ck")):
+                (named, env, "/a", "/ak"),
+                ((), {**env, "AUDITSTORE_PROFILE": "p"}, "/b", "/bk"),
+                ((*named, "--cert", "/c", "--key", "/ck"), env, "/c", "/ck")):
             shown = self.show(*args, env=variables)
             self.assertEqual((cert, key), (shown["cert_file"][0], shown["key_file"][0]))
 
@@ -100,9 +113,12 @@ class PrecedenceTest(SettingsCase):
                 (("--token-file", "/t"), {}, "false", "default for servers of this machine"),
                 (("--profile", "on"), {}, "true", f"{self.file}:1"),
                 (("--profile", "off", "--ca", "/c", "--tls"), {}, "true", "--tls"),
-                (("--profile", "on"), {"AUDITSTORE_TLS": "false"}, "false", "AUDITSTORE_TLS"),
+                (("--profile", "on"), {"AUDITSTORE_TLS": "false"}, "true", f"{self.file}:1"),
+                (("--profile", "off"), {"AUDITSTORE_TLS": "true"}, "false", f"{self.file}:1"),
+                ((), {"AUDITSTORE_PROFILE": "on", "AUDITSTORE_TLS": "false"}, "false",
+                 "AUDITSTORE_TLS"),
                 (("--server", "h:1", "--plaintext"), {}, "false", "--plaintext"),
-                (("--plaintext",), {"AUDITSTORE_CA": "/c"}, "false", "--plaintext")):
+                (("--plaintext",), {"AUDITSTORE_TLS": "true"}, "false", "--plaintext")):
             with self.subTest(args=args, env=env):
                 self.assertEqual((value, source), self.show(*args, env=env)["tls"])
 
@@ -129,17 +145,49 @@ class ProfileTest(SettingsCase):
             with self.subTest(args=args, env=env):
                 self.assertEqual((name, source), self.show(*args, env=env)["profile"])
 
-    def test_a_server_that_is_named_is_not_shown_the_default_profiles_token(self):
+    def test_a_profile_that_was_not_typed_is_left_aside_when_something_names_the_server(self):
         self.file.write_text(self.TWO)
         self.assertEqual((f"{self.file.parent}/t", f"{self.file}:4"), self.show()["token_file"])
-        for args, env in ((("--server", "x:1"), {}), ((), {"AUDITSTORE_SERVER": "x:1"})):
-            shown = self.show(*args, env=env)
-            self.assertEqual(("-", ""), shown["token_file"])
-            self.assertEqual("-", shown["profile"][0])
-            self.assertIn("names the server", shown["profile"][1])
-        shown = self.show("--server", "x:1", "--profile", "prod")
-        self.assertEqual("x:1", shown["server"][0])
+        no_default = "names the server, so no default profile holds"
+        no_prod = "names the server, so AUDITSTORE_PROFILE (prod) doesn't hold"
+        by_option, by_variable = ("--server", "x:1"), {"AUDITSTORE_SERVER": "x:1"}
+        prod = {"AUDITSTORE_PROFILE": "prod"}
+        for args, env, why in (
+                (by_option, {}, f"--server {no_default}"),
+                ((), by_variable, f"AUDITSTORE_SERVER {no_default}"),
+                (by_option, prod, f"--server {no_prod}"),
+                (by_option, {**by_variable, **prod}, f"--server {no_prod}"),
+                ((), {**by_variable, **prod}, f"AUDITSTORE_SERVER {no_prod}")):
+            with self.subTest(args=args, env=env):
+                shown = self.show(*args, env=env)
+                self.assertEqual("x:1", shown["server"][0])
+                self.assertEqual(("-", ""), shown["token_file"])
+                self.assertEqual(("-", why), shown["profile"])
+
+    def test_a_profile_that_was_typed_keeps_its_own_server(self):
+        self.file.write_text(self.TWO)
+        shown = self.show("--profile", "prod", env={"AUDITSTORE_SERVER": "x:1"})
+        self.assertEqual(("p:1", f"{self.file}:4"), shown["server"])
         self.assertEqual(f"{self.file.parent}/t", shown["token_file"][0])
+        shown = self.show("--server", "x:1", "--profile", "prod")
+        self.assertEqual(("x:1", "--server"), shown["server"])
+        self.assertEqual(f"{self.file.parent}/t", shown["token_file"][0])
+
+    def test_a_profile_without_server_does_not_show_its_own_to_that_of_a_variable(self):
+        self.file.write_text("profiles:\n  t:\n    token_file: /t\n  c:\n    cert_file: /c\n"
+                             "    key_file: /k\n  none:\n    timeout: 3s\n")
+        env = {"AUDITSTORE_SERVER": "x:1"}
+        for name, key, line in (("t", "token_file", 3), ("c", "cert_file", 5)):
+            self.assertIn(f"AUDITSTORE_SERVER names the server, and {key} ({self.file}:{line}) "
+                          "isn't meant for it: give --server",
+                          self.refusal("--profile", name, "health", env=env))
+            self.assertEqual("y:1", self.show("--profile", name, "--server", "y:1",
+                                              env=env)["server"][0])
+            self.assertEqual("127.0.0.1:7443", self.show("--profile", name)["server"][0])
+        self.assertEqual("x:1", self.show("--profile", "t", "--token-file", "/o",
+                                          env=env)["server"][0])
+        shown = self.show("--profile", "none", env=env)
+        self.assertEqual(("x:1", "3s"), (shown["server"][0], shown["timeout"][0]))
 
     def test_which_file_is_read(self):
         other = self.home / "other"
@@ -209,7 +257,8 @@ class ProfileTest(SettingsCase):
 class RefusalTest(SettingsCase):
     def test_settings_that_contradict_each_other(self):
         self.file.write_text("profiles:\n  a:\n    tls: false\n    ca_file: c\n"
-                             "  b:\n    cert_file: c\n  c:\n    tls: false\n")
+                             "  b:\n    cert_file: c\n  c:\n    tls: false\n"
+                             "  d:\n    ca_file: c\n")
         for args, env, told in (
                 (("--tls", "--plaintext"), {}, "--tls and --plaintext contradict"),
                 (("--plaintext", "--ca", "/c"), {},
@@ -219,6 +268,16 @@ class RefusalTest(SettingsCase):
                  "AUDITSTORE_TLS turns TLS off, and ca_file (AUDITSTORE_CA)"),
                 (("--profile", "a"), {}, f"{self.file}:3 turns TLS off, and ca_file ({self.file}:4)"),
                 (("--profile", "c", "--ca", "/c"), {}, f"{self.file}:8 turns TLS off, and ca_file"),
+                (("--profile", "c"), {"AUDITSTORE_SERVER_NAME": "n"},
+                 f"{self.file}:8 turns TLS off, and server_name (AUDITSTORE_SERVER_NAME)"),
+                (("--profile", "d"), {"AUDITSTORE_TLS": "false"},
+                 f"AUDITSTORE_TLS turns TLS off, and ca_file ({self.file}:10)"),
+                ((), {"AUDITSTORE_TLS": "false", "AUDITSTORE_PROFILE": "d"},
+                 f"AUDITSTORE_TLS turns TLS off, and ca_file ({self.file}:10)"),
+                (("--profile", "d", "--plaintext"), {},
+                 f"--plaintext turns TLS off, and ca_file ({self.file}:10)"),
+                (("--plaintext",), {"AUDITSTORE_CERT": "/c", "AUDITSTORE_KEY": "/k"},
+                 "--plaintext turns TLS off, and cert_file (AUDITSTORE_CERT)"),
                 (("--cert", "/c"), {}, "the certificate /c (--cert) needs its key"),
                 (("--key", "/k"), {}, "the key /k (--key) needs its certificate"),
                 (("--profile", "b"), {}, f"the certificate {self.file.parent}/c ({self.file}:6)")):

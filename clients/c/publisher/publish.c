@@ -13,6 +13,13 @@ bool publisher_wait(struct auditstore_publisher *p, int64_t deadline_us) {
   return pthread_cond_timedwait(&p->news, &p->lock, &until) != ETIMEDOUT;
 }
 
+/* When this publish gives up. The clock is read before the first thing that may take time. */
+static int64_t deadline(const struct auditstore_publisher *p, int64_t *until_us) {
+  if (*until_us == 0)
+    *until_us = monotonic_us() + (int64_t)p->options.timeout_ms * 1000;
+  return *until_us;
+}
+
 void publisher_wake(struct auditstore_publisher *p) {
   if (!p->is_idle)
     return;
@@ -164,8 +171,16 @@ static enum auditstore_code check_open(const struct auditstore_publisher *p,
   return status->code;
 }
 
+/* False: not in time. */
+static bool wait_for_sync(struct auditstore_publisher *p, int64_t deadline_us) {
+  if (p->spool->is_syncing)
+    return publisher_wait(p, deadline_us);
+  durable_sync(p);
+  return true;
+}
+
 static enum auditstore_code take(struct auditstore_publisher *p, struct packed *packed,
-                                 int64_t deadline_us, struct auditstore_status *status) {
+                                 int64_t *until_us, struct auditstore_status *status) {
   bool may_wait = p->options.when_full == AUDITSTORE_FULL_BLOCK && !is_own_thread(p);
   for (;;) {
     if (check_open(p, status) != AUDITSTORE_OK)
@@ -174,15 +189,13 @@ static enum auditstore_code take(struct auditstore_publisher *p, struct packed *
     case MEMORY:
       return take_in_memory(p, packed, status);
     case SPOOL:
-      return take_in_spool(p, packed, deadline_us, status);
+      return take_in_spool(p, packed, deadline(p, until_us), status);
     case SPOOL_AFTER_SYNC:
-      if (!p->spool->is_syncing)
-        durable_sync(p);
-      else if (!publisher_wait(p, deadline_us))
+      if (!wait_for_sync(p, deadline(p, until_us)))
         return no_room(p, status);
       break;
     case NOWHERE:
-      if (!may_wait || !publisher_wait(p, deadline_us))
+      if (!may_wait || !publisher_wait(p, deadline(p, until_us)))
         return no_room(p, status);
     }
   }
@@ -247,13 +260,13 @@ static enum auditstore_code check_size(const struct auditstore_publisher *p,
 
 static enum auditstore_code publish_packed(struct auditstore_publisher *p, struct packed *packed,
                                            struct auditstore_status *status) {
-  int64_t deadline_us = monotonic_us() + (int64_t)p->options.timeout_ms * 1000;
-  enum auditstore_code code = take(p, packed, deadline_us, status);
+  int64_t until_us = 0;
+  enum auditstore_code code = take(p, packed, &until_us, status);
   /* What the disk didn't take in time may be taken yet. */
   if (code != AUDITSTORE_OK && code != AUDITSTORE_DEADLINE_EXCEEDED)
     p->counts.refused += packed->count;
   if (code == AUDITSTORE_OK && p->options.mode == AUDITSTORE_PUBLISH_FAIL_CLOSED && !p->spool)
-    code = settle(p, packed->count, deadline_us, status);
+    code = settle(p, packed->count, deadline(p, &until_us), status);
   return code;
 }
 

@@ -66,10 +66,11 @@ static bool fill(struct spool_reader *r, size_t needed, uint64_t left) {
 }
 
 static bool open_segment(struct spool_reader *r) {
+  if (r->fd >= 0)
+    return true;
   char name[SPOOL_NAME_BYTES];
   spool_segment_name(r->place.segment, name);
-  if (r->fd < 0)
-    r->fd = file_open(r->spool->dir_fd, name, 0);
+  r->fd = file_open(r->spool->dir_fd, name, 0);
   return r->fd >= 0;
 }
 

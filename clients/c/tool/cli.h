@@ -99,12 +99,15 @@ void cli_each_word(const char *words, cli_word_cb *cb, void *arg);
 #define CLI_MORE_HELP "`auditstore help COMMAND` tells more of a command, auditstore(1) all of it."
 
 #define CLI_PRECEDENCE                                                                             \
-  "Each setting is taken from the first of these that has it: an option; an environment variable " \
-  "that isn't empty; the profile; the default. The profile is the one that --profile or "          \
-  "AUDITSTORE_PROFILE names, else the file's default_profile. The default profile is left aside "  \
-  "when --server or AUDITSTORE_SERVER names the server: a token or certificate that is meant for " \
-  "one server isn't shown to another by mistake. `auditstore profile show` tells what holds, and " \
-  "where it comes from."
+  "Each setting is taken from the first of these that has it: the option; the profile that "       \
+  "--profile names; the environment variable, when it isn't empty; the profile that "              \
+  "AUDITSTORE_PROFILE names, else the file's default_profile; the default.\n\n"                    \
+  "A profile's token or certificate is shown to no server that the profile doesn't name, unless "  \
+  "--profile and --server stand in one command. When --server or AUDITSTORE_SERVER names the "     \
+  "server, a profile that --profile doesn't name is therefore left aside, all of it; and a "       \
+  "profile that --profile names, has a token or certificate and no server, is refused when "       \
+  "AUDITSTORE_SERVER names one. `auditstore profile show` tells what holds, and where it comes "   \
+  "from."
 
 #define CLI_EXIT_CODES                                                                             \
   "Exit codes: 0 done; 1 refused: some lines not stored, no such event, not serving, not "         \

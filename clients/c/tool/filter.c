@@ -38,6 +38,14 @@ const struct cli_option filter_options[] = {
      .argument = "ID",
      .help = "events about resources with this id",
      .id = FILTER_RESOURCE_ID},
+    {.name = "namespace",
+     .argument = "NAMESPACE",
+     .help = "events about resources of this namespace",
+     .id = FILTER_NAMESPACE},
+    {.name = "cluster",
+     .argument = "CLUSTER",
+     .help = "events about resources of this cluster",
+     .id = FILTER_CLUSTER},
     {.name = "type", .argument = "TYPE", .help = "events of this type", .id = FILTER_TYPE},
     {.name = "category",
      .argument = "CATEGORY",
@@ -75,6 +83,8 @@ void filter_init(struct filter *filter) {
   filter->message.actor_types = filter->actor_types;
   filter->message.resource_types = filter->resource_types;
   filter->message.resource_ids = filter->resource_ids;
+  filter->message.namespaces = filter->namespaces;
+  filter->message.clusters = filter->clusters;
   filter->message.event_types = filter->event_types;
   filter->message.event_categories = filter->event_categories;
   filter->message.event_actions = filter->event_actions;
@@ -159,6 +169,10 @@ int filter_take(struct filter *filter, const struct cli_option *option, char *va
     return take_text(filter->resource_types, &message->n_resource_types, value);
   case FILTER_RESOURCE_ID:
     return take_text(filter->resource_ids, &message->n_resource_ids, value);
+  case FILTER_NAMESPACE:
+    return take_text(filter->namespaces, &message->n_namespaces, value);
+  case FILTER_CLUSTER:
+    return take_text(filter->clusters, &message->n_clusters, value);
   case FILTER_TYPE:
     return take_text(filter->event_types, &message->n_event_types, value);
   case FILTER_CATEGORY:

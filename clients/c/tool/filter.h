@@ -26,6 +26,8 @@ enum filter_option {
   FILTER_RESOURCE,
   FILTER_RESOURCE_TYPE,
   FILTER_RESOURCE_ID,
+  FILTER_NAMESPACE,
+  FILTER_CLUSTER,
   FILTER_TYPE,
   FILTER_CATEGORY,
   FILTER_ACTION,
@@ -45,6 +47,8 @@ struct filter {
   char *actor_types[FILTER_MAX_VALUES];
   char *resource_types[FILTER_MAX_VALUES];
   char *resource_ids[FILTER_MAX_VALUES];
+  char *namespaces[FILTER_MAX_VALUES];
+  char *clusters[FILTER_MAX_VALUES];
   char *event_types[FILTER_MAX_VALUES];
   char *event_categories[FILTER_MAX_VALUES];
   char *event_actions[FILTER_MAX_VALUES];

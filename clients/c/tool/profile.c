@@ -100,13 +100,24 @@ static const char *source_of(const struct settings *settings, const struct setti
   return text;
 }
 
+static void put_left_aside(const struct settings *settings, char ret_text[SETTINGS_ORIGIN_SIZE]) {
+  const struct setting_value *name = &settings->profile_name;
+  char server[SETTINGS_ORIGIN_SIZE];
+  settings_origin(settings, &settings->values[SETTING_SERVER], server);
+  if (name->text)
+    snprintf(ret_text, SETTINGS_ORIGIN_SIZE, "%.64s names the server, so %s (%s) doesn't hold",
+             server, name->by, name->text);
+  else
+    snprintf(ret_text, SETTINGS_ORIGIN_SIZE, "%.64s names the server, so no default profile holds",
+             server);
+}
+
 static bool add_profile_name(struct table *table, const struct settings *settings) {
   char origin[SETTINGS_ORIGIN_SIZE];
-  settings_origin(settings, &settings->profile_name, origin);
-  if (settings->left_default_aside)
-    snprintf(origin, sizeof(origin), "%s names the server, so no default profile holds",
-             settings->values[SETTING_SERVER].source == SETTING_FROM_OPTION ? "--server"
-                                                                            : "AUDITSTORE_SERVER");
+  if (settings->left_profile_aside)
+    put_left_aside(settings, origin);
+  else
+    settings_origin(settings, &settings->profile_name, origin);
   const char *cells[] = {"profile", settings->profile ? settings->profile->name : "-", origin};
   return table_add(table, cells);
 }

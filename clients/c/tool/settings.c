@@ -66,7 +66,10 @@ const struct cli_option cli_global_options[] = {
      .id = OPTION_OF(SETTING_TIMEOUT)},
     {.name = "profile",
      .argument = "NAME",
-     .help = "take what isn't said otherwise from this profile of the settings file",
+     .help = "take what no option says from this profile of the settings file",
+     .details = "It goes before the variables of the environment. One that AUDITSTORE_PROFILE "
+                "names goes behind them, and is left aside when --server or AUDITSTORE_SERVER "
+                "names the server.",
      .variable = "AUDITSTORE_PROFILE",
      .completes = CLI_PROFILES,
      .id = OPTION_OF(SETTINGS_OPTION_PROFILE)},
@@ -142,7 +145,6 @@ static void take_variable(struct setting_value *value, int option_id) {
 }
 
 static int take_environment(struct settings *settings) {
-  take_variable(&settings->profile_name, OPTION_OF(SETTINGS_OPTION_PROFILE));
   for (int id = 0; id < SETTING_COUNT; id++) {
     struct setting_value *value = &settings->values[id];
     take_variable(value, OPTION_OF(id));
@@ -210,9 +212,6 @@ static int put_no_profile(const struct settings *settings) {
 
 static int choose_profile(struct settings *settings) {
   struct setting_value *name = &settings->profile_name;
-  settings->left_default_aside = !name->text && settings->values[SETTING_SERVER].text;
-  if (settings->left_default_aside)
-    return TOOL_OK;
   if (settings_load_profiles(settings, stderr))
     return TOOL_USAGE;
   const struct profiles *profiles = &settings->profiles;
@@ -226,17 +225,39 @@ static int choose_profile(struct settings *settings) {
   return settings->profile ? TOOL_OK : put_no_profile(settings);
 }
 
-static void take_profile(struct settings *settings) {
-  for (int id = 0; id < SETTING_COUNT; id++) {
+static int take_profile(struct settings *settings) {
+  int code = choose_profile(settings);
+  const struct profile *profile = settings->profile;
+  for (int id = 0; id < SETTING_COUNT && profile; id++) {
     struct setting_value *value = &settings->values[id];
-    const struct profile *profile = settings->profile;
-    if (!value->text && profile && profile->values[id])
+    if (!value->text && profile->values[id])
       *value = (struct setting_value){
           .text = profile->values[id], .source = SETTING_FROM_PROFILE, .line = profile->lines[id]};
+  }
+  return code;
+}
+
+static void take_defaults(struct settings *settings) {
+  for (int id = 0; id < SETTING_COUNT; id++) {
+    struct setting_value *value = &settings->values[id];
     if (!value->text && setting_rows[id].default_text)
       *value = (struct setting_value){.text = setting_rows[id].default_text,
                                       .source = SETTING_FROM_DEFAULT};
   }
+}
+
+/* What was typed goes before what the session happens to have. */
+static int take_all(struct settings *settings) {
+  take_variable(&settings->profile_name, OPTION_OF(SETTINGS_OPTION_PROFILE));
+  bool is_typed = settings->profile_name.source == SETTING_FROM_OPTION;
+  int code = is_typed ? take_profile(settings) : TOOL_OK;
+  if (code == TOOL_OK)
+    code = take_environment(settings);
+  settings->left_profile_aside = !is_typed && settings->values[SETTING_SERVER].text;
+  if (code == TOOL_OK && !is_typed && !settings->left_profile_aside)
+    code = take_profile(settings);
+  take_defaults(settings);
+  return code;
 }
 
 /* ---- the rules between them ---- */
@@ -253,11 +274,31 @@ static int check_pair(const struct settings *settings) {
              : tool_bad_setting("the key %s (%s) needs its certificate: --cert", key->text, origin);
 }
 
+/* Only a profile that --profile names and that has no server meets one that a variable names. */
+static int check_server(const struct settings *settings) {
+  static const enum setting_id secrets[] = {SETTING_TOKEN, SETTING_CERT, SETTING_KEY};
+  const struct setting_value *server = &settings->values[SETTING_SERVER];
+  char origin[SETTINGS_ORIGIN_SIZE];
+  if (server->source != SETTING_FROM_ENVIRONMENT)
+    return TOOL_OK;
+  for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++) {
+    const struct setting_value *value = &settings->values[secrets[i]];
+    if (value->source != SETTING_FROM_PROFILE)
+      continue;
+    settings_origin(settings, value, origin);
+    return tool_bad_setting(
+        "%s names the server, and %s (%s) isn't meant for it: give --server, "
+        "or the profile a server",
+        server->by, setting_rows[secrets[i]].key, origin);
+  }
+  return TOOL_OK;
+}
+
 static const enum setting_id tls_settings[] = {SETTING_CA, SETTING_CERT, SETTING_KEY,
                                                SETTING_SERVER_NAME};
 #define TLS_SETTING_COUNT (sizeof(tls_settings) / sizeof(tls_settings[0]))
 
-/* What is only of use with TLS, said by somebody who had no less to say than who turned it off. */
+/* Whoever asked for what is of use with TLS only wants TLS, whoever turned it off. */
 static int check_contradiction(const struct settings *settings) {
   const struct setting_value *tls = &settings->values[SETTING_TLS];
   char tls_origin[SETTINGS_ORIGIN_SIZE];
@@ -266,12 +307,12 @@ static int check_contradiction(const struct settings *settings) {
     return TOOL_OK;
   for (size_t i = 0; i < TLS_SETTING_COUNT; i++) {
     const struct setting_value *value = &settings->values[tls_settings[i]];
-    if (!value->text || value->source < tls->source)
+    if (!value->text)
       continue;
     settings_origin(settings, tls, tls_origin);
     settings_origin(settings, value, origin);
-    return tool_bad_setting("%s turns TLS off, and %s (%s) is of use with TLS only", tls_origin,
-                            setting_rows[tls_settings[i]].key, origin);
+    return tool_bad_setting("%s turns TLS off, and %s (%s) is of use with TLS only: leave one out",
+                            tls_origin, setting_rows[tls_settings[i]].key, origin);
   }
   return TOOL_OK;
 }
@@ -299,13 +340,12 @@ static void decide_tls(struct settings *settings) {
 }
 
 int settings_resolve(struct settings *settings) {
-  int code = take_environment(settings);
-  if (code == TOOL_OK)
-    code = choose_profile(settings);
+  int code = take_all(settings);
   if (code != TOOL_OK)
     return code;
-  take_profile(settings);
-  code = check_pair(settings);
+  code = check_server(settings);
+  if (code == TOOL_OK)
+    code = check_pair(settings);
   if (code == TOOL_OK)
     code = check_contradiction(settings);
   int64_t ms = 0;

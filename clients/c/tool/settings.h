@@ -1,13 +1,16 @@
 /*
- * settings: how to reach the server, from options, the environment, a profile and defaults, in this
- * order, and where each value comes from.
+ * settings: how to reach the server, and where each value comes from. The first of these that has a
+ * value wins: the option; the profile that --profile names; the variable; the profile that a
+ * variable or the file's default_profile names; the default.
+ *
+ * What tells who calls belongs to the server it was made for. So a profile's token or certificate
+ * goes to no other server than the profile's, unless --profile and --server stand in one command.
  */
 #pragma once
 
 #include "cli.h"
 #include "profiles.h"
 
-/* Which one wins: the highest. */
 enum setting_source {
   SETTING_UNSET,
   SETTING_FROM_DEFAULT,
@@ -29,7 +32,7 @@ struct settings {
   struct setting_value profile_name;
   struct profiles profiles;      /* owned */
   const struct profile *profile; /* of profiles; NULL: none is used */
-  bool left_default_aside;       /* the server was named, and no profile: see settings_resolve() */
+  bool left_profile_aside;       /* something else names the server: see settings_resolve() */
   char *default_path;            /* owned */
   /* resolved */
   bool uses_tls;
@@ -53,9 +56,8 @@ void settings_deinit(struct settings *settings);
 /* Takes one of the options above, but for help and version. */
 int settings_take(struct settings *settings, const struct cli_option *option, char *value);
 
-/* Finds every value. The default profile holds unless --server or AUDITSTORE_SERVER names the
- * server: what belongs to the one, such as its token, must not go to another by mistake. TOOL_OK or
- * TOOL_USAGE, said on standard error. */
+/* Finds every value. When --server or AUDITSTORE_SERVER names the server, a profile is left aside
+ * that --profile doesn't name. TOOL_OK or TOOL_USAGE, said on standard error. */
 int settings_resolve(struct settings *settings);
 
 /* Only the settings file, whatever is chosen from it; none is no error unless it was named.

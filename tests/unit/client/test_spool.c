@@ -207,7 +207,8 @@ static void kill_child(struct world *w, uint64_t count) {
     w->channel = auditstore_channel_new("127.0.0.1:1", NULL, NULL);
     w->publisher = auditstore_publisher_new(w->channel, &w->options, NULL);
     for (uint64_t i = 0; i < count; i++)
-      byte = publish(w, i) == AUDITSTORE_OK ? byte : 1;
+      if (publish(w, i) != AUDITSTORE_OK)
+        byte = 1;
     if (write(pipes[1], &byte, 1) == 1)
       pause();
     _exit(1);
