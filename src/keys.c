@@ -28,11 +28,12 @@ static int check_exposure(const struct config *config, bool is_exposed, struct e
   if (!is_exposed)
     return 0;
   if (config->server.environment == CONFIG_PRODUCTION)
-    return error_set(err, ERR_FAILED_PRECONDITION,
-                     "everybody may read \"%s\": chmod o= it, and make a new key if it was ever "
-                     "used so",
-                     path);
-  log_warn("everybody may read the signing key", KV("file", path));
+    return error_set(
+        err, ERR_FAILED_PRECONDITION,
+        "everybody may read or change \"%s\": chmod o= it, and make a new key if it was ever "
+        "used so",
+        path);
+  log_warn("everybody may read or change the signing key", KV("file", path));
   return 0;
 }
 

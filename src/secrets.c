@@ -2,11 +2,12 @@
 
 #include <sys/stat.h>
 
+#include "base/file_mode.h"
 #include "base/log.h"
 
 static bool is_exposed(const char *path) {
   struct stat status;
-  return path[0] && stat(path, &status) == 0 && (status.st_mode & S_IROTH);
+  return path[0] && stat(path, &status) == 0 && file_mode_is_exposed(status.st_mode);
 }
 
 int secrets_check(const struct config *config, struct error *err) {
@@ -20,13 +21,14 @@ int secrets_check(const struct config *config, struct error *err) {
   for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
     if (!is_exposed(files[i].path))
       continue;
-    log_warn("everybody may read a file of secrets", KV("setting", files[i].key),
+    log_warn("everybody may read or change a file of secrets", KV("setting", files[i].key),
              KV("file", files[i].path));
     if (config->server.environment == CONFIG_PRODUCTION)
-      rc = error_set(err, ERR_FAILED_PRECONDITION,
-                     "%s: everybody may read \"%s\": chmod o= it, and change the secret if it was "
-                     "ever used so",
-                     files[i].key, files[i].path);
+      rc = error_set(
+          err, ERR_FAILED_PRECONDITION,
+          "%s: everybody may read or change \"%s\": chmod o= it, and change the secret if it was "
+          "ever used so",
+          files[i].key, files[i].path);
   }
   return rc;
 }

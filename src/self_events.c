@@ -7,10 +7,12 @@
 
 #include "access/identity.h"
 #include "base/alloc.h"
+#include "base/json_text.h"
 
-/* Room for the texts of one event, whose lengths the fields bound. */
-#define TEXTS_MAX_BYTES ((size_t)4096)
-#define DATA_MAX_BYTES  128
+/* The data of one event, with a whole principal; and room for all its texts, whose lengths the
+ * fields bound. */
+#define DATA_MAX_BYTES  ((size_t)128 + JSON_TEXT_GROWTH * IDENTITY_MAX_BYTES)
+#define TEXTS_MAX_BYTES (4096 + DATA_MAX_BYTES)
 
 struct self_events {
   const struct loop *loop; /* borrowed, as all but this struct */
@@ -26,6 +28,7 @@ struct self_event {
   struct self_events *self;
   struct event event;
   struct ingest_result result;
+  int64_t left_out; /* of the denial */
   struct arena texts;
 };
 
@@ -59,7 +62,7 @@ static void on_done(struct ingest_request *request, struct grpc_status *failure)
   struct self_event *e = (struct self_event *)request; /* its first member */
   struct self_events *self = e->self;
   self->under_way--;
-  access_denial_settled(self->access, !failure && !e->result.status);
+  access_denial_settled(self->access, e->left_out, !failure && !e->result.status);
   grpc_status_free(failure);
   event_free(e);
 }
@@ -77,7 +80,6 @@ static struct self_event *event_new(struct self_events *self) {
       .count = 1,
       .principal = str_z(IDENTITY_SELF),
       .is_atomic = true,
-      .size_bytes = TEXTS_MAX_BYTES,
       .deadline_us = CLOCK_NEVER,
       .on_done = on_done,
   };
@@ -107,6 +109,7 @@ static void set_ip(struct self_event *e, struct str address) {
 
 static bool submit(struct self_events *self, struct self_event *e) {
   struct error err;
+  e->request.size_bytes = e->texts.used_bytes;
   if (ingest_submit(self->ingest, NULL, &e->request, &err) < 0) {
     event_free(e);
     return false;
@@ -124,10 +127,25 @@ static void set_actor(struct self_event *e, const struct denial *denial) {
   set_ip(e, denial->address);
 }
 
+/* The principal once more, as the actor's id holds a shorter text. */
+static void set_denial_data(struct self_event *e, const struct denial *denial) {
+  struct buf data;
+  buf_init(&data, DATA_MAX_BYTES);
+  buf_append_format(&data, "{\"reason\":\"%s\",\"left_out\":%lld",
+                    denial_reason_name(denial->reason), (long long)denial->left_out);
+  if (denial->principal.len > 0) {
+    buf_append_str(&data, ",\"principal\":\"");
+    json_text_append(&data, denial->principal);
+    buf_append_str(&data, "\"");
+  }
+  bool is_whole = buf_append_str(&data, "}");
+  assert(is_whole);
+  (void)is_whole;
+  set_text(e, EVENT_TEXT_EVENT_DATA, str_of(buf_bytes(&data), buf_len(&data)));
+  buf_deinit(&data);
+}
+
 static void set_denial(struct self_event *e, const struct denial *denial) {
-  char data[DATA_MAX_BYTES];
-  snprintf(data, sizeof(data), "{\"reason\":\"%s\",\"left_out\":%lld}",
-           denial_reason_name(denial->reason), (long long)denial->left_out);
   set_text(e, EVENT_TEXT_EVENT_TYPE, str_z("auditstore.access.denied"));
   set_text(e, EVENT_TEXT_EVENT_CATEGORY, str_z("access"));
   set_text(e, EVENT_TEXT_EVENT_ACTION, str_z("call"));
@@ -136,7 +154,6 @@ static void set_denial(struct self_event *e, const struct denial *denial) {
   set_text(e, EVENT_TEXT_RESOURCE_ID, str_z(denial->method));
   set_text(e, EVENT_TEXT_ERROR_CODE, str_z(denial_reason_name(denial->reason)));
   set_text(e, EVENT_TEXT_ERROR_MESSAGE, str_z(denial_reason_text(denial->reason)));
-  set_text(e, EVENT_TEXT_EVENT_DATA, str_z(data));
   e->event.outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_FAILURE;
   e->event.severity = AUDITSTORE__V1__SEVERITY__SEVERITY_WARNING;
 }
@@ -146,7 +163,9 @@ bool self_events_record_denial(void *arg, const struct denial *denial) {
   if (!self->ingest || self->under_way == SELF_EVENTS_MAX)
     return false;
   struct self_event *e = event_new(self);
+  e->left_out = denial->left_out;
   set_actor(e, denial);
   set_denial(e, denial);
+  set_denial_data(e, denial);
   return submit(self, e);
 }

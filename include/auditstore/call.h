@@ -63,7 +63,9 @@ AUDITSTORE_API enum auditstore_code auditstore_call_unary(struct auditstore_chan
 /* ---- unary calls that don't block, for programs with a loop ---- */
 
 /* Runs once, inside auditstore_channel_dispatch(). `response` is NULL unless status->code is OK,
- * else owned by the callee; `status` is valid during the callback. */
+ * else owned by the callee; `status` is valid during the callback. It may start and cancel calls,
+ * and free the call's cancellation if no other call has it. It may not free the channel: that has
+ * to wait until the dispatch has returned. */
 typedef void auditstore_done_cb(void *arg, ProtobufCMessage *response,
                                 const struct auditstore_status *status);
 

@@ -19,7 +19,9 @@
  * folder, before anything new.
  *
  * For good means INVALID_ARGUMENT, ALREADY_EXISTS and OUT_OF_RANGE: the same event will never be
- * taken. Everything else is waited out, UNAUTHENTICATED and PERMISSION_DENIED too, since an
+ * taken; and RESOURCE_EXHAUSTED without advice when to come back, for an event above 64 KiB that
+ * ends five streams in a row, alone on each, since a store that finds a message too large says no
+ * more. Everything else is waited out, UNAUTHENTICATED and PERMISSION_DENIED too, since an
  * operator can mend them; the counters tell what it waits for.
  *
  * Threads. All calls may be made from any thread. Unlike the rest of the library, a publisher has a
@@ -52,7 +54,8 @@ enum auditstore_publish_mode {
    * and says otherwise what is wrong, so that the program can fail what it was about to do. */
   AUDITSTORE_PUBLISH_FAIL_CLOSED = 1,
   /* Go on: publish always returns OK and never waits, for room, the store or fsync (with a spool it
-   * makes one write(2), and begins a new file every 8 MiB, which does cost an fsync). What it can't
+   * makes one write(2); it does wait for an fsync when it begins a new file, every 8 MiB, and when
+   * the spool is full and what is settled makes room). What it can't
    * take is counted as refused and told to on_result. */
   AUDITSTORE_PUBLISH_FAIL_OPEN = 2
 };
@@ -100,7 +103,8 @@ struct auditstore_publisher_options {
   /* One batch is what waited since the last one was sent, up to this. When the store finds one too
    * large, it is halved, and so are those to come. */
   size_t max_batch_events; /* 0: 500; 1 to 10000. The store's ingest.max_request_events is 1000 */
-  size_t max_batch_bytes;  /* 0: 1 MiB; 1 KiB to 64 MiB. No event may be larger. The store's
+  size_t max_batch_bytes;  /* 0: 1 MiB; 1 KiB to 64 MiB. No event may be larger, but one that
+                              the spool holds from before. The store's
                               server.max_message_bytes is 4 MiB */
   int max_in_flight;       /* batches sent and not answered; 0: 8; 1 to 64. 1 keeps the order also
                               when the store refuses a batch for the time being */

@@ -77,9 +77,9 @@ static int check_exposure(const struct config *config, bool is_exposed, struct e
     return 0;
   if (config->server.environment == CONFIG_PRODUCTION)
     return error_set(err, ERR_FAILED_PRECONDITION,
-                     "everybody may read \"%s\", and learn whose tokens there are: chmod o= it",
+                     "everybody may read or change \"%s\", and give himself a token: chmod o= it",
                      path);
-  log_warn("everybody may read the token file", KV("file", path));
+  log_warn("everybody may read or change the token file", KV("file", path));
   return 0;
 }
 
@@ -136,8 +136,7 @@ static int find_authorization(const struct grpc_call *call, struct str *ret_valu
   return count;
 }
 
-/* "Bearer TOKEN" (RFC 6750, 2.1). Another scheme, or nothing behind it, leaves a token that can't
- * be known: such a call takes the way of any unknown token. */
+/* "Bearer TOKEN" (RFC 6750, 2.1). Of another scheme, or with nothing behind it, it is empty. */
 static struct str token_of(struct str value) {
   static const char scheme[] = "bearer ";
   const size_t len = sizeof(scheme) - 1;
@@ -146,12 +145,14 @@ static struct str token_of(struct str value) {
   return str_trim(str_of(value.data + len, value.len - len));
 }
 
+/* What is no token is looked up like one, so that the time tells nothing, and never found. */
 static enum identity_result identify_by_token(const struct access *access, struct str authorization,
                                               struct credentials *ret) {
+  struct str token = token_of(authorization);
   ret->has_token = true;
-  hash_token(access, token_of(authorization), ret->token_hash);
+  hash_token(access, token, ret->token_hash);
   const char *name = tokens_find(access->tokens, ret->token_hash);
-  bool is_known = name && identity_make("token:", str_z(name), &ret->identity);
+  bool is_known = token.len > 0 && name && identity_make("token:", str_z(name), &ret->identity);
   return is_known ? IDENTITY_NAMED : IDENTITY_MALFORMED;
 }
 
@@ -379,8 +380,8 @@ struct str access_principal(const struct grpc_call *call) {
   return caller ? text_of(caller->principal) : str_of(NULL, 0);
 }
 
-void access_denial_settled(struct access *access, bool is_stored) {
-  denials_settled(access->denials, is_stored);
+void access_denial_settled(struct access *access, int64_t left_out, bool is_stored) {
+  denials_settled(access->denials, left_out, is_stored);
 }
 
 void access_stats(const struct access *access, struct access_stats *ret_stats) {

@@ -34,8 +34,8 @@ struct access *access_new(const struct access_options *options);
 void access_free(struct access *access);
 
 /* Reads the token file, and has roles looked up anew. ERR_FAILED_PRECONDITION: the file is no use,
- * or everybody may read it in production; the tokens known before stay. The roles of the settings
- * hold in any case. */
+ * or everybody may read or change it in production; the tokens known before stay. The roles of the
+ * settings hold in any case. */
 int access_load(struct access *access, struct error *err);
 
 /* Guards all methods of the server, which were added before. */
@@ -53,8 +53,8 @@ struct grpc_status *access_charge(struct grpc_call *call, struct access_amount a
 /* Whose call it is, valid as long as the call; len 0: it isn't guarded. */
 struct str access_principal(const struct grpc_call *call);
 
-/* What became of a denial that was handed on. */
-void access_denial_settled(struct access *access, bool is_stored);
+/* What became of a denial that was handed on, with its left_out. */
+void access_denial_settled(struct access *access, int64_t left_out, bool is_stored);
 
 struct access_stats {
   struct denial_stats denials;

@@ -20,6 +20,7 @@ struct denials {
   void *record_arg;
   struct denial_stats stats;
   int64_t left_out; /* since the last one that was handed on */
+  int64_t untold;   /* those that were lost, and what they would have told */
   struct bucket all;
   struct bucket sources[SOURCE_COUNT]; /* by hash: some share one */
 };
@@ -86,16 +87,22 @@ void denials_note(struct denials *denials, struct denial *denial, int64_t now_us
   }
   denial->left_out = denials->left_out;
   denials->left_out = 0;
-  log_denial(denial);
-  if (denials->record && !denials->record(denials->record_arg, denial))
-    denials->stats.lost++;
+  log_denial(denial); /* which has those that were lost */
+  if (!denials->record)
+    return;
+  denial->left_out += denials->untold;
+  denials->untold = 0;
+  if (!denials->record(denials->record_arg, denial))
+    denials_settled(denials, denial->left_out, false);
 }
 
-void denials_settled(struct denials *denials, bool is_stored) {
-  if (is_stored)
+void denials_settled(struct denials *denials, int64_t left_out, bool is_stored) {
+  if (is_stored) {
     denials->stats.stored++;
-  else
-    denials->stats.lost++;
+    return;
+  }
+  denials->stats.lost++;
+  denials->untold += left_out + 1;
 }
 
 const struct denial_stats *denials_stats(const struct denials *denials) {

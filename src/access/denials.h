@@ -3,7 +3,8 @@
  * handed on to be stored as audit events, as many as a source and all together may have.
  *
  * Words: source = a principal, or the address of somebody unknown. What is left out is counted, and
- * the next one that is handed on says how many those were.
+ * the next one that is handed on says how many those were; when that one is lost, the next one says
+ * so for both.
  */
 #pragma once
 
@@ -37,7 +38,7 @@ struct denial {
   struct str principal; /* len 0: unknown */
   struct str address;   /* of the peer, without a port */
   const char *method;   /* "/auditstore.v1.AuditStore/WriteEvents" */
-  int64_t left_out;     /* denials that weren't handed on before this one */
+  int64_t left_out;     /* denials before this one that nothing was stored of */
 };
 
 /* Takes a copy of what it needs. False: it can't be stored. Must not wait. */
@@ -59,7 +60,8 @@ void denials_free(struct denials *denials);
 /* denial->left_out is filled in here. */
 void denials_note(struct denials *denials, struct denial *denial, int64_t now_us);
 
-/* Tells what became of one that was handed on: true for those record() said true to. */
-void denials_settled(struct denials *denials, bool is_stored);
+/* Tells what became of one that was handed on, and that record() said true to, with its left_out.
+ */
+void denials_settled(struct denials *denials, int64_t left_out, bool is_stored);
 
 const struct denial_stats *denials_stats(const struct denials *denials);

@@ -21,12 +21,12 @@ static int64_t owed_ns(const struct quota *quota, struct quota_share share, int6
   return is_same_rate ? later(quota->free_at_ns - now_us * NS_PER_US, 0) : 0;
 }
 
+/* Whatever it costs: were the cost to fit as well, small requests would keep large ones out. */
 int64_t quota_wait_us(const struct quota *quota, struct quota_share share, int64_t now_us) {
+  const struct quota_share one = {1, share.per_second};
   if (share.per_second == 0)
     return 0;
-  int64_t cost = cost_ns(share);
-  int64_t owed = owed_ns(quota, share, now_us);
-  int64_t wait = owed + (cost < NS_PER_S ? cost : NS_PER_S) - NS_PER_S;
+  int64_t wait = owed_ns(quota, share, now_us) + cost_ns(one) - NS_PER_S;
   return wait > 0 ? (wait + NS_PER_US - 1) / NS_PER_US : 0;
 }
 

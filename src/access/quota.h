@@ -1,9 +1,10 @@
 /*
  * quota: how much of something may be had in a second.
  *
- * A second's worth can be had at once. What is larger than that is let through when nothing is
- * owed, and is paid off before anything else is: on average the rate holds, and nothing is refused
- * for ever. With another rate than before nothing is owed.
+ * A request is let in while less than a second's worth is owed, whatever it costs, and what it
+ * costs is owed from then on: on average the rate holds, a second's worth can be had at once, and
+ * requests large and small wait for the same moment, so that neither keep the others out. With
+ * another rate than before nothing is owed.
  */
 #pragma once
 

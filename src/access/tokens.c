@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/file_mode.h"
 
 #define FILE_MAX_BYTES ((size_t)4 * 1024 * 1024)
 
@@ -32,6 +33,12 @@ struct place {
 static int fail(const struct place *place, struct error *err, const char *what) {
   return error_set(err, ERR_FAILED_PRECONDITION, "%s:%d: %s", place->path, place->line, what);
 }
+
+/* SHA-256 of the empty text: what a script makes of a variable that isn't set. */
+static const uint8_t hash_of_nothing[TOKEN_HASH_SIZE] = {
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
+    0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+};
 
 /* ---- one line ---- */
 
@@ -128,6 +135,10 @@ static int parse_line(struct tokens *tokens, struct str line, const struct place
     return fail(place, err,
                 "must be NAME and the SHA-256 of the token, 64 hex digits; auditstored token NAME "
                 "makes such a line");
+  if (difference(token.hash, hash_of_nothing) == 0)
+    return fail(place, err,
+                "this is the hash of the empty text, which is no token; auditstored token NAME "
+                "makes one");
   if (tokens->count == TOKENS_MAX)
     return fail(place, err, "at most 1000 tokens can be known");
   const struct token *twin = twin_of(tokens, &token);
@@ -201,7 +212,7 @@ int tokens_load(const char *path, struct tokens **ret_tokens, bool *ret_is_expos
                                   : load(fd, path, ret_tokens, err);
   close(fd);
   if (rc == 0)
-    *ret_is_exposed = (status.st_mode & S_IROTH) != 0;
+    *ret_is_exposed = file_mode_is_exposed(status.st_mode);
   return rc;
 }
 

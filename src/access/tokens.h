@@ -3,8 +3,8 @@
  *
  * The file has a line for each token, "NAME SHA256HEX": the SHA-256 of the token's text. Blank
  * lines and lines that begin with "#" don't count. Several tokens may have one name, so that a new
- * one can be handed out before the old one is taken away. Reading blocks: at the start and on a
- * reload only.
+ * one can be handed out before the old one is taken away. The empty text is no token. Reading
+ * blocks: at the start and on a reload only.
  */
 #pragma once
 
@@ -20,8 +20,9 @@
 
 struct tokens;
 
-/* *ret_is_exposed: others than the owner and the group may read the file. ERR_FAILED_PRECONDITION:
- * it can't be read, or a line isn't as above; the text begins with the file and the line. */
+/* *ret_is_exposed: others than the owner and the group may read or change the file.
+ * ERR_FAILED_PRECONDITION: it can't be read, or a line isn't as above; the text begins with the
+ * file and the line. */
 int tokens_load(const char *path, struct tokens **ret_tokens, bool *ret_is_exposed,
                 struct error *err);
 

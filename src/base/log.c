@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/json_text.h"
 #include "base/timestamp.h"
 
 #include <string.h>
@@ -34,49 +35,11 @@ bool log_enabled(enum log_level level) {
   return level >= log_state.level;
 }
 
-/* One character, `len` bytes of valid UTF-8. JSON's escapes (RFC 8259, 7) serve quoted values of
- * the text form as well. Control characters of both ranges are escaped: terminals obey them. */
-static bool put_char(struct buf *line, const char *p, size_t len) {
-  uint8_t c = (uint8_t)p[0];
-  if (c == '"' || c == '\\')
-    return buf_append_format(line, "\\%c", c);
-  if (c == '\n')
-    return buf_append_str(line, "\\n");
-  if (c < 0x20 || c == 0x7f)
-    return buf_append_format(line, "\\u%04x", c);
-  if (c == 0xc2 && (uint8_t)p[1] < 0xa0)
-    return buf_append_format(line, "\\u%04x", (uint8_t)p[1]);
-  return buf_append(line, p, len);
-}
-
-static size_t char_len(const char *p) {
-  uint8_t c = (uint8_t)*p;
-  return c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
-}
-
-/* False when the text was cut, which is done between characters. Invalid UTF-8 becomes U+FFFD. */
-static bool put_escaped(struct buf *line, const char *text) {
-  struct str rest = str_z(text);
-  while (rest.len > 0) {
-    size_t valid = utf8_valid_prefix(rest);
-    for (size_t i = 0; i < valid; i += char_len(rest.data + i))
-      if (!put_char(line, rest.data + i, char_len(rest.data + i)))
-        return false;
-    rest = str_of(rest.data + valid, rest.len - valid);
-    if (rest.len > 0) {
-      if (!buf_append_str(line, "\xef\xbf\xbd"))
-        return false;
-      rest = str_of(rest.data + 1, rest.len - 1);
-    }
-  }
-  return true;
-}
-
 /* False when the text was cut; the quotes are complete all the same. */
 static bool put_quoted(struct buf *line, const char *text) {
   buf_append_str(line, "\"");
   line->max_bytes--;
-  bool whole = put_escaped(line, text);
+  bool whole = json_text_append(line, str_z(text));
   line->max_bytes++;
   buf_append_str(line, "\"");
   return whole;

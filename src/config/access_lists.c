@@ -1,5 +1,7 @@
 #include "config/access_lists.h"
 
+#include <strings.h>
+
 static const char *const role_names[] = {
 #define ROLE_NAME(name, text) text,
     CONFIG_ROLES_MAP(ROLE_NAME)
@@ -42,12 +44,24 @@ bool config_principals_are_valid(struct str list) {
   return true;
 }
 
+static bool begins_with_dns(struct str text) {
+  static const char kind[] = "dns:";
+  return text.len >= sizeof(kind) - 1 && strncasecmp(text.data, kind, sizeof(kind) - 1) == 0;
+}
+
+/* Names of hosts have no case (RFC 4343). */
+static bool is_same(struct str pattern, struct str text) {
+  if (pattern.len == text.len && begins_with_dns(pattern) && begins_with_dns(text))
+    return strncasecmp(pattern.data, text.data, text.len) == 0;
+  return str_equal(pattern, text);
+}
+
 static bool matches(struct str pattern, struct str principal) {
   bool is_prefix = pattern.len > 0 && pattern.data[pattern.len - 1] == '*';
   if (!is_prefix)
-    return str_equal(pattern, principal);
+    return is_same(pattern, principal);
   return principal.len >= pattern.len - 1 &&
-         str_equal(str_of(pattern.data, pattern.len - 1), str_of(principal.data, pattern.len - 1));
+         is_same(str_of(pattern.data, pattern.len - 1), str_of(principal.data, pattern.len - 1));
 }
 
 bool config_principals_match(struct str list, struct str principal) {

@@ -2,8 +2,8 @@
  * access_lists: the syntax of the lists in the section access.
  *
  * Words: principal = who calls, as a text with a kind in front: a URI, "dns:NAME", "cn:NAME" or
- * "token:NAME"; pattern = a principal, or the beginning of some and a "*". Items are separated by
- * commas and blanks around them don't count.
+ * "token:NAME"; pattern = a principal, or the beginning of some and a "*"; it has a case, but for
+ * "dns:NAME". Items are separated by commas and blanks around them don't count.
  */
 #pragma once
 

@@ -67,7 +67,7 @@ static void handle_write_events(void *arg, struct grpc_call *call,
                               .count = request->n_events,
                               .mode = request->mode,
                               .wants_proof = request->want_proof};
-  write_input_admit(&input, call, message);
+  write_input_admit(&input, &service->env.validator, call, message);
   service->env.validator.now_us = clock_wall_us(service->env.loop->clock);
   struct write *write = write_new(&service->env.validator, &input, message);
   if (write->failure || write->request.count == 0) {

@@ -210,7 +210,7 @@ void stream_handle(struct stream_env *env, struct grpc_call *call,
                               .count = request->n_events,
                               .mode = request->mode,
                               .wants_proof = request->want_proof};
-  write_input_admit(&input, call, message);
+  write_input_admit(&input, &env->validator, call, message);
   env->validator.now_us = clock_wall_us(env->loop->clock);
   struct write *write = write_new(&env->validator, &input, message);
   name_write(write, request->batch_id);

@@ -71,14 +71,6 @@ void write_free(struct write *write) {
 
 /* ---- in ---- */
 
-void write_input_admit(struct write_input *input, struct grpc_call *call,
-                       const struct grpc_message *message) {
-  const struct access_amount amount = {.events = (int64_t)input->count,
-                                       .bytes = (int64_t)grpc_message_bytes(message)};
-  input->principal = access_principal(call);
-  input->refusal = access_charge(call, amount);
-}
-
 static struct grpc_status *check_input(const struct validator *v, const struct write_input *input) {
   int max = v->config->max_request_events;
   struct grpc_status *status = NULL;
@@ -95,6 +87,17 @@ static struct grpc_status *check_input(const struct validator *v, const struct w
   if ((int)input->mode < 0 || input->mode > AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL)
     grpc_status_add_violation(status, "mode", "%d is not a known mode", (int)input->mode);
   return status;
+}
+
+/* What is refused whole is known before it is paid for. */
+void write_input_admit(struct write_input *input, const struct validator *v, struct grpc_call *call,
+                       const struct grpc_message *message) {
+  const struct access_amount amount = {.events = (int64_t)input->count,
+                                       .bytes = (int64_t)grpc_message_bytes(message)};
+  input->principal = access_principal(call);
+  input->refusal = check_input(v, input);
+  if (!input->refusal)
+    input->refusal = access_charge(call, amount);
 }
 
 /* Good events stand together at the front, each knowing where the caller had it. */
@@ -114,14 +117,13 @@ static void write_validate(struct write *write, struct validator *v,
 
 struct write *write_new(struct validator *v, const struct write_input *input,
                         struct grpc_message *message) {
-  struct grpc_status *failure = input->refusal ? input->refusal : check_input(v, input);
-  struct write *write = write_alloc(message, failure ? 0 : input->count);
-  write->failure = failure;
+  struct write *write = write_alloc(message, input->refusal ? 0 : input->count);
+  write->failure = input->refusal;
   write->inputs = input->events;
   write->request.principal = input->principal;
   write->request.wants_proof = input->wants_proof;
   write->request.is_atomic = input->mode != AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL;
-  if (!failure)
+  if (!input->refusal)
     write_validate(write, v, input);
   return write;
 }

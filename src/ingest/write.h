@@ -33,14 +33,15 @@ struct write {
   bool is_on_heap; /* the message's arena was too small */
 };
 
-/* Checks and normalises the batch. With `failure` set afterwards, or request.count 0, there is
- * nothing to submit. Takes `message`. */
+/* Makes the input's principal and refusal: that of a batch that can't be taken as it is, or of the
+ * caller's quotas, from which a message's worth is taken if neither refuses. */
+void write_input_admit(struct write_input *input, const struct validator *v, struct grpc_call *call,
+                       const struct grpc_message *message);
+
+/* Checks and normalises the events of an input that was admitted. With `failure` set afterwards, or
+ * request.count 0, there is nothing to submit. Takes `message`. */
 struct write *write_new(struct validator *v, const struct write_input *input,
                         struct grpc_message *message);
-
-/* Takes a message's worth from the caller's quotas, and makes the input's principal and refusal. */
-void write_input_admit(struct write_input *input, struct grpc_call *call,
-                       const struct grpc_message *message);
 
 /* Releases the message. */
 void write_free(struct write *write);

@@ -2,12 +2,14 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/log.h"
 #include "ledger/locks.h"
 #include "ledger/migrations.h"
 #include "pg/binary.h"
 
 #include <assert.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,11 @@
 #define CHECKSUM_BYTES     32
 #define SCRIPT_MAX_BYTES   ((size_t)4 * 1024 * 1024)
 #define DUPLICATE_KEY      "23505"
+#define LOCK_TIMEOUT       "55P03"
+/* Whoever reads or writes a table stands behind a migration that waits for it: it gives up soon,
+ * lets them by for longer than it held them up, and tries again. */
+#define LOCK_PATIENCE_MS 2000
+#define LOCK_PAUSE_US    (3 * CLOCK_US_PER_S)
 
 #define MEND "run: auditstored migrate --config FILE"
 
@@ -25,12 +32,16 @@
  *     │        ▲ │
  *     ▼        │ ▼      one transaction per missing migration; when another run was faster, its row
  *   CREATE ────┘ APPLY  refuses ours, and reading again shows what it did
+ *
+ * From CREATE and APPLY to HOLDER when a lock can't be had: who has it is told, and after a pause
+ * it goes on with PROBE.
  */
-enum schema_step { SCHEMA_PROBE, SCHEMA_CREATE, SCHEMA_READ, SCHEMA_APPLY };
+enum schema_step { SCHEMA_PROBE, SCHEMA_CREATE, SCHEMA_READ, SCHEMA_APPLY, SCHEMA_HOLDER };
 
 struct schema_run {
-  const struct clock *clock; /* borrowed */
-  struct pg_lease *conn;     /* lease, NULL before it is granted */
+  struct loop *loop;       /* borrowed */
+  struct pg_lease *conn;   /* lease, NULL before it is granted */
+  struct loop_timer timer; /* the pause before the next attempt */
   int64_t deadline_us;
   schema_cb *cb;
   void *arg;
@@ -40,6 +51,7 @@ struct schema_run {
   int32_t server_version;
   int version;      /* the database's, as far as known */
   struct error err; /* what the rows of this step showed to be wrong */
+  char holder[256]; /* who has a lock that is waited for */
 };
 
 int schema_version(void) {
@@ -52,7 +64,7 @@ static void schema_finish(struct schema_run *run, const struct error *err) {
   if (run->conn)
     pg_release(run->conn);
   run->cb(run->arg, run->version, err);
-  free(run);
+  loop_timer_close(&run->timer, free, run);
 }
 
 /* ---- reading ---- */
@@ -122,14 +134,27 @@ static void read_applied(struct schema_run *run, const PGresult *result) {
   }
 }
 
+static void read_holder(struct schema_run *run, const PGresult *result) {
+  struct str text = PQntuples(result) == 1 ? pg_field(result, 0, 0) : str_z("nobody any more");
+  snprintf(run->holder, sizeof(run->holder), "%.*s", (int)text.len, text.data);
+}
+
 /* ---- writing ---- */
 
-/* Waiting for another run's lock, and long work, are bounded by the run's deadline alone. */
+/* Short of the deadline the attempts become shorter: they end with a lock's timeout, not with the
+ * statement's, which couldn't tell what was waited for. */
+static int lock_patience_ms(int ms) {
+  return ms < 2 * LOCK_PATIENCE_MS ? ms / 2 + 1 : LOCK_PATIENCE_MS;
+}
+
+/* Waiting for another run, which holds nobody up, and long work are bounded by the run's deadline
+ * alone. */
 static void add_frame(const struct schema_run *run, struct buf *script) {
-  int ms = deadline_remaining_ms(run->clock, run->deadline_us);
+  int ms = deadline_remaining_ms(run->loop->clock, run->deadline_us);
   buf_append_format(script, "SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = 0;",
                     ms > 0 ? ms : 1);
   buf_append_str(script, LOCK_SCHEMA_SQL);
+  buf_append_format(script, "SET LOCAL lock_timeout = %d;", lock_patience_ms(ms));
 }
 
 static void add_create(struct buf *script) {
@@ -164,6 +189,8 @@ static void on_result(void *arg, int statement, const PGresult *result) {
     read_probe(run, result);
   else if (run->step == SCHEMA_READ)
     read_applied(run, result);
+  else if (run->step == SCHEMA_HOLDER)
+    read_holder(run, result);
 }
 
 static void after_probe(struct schema_run *run) {
@@ -197,19 +224,51 @@ static bool was_applied_by_another(const struct schema_run *run, const struct pg
          strcmp(outcome->constraint, "schema_migrations_pkey") == 0;
 }
 
+static bool got_no_lock(const struct schema_run *run, const struct pg_outcome *outcome) {
+  return (run->step == SCHEMA_CREATE || run->step == SCHEMA_APPLY) &&
+         strcmp(outcome->sqlstate, LOCK_TIMEOUT) == 0;
+}
+
+static void prefix_migration(const struct schema_run *run, struct error *err) {
+  error_prefix(err, "migration %d (%s)", run->version + 1, migrations[run->version].name);
+}
+
 static void fail(struct schema_run *run, const struct pg_outcome *outcome) {
   struct error err = outcome->err;
   if (run->step == SCHEMA_APPLY)
-    error_prefix(&err, "migration %d (%s)", run->version + 1, migrations[run->version].name);
+    prefix_migration(run, &err);
   else
     error_prefix(&err, "schema");
   schema_finish(run, &err);
+}
+
+static void after_holder(struct schema_run *run) {
+  int64_t again_at_us = clock_monotonic_us(run->loop->clock) + LOCK_PAUSE_US;
+  if (again_at_us < run->deadline_us) {
+    log_warn("migration waits for a lock", KV("migration", run->version + 1),
+             KV("name", migrations[run->version].name), KV("holder", (const char *)run->holder));
+    loop_timer_set(&run->timer, again_at_us);
+    return;
+  }
+  struct error err;
+  error_set(&err, ERR_TIMEOUT, "no lock could be had on a table in use, at last because of %s",
+            run->holder);
+  prefix_migration(run, &err);
+  schema_finish(run, &err);
+}
+
+static void on_pause_end(void *arg) {
+  schema_run_step(arg, SCHEMA_PROBE);
 }
 
 static void on_done(void *arg, const struct pg_outcome *outcome) {
   struct schema_run *run = arg;
   if (was_applied_by_another(run, outcome)) {
     schema_run_step(run, SCHEMA_READ);
+    return;
+  }
+  if (got_no_lock(run, outcome)) {
+    schema_run_step(run, SCHEMA_HOLDER);
     return;
   }
   if (outcome->kind != PG_OK) {
@@ -231,6 +290,9 @@ static void on_done(void *arg, const struct pg_outcome *outcome) {
   case SCHEMA_READ:
     after_read(run);
     break;
+  case SCHEMA_HOLDER:
+    after_holder(run);
+    break;
   }
 }
 
@@ -251,20 +313,32 @@ static void run_script(struct schema_run *run) {
   buf_deinit(&script);
 }
 
+/* Of those who have a lock on one of our tables, the one whose transaction is the oldest. What it
+ * is that another user does, the server tells superusers alone. */
+#define HOLDER_SQL                                                                                 \
+  "SELECT format('process %s (%s, user %s), which has a lock on %s since %s', a.pid, "             \
+  "  coalesce(nullif(a.application_name, ''), a.backend_type, '?'), coalesce(a.usename, '?'), "    \
+  "  c.relname, coalesce(a.xact_start::timestamptz(0)::text, '?')) "                               \
+  "FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_class c ON c.oid = "           \
+  "l.relation "                                                                                    \
+  "WHERE l.granted AND a.pid <> pg_backend_pid() AND a.datname = current_database() "              \
+  "AND c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace "               \
+  "ORDER BY a.xact_start, c.oid LIMIT 1"
+
 static void schema_run_step(struct schema_run *run, enum schema_step step) {
-  static const struct pg_statement probe = {
-      .sql =
-          "SELECT current_setting('server_version_num')::int4, "
-          "to_regclass('schema_migrations') IS NOT NULL, "
-          "current_setting('synchronous_commit')"};
-  static const struct pg_statement read = {
-      .sql = "SELECT version, checksum FROM schema_migrations ORDER BY version"};
+  static const struct pg_statement questions[] = {
+      [SCHEMA_PROBE] = {.sql = "SELECT current_setting('server_version_num')::int4, "
+                               "to_regclass('schema_migrations') IS NOT NULL, "
+                               "current_setting('synchronous_commit')"},
+      [SCHEMA_READ] = {.sql = "SELECT version, checksum FROM schema_migrations ORDER BY version"},
+      [SCHEMA_HOLDER] = {.sql = HOLDER_SQL},
+  };
   run->step = step;
   if (step == SCHEMA_CREATE || step == SCHEMA_APPLY) {
     run_script(run);
     return;
   }
-  pg_send(run->conn, step == SCHEMA_PROBE ? &probe : &read, NULL);
+  pg_send(run->conn, &questions[step], NULL);
   pg_run(run->conn, run->deadline_us, &run_cb, run);
 }
 
@@ -278,10 +352,11 @@ static void on_acquired(void *arg, struct pg_lease *conn, const struct error *er
   schema_run_step(run, SCHEMA_PROBE);
 }
 
-static struct schema_run *schema_run_new(const struct loop *loop, int64_t deadline_us,
-                                         schema_cb *cb, void *arg) {
+static struct schema_run *schema_run_new(struct loop *loop, int64_t deadline_us, schema_cb *cb,
+                                         void *arg) {
   struct schema_run *run = xcalloc(1, sizeof(*run));
-  run->clock = loop->clock;
+  run->loop = loop;
+  loop_timer_init(&run->timer, loop, on_pause_end, run);
   run->deadline_us = deadline_us;
   run->cb = cb;
   run->arg = arg;

@@ -13,8 +13,10 @@ int schema_version(void);
 typedef void schema_cb(void *arg, int version, const struct error *err);
 
 /* Applies what is missing, each migration in a transaction of its own, under an advisory lock.
+ * A migration that needs a table to itself waits for it a moment at a time, so that others are held
+ * up no longer than that, and tries again until the deadline; the log says whom it waits for.
  * ERR_FAILED_PRECONDITION when the database is newer than this program, or a migration that was
- * applied differs from ours. */
+ * applied differs from ours. ERR_TIMEOUT names the one who had a lock to the end. */
 void schema_migrate(struct pg_pool *pool, struct loop *loop, int64_t deadline_us, schema_cb *cb,
                     void *arg);
 

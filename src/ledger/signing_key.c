@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file_mode.h"
 
 struct signing_key {
   EVP_PKEY *pkey;
@@ -114,7 +115,7 @@ int signing_key_load(const char *path, struct signing_key **ret_key, bool *ret_i
   if (rc < 0)
     return rc;
   if (ret_is_exposed)
-    *ret_is_exposed = (status.st_mode & S_IROTH) != 0;
+    *ret_is_exposed = file_mode_is_exposed(status.st_mode);
   *ret_key = key_new(pkey);
   return 0;
 }

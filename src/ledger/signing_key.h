@@ -22,7 +22,7 @@ struct signing_key;
  * there is a file of that name. */
 int signing_key_generate(const char *path, struct signing_key **ret_key, struct error *err);
 
-/* *ret_is_exposed (may be NULL): others than the owner and group may read the file. */
+/* *ret_is_exposed (may be NULL): others than the owner and group may read or change the file. */
 int signing_key_load(const char *path, struct signing_key **ret_key, bool *ret_is_exposed,
                      struct error *err);
 void signing_key_free(struct signing_key *key); /* NULL is fine */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/file_mode.h"
 #include "base/log.h"
 
 #define TLS12_SUITES "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -69,14 +70,15 @@ static int no_passphrase(char *text, int size, int is_writing, void *arg) {
 
 static int check_exposure(const struct tls_options *options, struct error *err) {
   struct stat info;
-  if (stat(options->key_file, &info) != 0 || !(info.st_mode & S_IROTH))
+  if (stat(options->key_file, &info) != 0 || !file_mode_is_exposed(info.st_mode))
     return 0;
   if (options->is_key_private)
-    return error_set(err, ERR_FAILED_PRECONDITION,
-                     "everybody may read the key \"%s\": chmod o= it, and have a new certificate "
-                     "made if it was ever used so",
-                     options->key_file);
-  log_warn("everybody may read the TLS key", KV("file", options->key_file));
+    return error_set(
+        err, ERR_FAILED_PRECONDITION,
+        "everybody may read or change the key \"%s\": chmod o= it, and have a new certificate "
+        "made if it was ever used so",
+        options->key_file);
+  log_warn("everybody may read or change the TLS key", KV("file", options->key_file));
   return 0;
 }
 

@@ -30,7 +30,7 @@ struct tls_options {
   const char *client_ca_file; /* PEM; signers of clients' certificates; "" when none is asked for */
   enum tls_clients clients;
   int max_handshakes;  /* under way at once; further connections wait for their turn */
-  bool is_key_private; /* refuse a key file that everybody may read, rather than warn */
+  bool is_key_private; /* refuse a key file that everybody may read or change, rather than warn */
 };
 
 /* ERR_FAILED_PRECONDITION: a file can't be read or doesn't fit the others; the text names it. */

@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import signal
 import sys
 import unittest
 
@@ -147,14 +148,29 @@ class CredentialsTest(access.AccessCase):
             self.check_invalid(daemon, Caller("", None, authorization))
             self.check_invalid(daemon, Caller("", known.certificate, authorization))
 
-    def test_two_tokens_are_none(self):
-        good = self.token("twice")
-        daemon = self.start({"access.writers": "'*'"})
-        channel = self.open_channel(daemon, good)
+    def check_two_are_none(self, daemon, caller):
+        channel = self.open_channel(daemon, caller)
         with self.assertRaises(grpc.RpcError) as caught:
             channel.unary_unary(WRITE)(self.request(WRITE).SerializeToString(), timeout=30,
-                                       metadata=2 * good.metadata())
+                                       metadata=2 * caller.metadata())
         self.assertEqual(INVALID, self.reason(caught.exception))
+
+    def test_two_tokens_are_none(self):
+        good = self.token("twice")
+        self.check_two_are_none(self.start({"access.writers": "'*'"}), good)
+
+    def test_nothing_is_never_a_token(self):
+        good = self.token("something")
+        text = self.tokens.read_text("ascii")
+        self.addCleanup(self.tokens.write_text, text, "ascii")
+        daemon = self.start({"access.writers": "'*'"})
+        self.tokens.write_text(f"{text}nothing {hashlib.sha256(b'').hexdigest()}\n", "ascii")
+        daemon.signal(signal.SIGHUP)
+        harness.wait_until(lambda: "tokens not reloaded" in daemon.log()
+                           or daemon.log().count("tokens read") > 1)
+        for authorization in ("Basic x", "Bearer", "Bearer ", "Bearer   ", "", "garbage"):
+            self.check_invalid(daemon, Caller("", None, authorization))
+        self.check_two_are_none(daemon, good)
 
     def test_the_scheme_has_no_case_and_blanks_do_not_count(self):
         good = self.token("case")

@@ -84,6 +84,21 @@ class QuotaTest(access.AccessCase):
         self.reload(daemon, {**self.WRITERS, "access.max_bytes_per_second": "1GiB"})
         self.assertIsNone(self.write(daemon, busy))
 
+    def test_what_is_refused_whole_costs_nothing(self):
+        busy = self.token("busy-refused")
+        daemon = self.start({**self.WRITERS, "ingest.max_request_events": 100,
+                             "access.max_events_per_second": 1,
+                             "access.max_bytes_per_second": "1KiB"})
+        store = self.stubs.store
+        stream = Stream(self, daemon, busy)
+        for count, mode in ((101, 0), (900, 0), (0, 0), (100, 7)):
+            events = [self.make_event() for _ in range(count)]
+            request = store.WriteEventsRequest(events=events, mode=mode)
+            self.assertEqual("INVALID_ARGUMENT", self.call(daemon, WRITE, busy, request))
+        self.assertEqual(grpc.StatusCode.INVALID_ARGUMENT.value[0], stream.send(101).code)
+        self.assertIsNone(self.write(daemon, busy, 100))
+        self.check_refused(self.write(daemon, busy), "access.max_events_per_second", 50, 100)
+
     def test_a_stream_lives_on_over_its_quota(self):
         busy = self.token("busy-stream")
         daemon = self.start({**self.WRITERS, "access.max_events_per_second": 1})
@@ -154,12 +169,41 @@ class DenialsTest(access.AccessCase):
             self.assertEqual(self.stubs.event.OUTCOME_FAILURE, event.outcome)
             self.assertEqual(self.stubs.event.SEVERITY_WARNING, event.severity)
             self.assertEqual(reason, event.error.code)
-            self.assertEqual({"reason": reason, "left_out": 0}, json.loads(event.event_data))
+            known = {"principal": actor} if kind == "principal" else {}
+            self.assertEqual({"reason": reason, "left_out": 0, **known},
+                             json.loads(event.event_data))
             self.assertRegex(daemon.log(), f"access denied reason={reason} method={path} "
                                            f"principal=\\S* address=127.0.0.1")
         self.assertEqual((dict.fromkeys(self.REASONS, 1), {"stored": 3, "left_out": 0, "lost": 0}),
                          self.counts(daemon))
         self.assertNotIn("wrong", daemon.log())
+
+    def test_a_principal_is_stored_whole(self):
+        self.postgres.sql("TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes")
+        long = "spiffe://test/" + "long/" * 400
+        marked = 'cn:"quoted" \\ {name}'
+        daemon = self.start({"access.anonymous_roles": "reader"})
+        self.error(daemon, WRITE, self.by_uri(long))
+        self.error(daemon, WRITE, self.by_certificate(
+            marked, san="", subject='/CN="quoted" \\\\ {name}'))
+        found = [item.event for item in self.stored(2)]
+        self.assertEqual([long[:255], marked], [event.actor.id for event in found])
+        self.assertEqual([long, marked],
+                         [json.loads(event.event_data)["principal"] for event in found])
+
+    def test_a_lost_denial_is_told_of_by_the_next(self):
+        self.postgres.sql("TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes")
+        daemon = self.start({"access.anonymous_roles": "reader", "ingest.write_timeout": "100ms"})
+        self.postgres.stop()
+        self.addCleanup(self.postgres.restart)
+        for _ in range(3):
+            self.assertEqual("UNAUTHENTICATED", self.call(daemon, WRITE, ANONYMOUS))
+        harness.wait_until(lambda: self.counts(daemon)[1]["lost"] == 3)
+        self.postgres.restart()
+        daemon.wait_health("SERVING")
+        self.error(daemon, WRITE, self.by_cn("next"))
+        (found,) = self.stored(1)
+        self.assertEqual(3, json.loads(found.event.event_data)["left_out"])
 
     def test_a_flood_is_counted_and_mostly_left_out(self):
         daemon = self.start({"access.anonymous_roles": "reader"})

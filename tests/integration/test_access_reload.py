@@ -22,6 +22,8 @@ BAD_FILES = (
     (f"-ci {HASH}\n", ":1: a token's name has letters, digits and"),
     (f"c*i {HASH}\n", ":1: a token's name has letters, digits and"),
     (f"{'c' * 101} {HASH}\n", ":1: a token's name has letters, digits and"),
+    (f"ci {HASH}\nx {hashlib.sha256(b'').hexdigest().upper()}\n",
+     ":2: this is the hash of the empty text, which is no token"),
     (f"ci {HASH}\nother {HASH.upper()}\n", ":2: the same token as in line 1"),
 )
 

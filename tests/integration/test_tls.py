@@ -322,7 +322,7 @@ class FilesTest(TlsCase):
         cert, key = self.authority.issue("exposed")
         key.chmod(0o644)
         daemon = self.start({"tls.cert_file": cert, "tls.key_file": key})
-        self.assertIn("everybody may read the TLS key", daemon.log())
+        self.assertIn("everybody may read or change the TLS key", daemon.log())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@
 struct recorder {
   int count;
   int64_t left_out; /* as told with all that were handed on */
+  int64_t last_left_out;
   bool is_full;
 };
 
@@ -28,6 +29,7 @@ static bool record(void *arg, const struct denial *denial) {
     return false;
   recorder->count++;
   recorder->left_out += denial->left_out;
+  recorder->last_left_out = denial->left_out;
   return true;
 }
 
@@ -94,10 +96,35 @@ static void what_can_not_be_stored_is_lost_and_counted(void **state) {
   recorder.is_full = false;
   note(denials, "", "192.0.2.1", 1);
   note(denials, "", "192.0.2.1", 1);
-  denials_settled(denials, true);
-  denials_settled(denials, false);
+  denials_settled(denials, 0, true);
+  denials_settled(denials, 0, false);
   assert_int_equal(denials_stats(denials)->stored, 1);
   assert_int_equal(denials_stats(denials)->lost, 2);
+  denials_free(denials);
+}
+
+/* What a lost one would have told, the next one tells, and counts it. */
+static void a_lost_one_is_told_of_by_the_next(void **state) {
+  (void)state;
+  struct recorder recorder = {0};
+  struct denials *denials = denials_new(0, record, &recorder);
+  for (int i = 0; i < 15; i++)
+    note(denials, "", "192.0.2.1", 1); /* 10 are left out */
+  note(denials, "", "192.0.2.2", 1);
+  assert_int_equal(recorder.last_left_out, 10);
+  denials_settled(denials, recorder.last_left_out, false);
+  note(denials, "", "192.0.2.3", 1);
+  assert_int_equal(recorder.last_left_out, 11);
+  denials_settled(denials, recorder.last_left_out, true);
+  note(denials, "", "192.0.2.4", 1);
+  assert_int_equal(recorder.last_left_out, 0);
+  recorder.is_full = true;
+  note(denials, "", "192.0.2.5", 1);
+  recorder.is_full = false;
+  note(denials, "", "192.0.2.6", 1);
+  assert_int_equal(recorder.last_left_out, 1);
+  assert_int_equal(denials_stats(denials)->lost, 2);
+  assert_int_equal(denials_stats(denials)->left_out, 10);
   denials_free(denials);
 }
 
@@ -123,6 +150,7 @@ int main(void) {
       cmocka_unit_test(one_source_does_not_hide_another),
       cmocka_unit_test(all_together_have_a_limit),
       cmocka_unit_test(what_can_not_be_stored_is_lost_and_counted),
+      cmocka_unit_test(a_lost_one_is_told_of_by_the_next),
       cmocka_unit_test(who_asks_often_gets_his_tokens_all_the_same),
   };
   return cmocka_run_group_tests(tests, silence, NULL);

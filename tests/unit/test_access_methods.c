@@ -73,6 +73,19 @@ static void patterns_match_whole_principals_or_their_beginnings(void **state) {
   assert_true(matches("cn:Alice Smith", "cn:Alice Smith"));
 }
 
+/* Principals have them in lower case. */
+static void names_of_hosts_have_no_case(void **state) {
+  (void)state;
+  assert_true(matches("dns:API.Example.com", "dns:api.example.com"));
+  assert_true(matches("cn:x, DNS:*", "dns:api.example.com"));
+  assert_true(matches("dns:API.*", "dns:api.example.com"));
+  assert_false(matches("dns:API.Example.com", "dns:api.example.org"));
+  assert_false(matches("dns:API.Example.com", "dns:api.example.com.test"));
+  assert_false(matches("cn:Alice", "cn:alice"));
+  assert_false(matches("token:DNS:x", "token:dns:x"));
+  assert_false(matches("SPIFFE://a", "spiffe://a"));
+}
+
 static void lists_that_can_not_be_meant_are_found(void **state) {
   (void)state;
   static const char *const bad[] = {"alice",  "cn:a,", ",",  "cn:a,,cn:b", ":x",    "c*n:a",
@@ -103,6 +116,7 @@ int main(void) {
       cmocka_unit_test(a_method_that_is_not_in_the_table_is_for_nobody),
       cmocka_unit_test(a_writer_can_not_read),
       cmocka_unit_test(patterns_match_whole_principals_or_their_beginnings),
+      cmocka_unit_test(names_of_hosts_have_no_case),
       cmocka_unit_test(lists_that_can_not_be_meant_are_found),
       cmocka_unit_test(roles_are_read_by_name),
   };

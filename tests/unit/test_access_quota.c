@@ -31,7 +31,7 @@ static void a_second_s_worth_may_be_had_at_once(void **state) {
   for (int i = 0; i < 10; i++)
     assert_int_equal(take(&quota, 1, 10, now), 0);
   assert_int_equal(take(&quota, 1, 10, now), 100 * MS);
-  assert_int_equal(take(&quota, 3, 10, now), 300 * MS);
+  assert_int_equal(take(&quota, 3, 10, now), 100 * MS);
   assert_int_equal(take(&quota, 1, 10, now + 99 * MS), 1 * MS);
   assert_int_equal(take(&quota, 1, 10, now + 100 * MS), 0);
   assert_int_equal(take(&quota, 1, 10, now + 100 * MS), 100 * MS);
@@ -53,9 +53,59 @@ static void what_is_larger_is_let_through_and_paid_off(void **state) {
   int64_t now = 1000 * S;
   assert_int_equal(take(&quota, 50, 10, now), 0);
   assert_int_equal(take(&quota, 1, 10, now), 4 * S + 100 * MS);
-  assert_int_equal(take(&quota, 50, 10, now), 5 * S);
-  assert_int_equal(take(&quota, 50, 10, now + 5 * S - 1), 1);
-  assert_int_equal(take(&quota, 50, 10, now + 5 * S), 0);
+  assert_int_equal(take(&quota, 50, 10, now), 4 * S + 100 * MS);
+  now += 4 * S + 100 * MS;
+  assert_int_equal(take(&quota, 50, 10, now - 1), 1);
+  assert_int_equal(take(&quota, 50, 10, now), 0);
+  assert_int_equal(take(&quota, 1, 10, now), 5 * S);
+}
+
+static void one_in_a_second_is_one_in_a_second(void **state) {
+  (void)state;
+  struct quota quota = {0};
+  int64_t now = 1000 * S;
+  assert_int_equal(take(&quota, 1, 1, now), 0);
+  assert_int_equal(take(&quota, 1, 1, now), 1 * S);
+  assert_int_equal(take(&quota, 3, 1, now + 1 * S - 1), 1);
+  assert_int_equal(take(&quota, 3, 1, now + 1 * S), 0);
+  assert_int_equal(take(&quota, 1, 1, now + 1 * S), 3 * S);
+}
+
+/* A client that sends as often as it may, and asks again when it was told to. */
+struct client {
+  int64_t amount;
+  int64_t next_us;
+  int64_t taken;
+};
+
+static void send_when_due(struct client *client, struct quota *quota, int64_t per_second,
+                          int64_t now_us) {
+  if (now_us < client->next_us)
+    return;
+  int64_t wait_us = take(quota, client->amount, per_second, now_us);
+  if (wait_us == 0)
+    client->taken += client->amount;
+  client->next_us = now_us + wait_us + 1 * MS + (int64_t)(drand48() * 20 * (double)MS);
+}
+
+/* Both ask for more than the rate; one a few events at a time, one in batches of most of a second's
+ * worth or more. */
+static void large_requests_get_through_beside_small_ones(void **state) {
+  (void)state;
+  static const int64_t sizes[] = {60, 100, 250};
+  for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+    struct quota quota = {0};
+    struct client small = {.amount = 5};
+    struct client large = {.amount = sizes[i]};
+    srand48(7);
+    for (int64_t now = 0; now < 1000 * S; now += 1 * MS) {
+      send_when_due(&small, &quota, 100, now);
+      send_when_due(&large, &quota, 100, now);
+    }
+    assert_in_range(large.taken, 10 * 1000, 100 * 1000);
+    assert_in_range(small.taken, 100, 100 * 1000);
+    assert_in_range(small.taken + large.taken, 98 * 1000, 100 * 1000 + 99 + sizes[i]);
+  }
 }
 
 static void over_a_long_time_the_rate_holds(void **state) {
@@ -79,7 +129,8 @@ static void another_rate_forgives_what_is_owed(void **state) {
   assert_int_equal(take(&quota, 1, 1, now), 1000 * S);
   assert_int_equal(take(&quota, 1, 0, now), 0);
   assert_int_equal(take(&quota, 1, 2, now), 0);
-  assert_int_equal(take(&quota, 2, 2, now), 500 * MS);
+  assert_int_equal(take(&quota, 1, 2, now), 0);
+  assert_int_equal(take(&quota, 1, 2, now), 500 * MS);
 }
 
 static void amounts_that_nobody_sends_do_not_overflow(void **state) {
@@ -146,6 +197,8 @@ int main(void) {
       cmocka_unit_test(a_second_s_worth_may_be_had_at_once),
       cmocka_unit_test(silence_earns_no_more_than_a_second_s_worth),
       cmocka_unit_test(what_is_larger_is_let_through_and_paid_off),
+      cmocka_unit_test(one_in_a_second_is_one_in_a_second),
+      cmocka_unit_test(large_requests_get_through_beside_small_ones),
       cmocka_unit_test(over_a_long_time_the_rate_holds),
       cmocka_unit_test(another_rate_forgives_what_is_owed),
       cmocka_unit_test(amounts_that_nobody_sends_do_not_overflow),

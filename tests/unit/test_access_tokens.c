@@ -14,7 +14,9 @@
 #include "base/buf.h"
 
 #define HASH_A "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-#define HASH_B "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
+/* SHA-256 of the empty text */
+#define HASH_OF_NOTHING "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#define HASH_B          "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
 
 static void hash_of(uint8_t first, uint8_t ret_hash[TOKEN_HASH_SIZE]) {
   for (unsigned i = 0; i < TOKEN_HASH_SIZE; i++)
@@ -81,6 +83,10 @@ static void what_is_wrong_is_told_with_its_line(void **state) {
       {"c:i " HASH_A, "file:1: a token's name"},
       {".ci " HASH_A, "file:1: a token's name"},
       {"c\xC3\xA4 " HASH_A, "file:1: a token's name"},
+      {"ci " HASH_A "\nx " HASH_OF_NOTHING,
+       "file:2: this is the hash of the empty text, which is no token; auditstored token NAME "
+       "makes "
+       "one"},
       {"ci " HASH_A "\nci " HASH_A, "file:2: the same token as in line 1"},
   };
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -108,6 +108,54 @@ static void a_migration_waits_for_one_under_way(void **state) {
   assert_int_equal(answer.version, schema_version());
 }
 
+/* To before version 2, the first one that changes a table. */
+static void take_back_to_version_1(struct pg_fixture *f) {
+  migrate(f);
+  pg_observer_run(f->observer,
+                  "ALTER TABLE audit_events DROP COLUMN principal;"
+                  "DELETE FROM schema_migrations WHERE version > 1");
+}
+
+/* Who reads and writes in short transactions stands behind it for a moment, and is served while
+ * the reader still reads. */
+static void a_migration_makes_way_for_others_while_one_reads(void **state) {
+  struct pg_fixture *f = *state;
+  take_back_to_version_1(f);
+  pg_observer_run(f->observer, "BEGIN; SELECT count(*) FROM audit_events");
+  struct answer answer = {.is_done = false};
+  schema_migrate(f->pool, &f->loop, pg_fixture_deadline(f), on_answer, &answer);
+  pg_fixture_wait_for(f, PG_FIXTURE_WAITING " AND relation = 'audit_events'::regclass", 1);
+  PGconn *other = pg_observer_open(&f->server);
+  pg_observer_run(other, "SET statement_timeout = '20s'");
+  pg_observer_run(other, "SELECT count(*) FROM audit_events");
+  pg_observer_run(other, "DELETE FROM audit_events");
+  PQfinish(other);
+  assert_false(answer.is_done);
+  pg_observer_run(f->observer, "COMMIT");
+  pg_fixture_run_until(f, &answer.is_done);
+  assert_string_equal(answer.err.text, "");
+  assert_int_equal(answer.version, schema_version());
+}
+
+static void a_migration_that_gets_no_lock_says_who_has_it(void **state) {
+  struct pg_fixture *f = *state;
+  take_back_to_version_1(f);
+  pg_observer_run(f->observer, "BEGIN; SELECT count(*) FROM audit_events");
+  struct answer answer = {.is_done = false};
+  schema_migrate(f->pool, &f->loop, clock_monotonic_us(&f->clock) + CLOCK_US_PER_S, on_answer,
+                 &answer);
+  pg_fixture_run_until(f, &answer.is_done);
+  pg_observer_run(f->observer, "COMMIT");
+  char expected[100];
+  (void)snprintf(expected, sizeof(expected), "process %d (observer", PQbackendPID(f->observer));
+  assert_int_equal(answer.err.code, ERR_TIMEOUT);
+  assert_non_null(strstr(answer.err.text, "migration 2 (principal)"));
+  assert_non_null(strstr(answer.err.text, expected));
+  assert_non_null(strstr(answer.err.text, "audit_events"));
+  answer = migrate(f);
+  assert_string_equal(answer.err.text, "");
+}
+
 static void an_empty_database_is_refused_with_the_command_that_mends_it(void **state) {
   struct pg_fixture *f = *state;
   struct answer answer = check(f);
@@ -213,6 +261,8 @@ int main(void) {
       TEST(migrating_twice_changes_nothing),
       TEST(many_migrations_at_once_all_succeed),
       TEST(a_migration_waits_for_one_under_way),
+      TEST(a_migration_makes_way_for_others_while_one_reads),
+      TEST(a_migration_that_gets_no_lock_says_who_has_it),
       TEST(an_empty_database_is_refused_with_the_command_that_mends_it),
       TEST(an_older_schema_is_refused_with_the_command_that_mends_it),
       TEST(a_newer_schema_is_refused),

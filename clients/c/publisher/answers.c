@@ -183,14 +183,14 @@ static bool take_rejection(struct auditstore_publisher *p, struct batch *b,
 static bool take_stored(struct auditstore_publisher *p, struct batch *b,
                         const Auditstore__V1__StreamEventsResponse *answer) {
   bool makes_sense = true;
-  if (b->id > p->sender.trouble_id) {
-    p->sender.window = p->options.max_in_flight;
-    p->sender.pause_us = 0;
-  }
   for (size_t i = 0; i < answer->n_receipts && makes_sense; i++)
     makes_sense = take_receipt(p, b, answer->receipts[i]);
   for (size_t i = 0; i < answer->n_rejected && makes_sense; i++)
     makes_sense = take_rejection(p, b, answer->rejected[i]);
+  if (makes_sense && b->id > p->sender.trouble_id) {
+    p->sender.window = p->options.max_in_flight;
+    p->sender.pause_us = 0;
+  }
   return makes_sense;
 }
 
@@ -250,6 +250,7 @@ bool answer_take(struct auditstore_publisher *p,
   struct batch *b = find(p, answer->batch_id);
   if (!b)
     return false;
+  b->exhausted = 0;
   if (answer->status && answer->status->code != AUDITSTORE_OK) {
     take_refusal(p, b, answer->status);
     return true;

@@ -7,10 +7,14 @@
 #define FRAME_MAX_BYTES 6
 #define FIRST_EVENTS    16
 
-struct batch *batch_new(size_t max_bytes) {
+/* The publisher's limits bound it; one event may be above them, as the spool holds it from a time
+ * when they were higher. */
+#define MAX_BODY_BYTES (RECORD_MAX_EVENT_BYTES + FRAME_MAX_BYTES)
+
+struct batch *batch_new(void) {
   struct batch *b = calloc(1, sizeof(*b));
   if (b)
-    buf_init(&b->body, max_bytes + FRAME_MAX_BYTES);
+    buf_init(&b->body, MAX_BODY_BYTES);
   return b;
 }
 
@@ -35,9 +39,9 @@ void spares_put(struct list *spares, struct batch *b) {
   list_push_back(spares, &b->link);
 }
 
-struct batch *spares_take(struct list *spares, size_t max_bytes) {
+struct batch *spares_take(struct list *spares) {
   struct list_link *link = list_pop_front(spares);
-  return link ? LIST_ENTRY(link, struct batch, link) : batch_new(max_bytes);
+  return link ? LIST_ENTRY(link, struct batch, link) : batch_new();
 }
 
 void spares_deinit(struct list *spares) {
@@ -116,7 +120,7 @@ static bool copy_events(struct batch *to, const struct batch *from, size_t first
 struct batch *batch_split(struct batch *b) {
   size_t half = b->count / 2;
   uint32_t base = b->events[half].nth;
-  struct batch *rest = batch_new(b->body.max_bytes);
+  struct batch *rest = batch_new();
   if (rest && !copy_events(rest, b, half, base)) {
     batch_free(rest);
     return NULL;
@@ -135,6 +139,7 @@ struct batch *batch_split(struct batch *b) {
   b->span = base;
   /* Only with its second half is the place reached. */
   b->is_spooled = false;
+  b->exhausted = 0;
   size_t end = b->events[half - 1].start + b->events[half - 1].len;
   b->body.end = b->body.start + end;
   b->count = half;
@@ -143,7 +148,7 @@ struct batch *batch_split(struct batch *b) {
 
 bool batch_compact(struct batch *b) {
   struct batch left = {.link = {0}};
-  buf_init(&left.body, b->body.max_bytes);
+  buf_init(&left.body, MAX_BODY_BYTES);
   if (!copy_events(&left, b, 0, 0)) {
     buf_deinit(&left.body);
     free(left.events);

@@ -21,16 +21,17 @@ struct batch {
   uint64_t span;              /* how many numbers it stands for; some may be settled and gone */
   struct batch_event *events; /* owned */
   size_t count, cap;
-  struct buf body;  /* field 2 of a StreamEventsRequest, repeated */
-  int64_t taken_us; /* when its first event was taken, by the wall clock */
-  bool is_spooled;
-  struct spool_place place;       /* is_spooled: behind its last event */
+  struct buf body;          /* field 2 of a StreamEventsRequest, repeated */
+  int64_t taken_us;         /* when its first event was taken, by the wall clock */
+  bool is_spooled;          /* with it, all up to `place` is settled */
+  struct spool_place place; /* in the spool, behind its last event; segment 0: in memory alone */
   size_t held_events, held_bytes; /* of the queue's limits, given back when it is done */
 
   uint64_t id; /* of the request; 0: not sent */
   bool was_sent;
   int64_t sent_us; /* monotonic */
   bool is_done;
+  int exhausted; /* streams in a row that ended as RESOURCE_EXHAUSTED while it was alone on them */
 };
 
 struct batch_limits {
@@ -39,7 +40,7 @@ struct batch_limits {
 };
 
 /* NULL: out of memory. */
-struct batch *batch_new(size_t max_bytes);
+struct batch *batch_new(void);
 void batch_free(struct batch *b);
 
 /* Whether it takes one more event of so many bytes. An empty one takes any. */
@@ -63,7 +64,7 @@ struct batch *batch_split(struct batch *b);
 bool batch_compact(struct batch *b);
 
 /* A few are kept with their memory, which would else be given back to the system and asked for
- * again with each one; all of the same max_bytes. */
+ * again with each one. */
 void spares_put(struct list *spares, struct batch *b);
-struct batch *spares_take(struct list *spares, size_t max_bytes); /* NULL: out of memory */
+struct batch *spares_take(struct list *spares); /* NULL: out of memory */
 void spares_deinit(struct list *spares);

@@ -70,7 +70,7 @@ static void rewind_queue(struct auditstore_publisher *p, const struct queue_mark
 static bool add_to_queue(struct auditstore_publisher *p, const struct record *record) {
   struct batch *b = p->queue.last ? LIST_ENTRY(p->queue.last, struct batch, link) : NULL;
   if (!b || !batch_has_room(b, &p->limits, record->event_len)) {
-    b = spares_take(&p->spares, p->options.max_batch_bytes);
+    b = spares_take(&p->spares);
     if (!b)
       return false;
     list_push_back(&p->queue, &b->link);
@@ -115,8 +115,10 @@ static enum auditstore_code take_in_spool(struct auditstore_publisher *p, struct
     return code;
   if (!p->spool->is_unsynced)
     return durable_wait(p, deadline_us, status);
-  if (!was_behind)
+  if (!was_behind) {
     p->behind_since_us = monotonic_us();
+    pthread_cond_signal(&p->work); /* also in a pause: there is something to sync in time */
+  }
   p->counts.taken += packed->count;
   publisher_wake(p);
   return AUDITSTORE_OK;
@@ -131,6 +133,15 @@ static bool spool_is_drained(const struct auditstore_publisher *p) {
   return p->counts.taken - p->picked == p->queue_waiting && !spool_is_behind(p->spool);
 }
 
+/* Somebody may have moved the rejected events away. */
+static bool spool_takes(struct auditstore_publisher *p, const struct packed *packed) {
+  if (spool_has_room(p->spool, packed->len))
+    return true;
+  uint64_t before = p->spool->rejected_bytes;
+  p->spool->rejected_bytes = before > 0 ? rejects_size(p->spool) : 0;
+  return p->spool->rejected_bytes < before && spool_has_room(p->spool, packed->len);
+}
+
 static enum destination choose(struct auditstore_publisher *p, const struct packed *packed) {
   if (!p->spool || (p->spills && spool_is_drained(p))) {
     if (memory_has_room(p, packed))
@@ -138,7 +149,7 @@ static enum destination choose(struct auditstore_publisher *p, const struct pack
     if (!p->spool)
       return NOWHERE;
   }
-  if (!spool_has_room(p->spool, packed->len))
+  if (!spool_takes(p, packed))
     return NOWHERE;
   bool waits = spool_must_rotate(p->spool, packed->len) &&
                (p->spool->is_syncing || spool_is_behind(p->spool));

@@ -233,7 +233,7 @@ static void save(struct auditstore_publisher *p) {
   for (size_t i = 0; i < 2; i++) {
     for (struct list_link *at = lists[i]->first; at; at = at->next) {
       const struct batch *b = LIST_ENTRY(at, struct batch, link);
-      for (size_t n = 0; b->held_events > 0 && n < b->count; n++)
+      for (size_t n = 0; b->place.segment == 0 && n < b->count; n++)
         if (!b->events[n].is_settled && !spool_event(p, b, &b->events[n]))
           return;
     }
@@ -250,6 +250,10 @@ static void stop(struct auditstore_publisher *p) {
   pthread_mutex_lock(&p->lock);
   if (!p->spool)
     return;
+  /* By a thread that is still in publish, and what others there wait for. */
+  while (p->spool->is_syncing)
+    publisher_wait(p, NEVER);
+  durable_sync(p);
   uint64_t taken = p->counts.taken;
   if (p->spills)
     save(p);
@@ -296,6 +300,7 @@ void auditstore_publisher_get_counters(struct auditstore_publisher *p,
     ret->oldest_unconfirmed_ms =
         ((int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - since_us) / 1000;
   if (p->spool) {
+    p->spool->rejected_bytes = rejects_size(p->spool); /* somebody may have moved it away */
     ret->spool_bytes = p->spool->bytes + p->spool->rejected_bytes;
     ret->spool_segments = p->spool->segments.count;
     ret->spool_syncs = p->spool->syncs;

@@ -181,15 +181,18 @@ static enum auditstore_code load(const struct spool *s, uint64_t number, struct 
   return AUDITSTORE_OK;
 }
 
+/* `may_cut`: no segment behind it says where it ends. */
 static enum auditstore_code damaged(const struct spool *s, const char *name, uint64_t offset,
-                                    struct auditstore_status *status) {
-  status_set(
-      status, AUDITSTORE_DATA_LOSS,
-      "spool %s/%s is damaged at byte %" PRIu64
-      ": not by a crash, as later records say that "
-      "it was safe. Nothing was sent or deleted. To go on, cut it there (truncate -s) or set "
-      "it aside (rename its suffix to " DAMAGED_SUFFIX "), and keep a copy",
-      s->dir, name, offset);
+                                    bool may_cut, struct auditstore_status *status) {
+  char cut[64] = "";
+  if (may_cut)
+    snprintf(cut, sizeof(cut), "cut it there (truncate -s %" PRIu64 ") or ", offset);
+  status_set(status, AUDITSTORE_DATA_LOSS,
+             "spool %s/%s is damaged at byte %" PRIu64
+             ": not by a crash, as later records say that it was safe. Nothing was sent or "
+             "deleted. To go on, %sset it aside (rename its suffix to " DAMAGED_SUFFIX
+             "), and keep a copy",
+             s->dir, name, offset, cut);
   return AUDITSTORE_DATA_LOSS;
 }
 
@@ -198,7 +201,9 @@ static enum auditstore_code missing(const struct spool *s, uint64_t number,
   char name[SPOOL_NAME_BYTES];
   spool_segment_name(number, name);
   status_set(status, AUDITSTORE_DATA_LOSS,
-             "spool %s/%s is missing, and nobody set it aside as " DAMAGED_SUFFIX, s->dir, name);
+             "spool %s/%s is missing, and nobody set it aside as " DAMAGED_SUFFIX
+             ". To go on without its events, make an empty file of that name",
+             s->dir, name);
   return AUDITSTORE_DATA_LOSS;
 }
 
@@ -212,7 +217,7 @@ static void cut(struct spool *s, struct spool_segment *segment, int fd) {
   if (segment->end == segment->size)
     return;
   s->cut_bytes += segment->size - segment->end;
-  if (ftruncate(fd, (off_t)segment->end) < 0 || fdatasync(fd) < 0)
+  if (ftruncate(fd, (off_t)segment->end) < 0)
     return; /* the header of the next segment says where this one ends */
   s->bytes -= segment->size - segment->end;
   segment->size = segment->end;
@@ -225,23 +230,28 @@ static enum auditstore_code check(struct spool *s, const struct loaded *l, uint6
   struct header header;
   size_t len = limit < l->len ? (size_t)limit : l->len;
   if (!l->bytes || l->len < sizeof(header))
-    return damaged(s, l->name, 0, status);
+    return damaged(s, l->name, 0, false, status);
   memcpy(&header, l->bytes, sizeof(header));
   if (!header_is_good(&header, l->number))
-    return damaged(s, l->name, 0, status);
+    return damaged(s, l->name, 0, false, status);
   uint64_t from = first_offset(s, l->number);
   if (from > len)
     from = len; /* what wasn't synced is gone, and was acknowledged */
   record_scan(l->bytes, len, (size_t)from, &scan);
   if (scan.is_damaged || (limit != UINT64_MAX && scan.end < limit && from < limit))
-    return damaged(s, l->name, scan.end, status);
+    return damaged(s, l->name, scan.end, limit == UINT64_MAX, status);
   struct spool_segment *segment = add_segment(s, l->number, l->len);
   if (!segment)
     return file_fail(status, s->dir, l->name, "can't be kept");
   segment->end = scan.end;
   s->replayed += scan.events;
-  if (limit == UINT64_MAX)
-    cut(s, segment, l->fd);
+  if (limit != UINT64_MAX)
+    return AUDITSTORE_OK;
+  cut(s, segment, l->fd);
+  /* A program that was killed may have left it to the kernel; the next segment will say that it was
+   * safe. */
+  if (fdatasync(l->fd) < 0)
+    return file_fail(status, s->dir, l->name, "can't be synced");
   return AUDITSTORE_OK;
 }
 
@@ -262,7 +272,7 @@ static enum auditstore_code previous_end(const struct spool *s, uint64_t number,
   if (faccessat(s->dir_fd, name, F_OK, 0) < 0)
     return missing(s, number, status);
   if (!read_header(s, name, &header) || !header_is_good(&header, number))
-    return damaged(s, name, 0, status);
+    return damaged(s, name, 0, false, status);
   *ret_end = header.previous_end;
   return AUDITSTORE_OK;
 }
@@ -316,6 +326,28 @@ static void delete_acknowledged(const struct spool *s, uint64_t first, uint64_t 
   }
 }
 
+/* The place lies in a segment that isn't there any more, nor one behind it. A settled one is
+ * deleted only when the place is behind it, so somebody took it: nothing new may bear its number,
+ * of which the place says that its front is settled. */
+static enum auditstore_code leave_lost(struct spool *s, uint64_t last,
+                                       struct auditstore_status *status) {
+  struct spool_place *place = &s->acknowledged;
+  if (place->segment <= last || place->offset <= SPOOL_HEADER_BYTES)
+    return AUDITSTORE_OK;
+  if (!is_set_aside(s, place->segment))
+    return missing(s, place->segment, status);
+  *place = (struct spool_place){place->segment + 1, SPOOL_HEADER_BYTES};
+  return AUDITSTORE_OK;
+}
+
+/* Not one that was set aside: it may have to be again. */
+static uint64_t free_number(const struct spool *s, uint64_t last) {
+  uint64_t number = last + 1 > s->acknowledged.segment ? last + 1 : s->acknowledged.segment;
+  while (is_set_aside(s, number))
+    number++;
+  return number;
+}
+
 enum auditstore_code segments_load(struct spool *s, struct auditstore_status *status) {
   uint64_t first = 0;
   uint64_t last = 0;
@@ -326,12 +358,15 @@ enum auditstore_code segments_load(struct spool *s, struct auditstore_status *st
     drop_unbegun(s, &last);
   if (s->acknowledged.segment == 0) /* not known: all that is there */
     s->acknowledged = (struct spool_place){first ? first : FIRST_SEGMENT, SPOOL_HEADER_BYTES};
+  code = leave_lost(s, last, status);
+  if (code != AUDITSTORE_OK)
+    return code;
   delete_acknowledged(s, first, last);
   for (uint64_t number = s->acknowledged.segment; number <= last; number++) {
     code = load_one(s, number, last, status);
     if (code != AUDITSTORE_OK)
       return code;
   }
-  s->next_number = last + 1 > s->acknowledged.segment ? last + 1 : s->acknowledged.segment;
+  s->next_number = free_number(s, last);
   return AUDITSTORE_OK;
 }

@@ -22,8 +22,13 @@
 #define MAX_ADVICE_MS 300000
 /* While less than all is in flight, what came meanwhile is looked for so often. */
 #define LOOK_MS 10
+/* Of the wait for a connection, in which it looks after other things so often. */
+#define CONNECT_SLICE_MS 100
 /* No store has a smaller server.max_message_bytes. */
 #define SMALLEST_MESSAGE_BYTES ((size_t)64 * 1024)
+/* A store that is short of memory says the same as one that finds a message too large. An event
+ * that so many streams in a row end on is too large; the pauses between add up to 1.5 s. */
+#define TOO_LARGE_STREAMS 5
 
 static struct batch *batch_of(struct list_link *link) {
   return LIST_ENTRY(link, struct batch, link);
@@ -47,6 +52,14 @@ static void rest(struct auditstore_publisher *p, int64_t until_us) {
     pthread_cond_timedwait(&p->work, &p->lock, &until);
   }
   sync_if_due(p);
+}
+
+static bool is_stopping(struct auditstore_publisher *p) {
+  pthread_mutex_lock(&p->lock);
+  sync_if_due(p);
+  bool is_stopping = p->is_stopping;
+  pthread_mutex_unlock(&p->lock);
+  return is_stopping;
 }
 
 static bool has_work(const struct auditstore_publisher *p) {
@@ -126,11 +139,34 @@ bool sender_halve(struct auditstore_publisher *p, struct batch *batch) {
 
 /* ---- the stream ---- */
 
+/* Opening a stream waits for the connection. What is to be synced meanwhile can't wait so long, so
+ * this does, a little at a time. False: there is none. */
+static bool connect_in_slices(struct auditstore_publisher *p) {
+  int slice_ms = p->options.spool_unsynced_ms < CONNECT_SLICE_MS ? p->options.spool_unsynced_ms
+                                                                 : CONNECT_SLICE_MS;
+  while (!is_stopping(p)) {
+    struct auditstore_status status = {0};
+    enum auditstore_code code =
+        auditstore_channel_wait(p->channel, AUDITSTORE_CHANNEL_READY, slice_ms, &status);
+    bool has_failed = code == AUDITSTORE_UNAVAILABLE ||
+                      (code != AUDITSTORE_OK && auditstore_channel_state(p->channel, false) ==
+                                                    AUDITSTORE_CHANNEL_TRANSIENT_FAILURE);
+    if (has_failed)
+      sender_hold(p, -1, AUDITSTORE_UNAVAILABLE, status.message);
+    auditstore_status_deinit(&status);
+    if (has_failed || code == AUDITSTORE_OK)
+      return !has_failed;
+  }
+  return false;
+}
+
 static bool open_stream(struct auditstore_publisher *p) {
   struct sender *s = &p->sender;
   const struct auditstore_call_options options = {.timeout_ms = -1,
                                                   .cancellation = s->cancellation};
   struct auditstore_status status = {0};
+  if (p->spool && p->spool->is_unsynced && !connect_in_slices(p))
+    return false;
   struct auditstore_v1_audit_store_stream_events_stream *stream =
       auditstore_v1_audit_store_stream_events_open(p->channel, &options, &status);
   s->stream = stream;
@@ -149,15 +185,25 @@ static bool open_stream(struct auditstore_publisher *p) {
 }
 
 /* A message above the store's limit ends the stream and names no batch: it was the only one. */
-static void shrink(struct auditstore_publisher *p, const struct auditstore_status *status) {
-  struct batch *only = batch_of(p->sender.flight.first);
+static struct batch *only_in_flight(const struct sender *s) {
+  struct batch *only = NULL;
+  for (struct list_link *at = s->flight.first; at && s->in_flight == 1; at = at->next)
+    if (batch_of(at)->id != 0)
+      only = batch_of(at);
+  return only;
+}
+
+static void shrink(struct auditstore_publisher *p, struct batch *only,
+                   const struct auditstore_status *status) {
   size_t bytes = buf_len(&only->body);
+  only->exhausted++;
   if (sender_halve(p, only)) {
     pthread_mutex_lock(&p->lock);
     if (bytes / 2 < p->limits.bytes)
       p->limits.bytes = bytes / 2 > SMALLEST_MESSAGE_BYTES ? bytes / 2 : SMALLEST_MESSAGE_BYTES;
     pthread_mutex_unlock(&p->lock);
-  } else if (only->count == 1 && bytes > SMALLEST_MESSAGE_BYTES) {
+  } else if (only->count == 1 && bytes > SMALLEST_MESSAGE_BYTES &&
+             only->exhausted >= TOO_LARGE_STREAMS) {
     answer_reject_only(p, only, status->code, status->message);
   }
 }
@@ -178,18 +224,19 @@ static void end_stream(struct auditstore_publisher *p, bool cancels,
 static void lose_stream(struct auditstore_publisher *p, const char *why) {
   struct sender *s = &p->sender;
   struct auditstore_status status = {0};
-  int in_flight = s->in_flight;
+  struct batch *only = only_in_flight(s);
   end_stream(p, why != NULL, &status);
   int64_t delay_ms = auditstore_status_retry_delay_ms(&status);
-  bool is_too_large =
-      status.code == AUDITSTORE_RESOURCE_EXHAUSTED && delay_ms < 0 && in_flight == 1;
+  bool is_too_large = only && status.code == AUDITSTORE_RESOURCE_EXHAUSTED && delay_ms < 0;
   /* One that worked may be made anew at once. */
-  if (delay_ms < 0 && s->has_answered)
+  if (delay_ms < 0 && s->has_answered && !(is_too_large && only->count == 1))
     delay_ms = 0;
   sender_hold(p, delay_ms, why ? AUDITSTORE_DEADLINE_EXCEEDED : status.code,
               why ? why : status.message);
   if (is_too_large)
-    shrink(p, &status);
+    shrink(p, only, &status);
+  else if (only)
+    only->exhausted = 0;
   auditstore_status_deinit(&status);
 }
 
@@ -222,18 +269,23 @@ static void on_unreadable(struct auditstore_publisher *p, const struct auditstor
     sender_hold(p, -1, status->code, status->message);
 }
 
-/* Puts records of one segment into the batch until it is full. */
+/* Puts records of one segment into the batch until it is full. Waits when not one can be. */
 static void read_records(struct auditstore_publisher *p, struct batch *b,
                          const struct spool_reach *reach, const struct batch_limits *limits) {
   struct spool_reader *reader = &p->sender.reader;
   struct auditstore_status status = {0};
   struct spool_place place = reader->place;
   struct record record;
-  while (spool_reader_peek(reader, reach, &record, &status) &&
-         batch_has_room(b, limits, record.event_len) && batch_add(b, &record)) {
-    spool_reader_skip(reader, &record);
+  bool has_memory = true;
+  while (has_memory && spool_reader_peek(reader, reach, &record, &status) &&
+         batch_has_room(b, limits, record.event_len)) {
+    has_memory = batch_add(b, &record);
+    if (has_memory)
+      spool_reader_skip(reader, &record);
     place = reader->place;
   }
+  if (!has_memory && b->count == 0)
+    sender_hold(p, -1, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
   b->is_spooled = true;
   b->place = place;
   if (status.code != AUDITSTORE_OK)
@@ -245,7 +297,7 @@ static struct batch *read_batch(struct auditstore_publisher *p) {
   struct spool_reach reach;
   struct spool_reader *reader = &p->sender.reader;
   pthread_mutex_lock(&p->lock);
-  struct batch *b = spares_take(&p->spares, p->options.max_batch_bytes);
+  struct batch *b = spares_take(&p->spares);
   struct batch_limits limits = p->limits;
   do {
     spool_reader_reach(reader, &reach);
@@ -254,6 +306,8 @@ static struct batch *read_batch(struct auditstore_publisher *p) {
   pthread_mutex_unlock(&p->lock);
   if (b)
     read_records(p, b, &reach, &limits);
+  else
+    sender_hold(p, -1, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
   if (b && b->count > 0)
     return b;
   if (b)
@@ -374,7 +428,7 @@ static void receive(struct auditstore_publisher *p) {
   case AUDITSTORE_STREAM_OK: {
     bool makes_sense = answer_take(p, answer);
     auditstore__v1__stream_events_response__free_unpacked(answer, NULL);
-    s->has_answered = true;
+    s->has_answered |= makes_sense;
     if (!makes_sense)
       lose_stream(p, "the store's answer makes no sense");
     break;
@@ -389,6 +443,15 @@ static void receive(struct auditstore_publisher *p) {
 }
 
 /* ---- what is settled ---- */
+
+/* With the lock, which is released meanwhile: others needn't wait for the disk. */
+static void delete_settled(struct auditstore_publisher *p, uint64_t below) {
+  pthread_mutex_unlock(&p->lock);
+  int error = spool_delete_sync(p->spool);
+  pthread_mutex_lock(&p->lock);
+  spool_delete_end(p->spool, below, error);
+  pthread_cond_broadcast(&p->news);
+}
 
 /* Frees what is done at the front, and tells those who wait. */
 static void confirm(struct auditstore_publisher *p) {
@@ -407,11 +470,12 @@ static void confirm(struct auditstore_publisher *p) {
     }
     spares_put(&p->spares, b);
   }
-  if (has_place)
-    spool_acknowledge(p->spool, place);
+  uint64_t below = has_place ? spool_acknowledge(p->spool, place) : 0;
   p->counts.in_flight_batches = (uint64_t)s->in_flight;
   p->oldest_us = s->flight.first ? batch_of(s->flight.first)->taken_us : 0;
   pthread_cond_broadcast(&p->news);
+  if (below > 0)
+    delete_settled(p, below);
   pthread_mutex_unlock(&p->lock);
 }
 
@@ -427,14 +491,6 @@ static void work(struct auditstore_publisher *p) {
     return;
   if (send_due(p) && (s->in_flight > 0 || next_unsent(s)))
     receive(p);
-}
-
-static bool is_stopping(struct auditstore_publisher *p) {
-  pthread_mutex_lock(&p->lock);
-  sync_if_due(p);
-  bool is_stopping = p->is_stopping;
-  pthread_mutex_unlock(&p->lock);
-  return is_stopping;
 }
 
 void *sender_run(void *publisher) {

@@ -325,27 +325,39 @@ static bool may_delete_first(const struct spool *s) {
 }
 
 /* The place moves on behind them first, and to the disk: a file that is gone though it wasn't
- * settled would be a loss. */
-static void delete_settled(struct spool *s) {
+ * settled would be a loss. Returns the number below which they may go then; 0: none may. */
+static uint64_t move_behind_settled(struct spool *s) {
   if (!may_delete_first(s))
-    return;
+    return 0;
   for (struct list_link *at = s->segments.first; at; at = at->next) {
     const struct spool_segment *segment = segment_of(at);
     if (segment != current(s) && segment->number == s->acknowledged.segment &&
         is_settled(s, segment))
       s->acknowledged = (struct spool_place){segment->number + 1, SPOOL_HEADER_BYTES};
   }
-  if (write_acknowledged(s) < 0 || fdatasync(s->acknowledged_fd) < 0)
-    return; /* they stay until the next time */
-  while (may_delete_first(s))
-    segment_delete_first(s);
+  return write_acknowledged(s) < 0 ? 0 : s->acknowledged.segment;
 }
 
-void spool_acknowledge(struct spool *s, struct spool_place place) {
+static void delete_settled(struct spool *s) {
+  uint64_t below = move_behind_settled(s);
+  if (below > 0)
+    spool_delete_end(s, below, spool_delete_sync(s));
+}
+
+uint64_t spool_acknowledge(struct spool *s, struct spool_place place) {
   s->acknowledged = place;
   retire_settled(s, s->segment_bytes / 2);
   (void)write_acknowledged(s); /* if it fails, more than need be is sent again after a crash */
-  delete_settled(s);
+  return move_behind_settled(s);
+}
+
+int spool_delete_sync(const struct spool *s) {
+  return fdatasync(s->acknowledged_fd) == 0 ? 0 : errno;
+}
+
+void spool_delete_end(struct spool *s, uint64_t below, int error) {
+  while (error == 0 && may_delete_first(s) && segment_of(s->segments.first)->number < below)
+    segment_delete_first(s);
 }
 
 bool spool_has_room(struct spool *s, size_t len) {

@@ -9,7 +9,7 @@
  * `acknowledged`, a place; `rejected`, lines of events that the store refused for good (see
  * rejects.h). A segment begins with a header that holds its number and where the segment before it
  * ends: what lies behind that there never counted. A damaged segment is set aside by renaming it to
- * NNNN.damaged, which makes the gap a known one.
+ * NNNN.damaged, which makes the gap a known one; its number isn't used again.
  *
  * After an error of fsync a segment gets nothing more: what it holds up to the last good sync
  * stays, the next event begins a new one.
@@ -75,7 +75,8 @@ enum auditstore_code spool_open(const struct spool_options *options, struct spoo
 /* Deletes what is acknowledged. NULL is fine. */
 void spool_free(struct spool *s);
 
-/* Whether `len` more bytes fit under max_bytes; makes room of what is settled. */
+/* Whether `len` more bytes fit under max_bytes; if they don't, makes room of what is settled, for
+ * which it waits for the disk. */
 bool spool_has_room(struct spool *s, size_t len);
 
 /* Whether an append of so much begins a new segment: all must be synced before it. */
@@ -106,8 +107,14 @@ bool spool_sync_end(struct spool *s, const struct spool_sync *sync, int error);
 
 /* ---- behind the reader ---- */
 
-/* Everything before `place` is settled. Deletes segments, once the place is on disk. */
-void spool_acknowledge(struct spool *s, struct spool_place place);
+/* Everything before `place` is settled. Returns the number below which segments may be deleted,
+ * once the place is on the disk; 0: none may. That, too, is two more steps: */
+uint64_t spool_acknowledge(struct spool *s, struct spool_place place);
+
+/* fdatasync(2). Returns 0 or an errno: then they stay until the next time. Without the lock. */
+int spool_delete_sync(const struct spool *s);
+
+void spool_delete_end(struct spool *s, uint64_t below, int error);
 
 /* How far the segment may be read, and whether another one follows. False: there is no such one. */
 bool spool_limit(const struct spool *s, uint64_t number, uint64_t *ret_end, bool *ret_has_next);

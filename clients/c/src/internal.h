@@ -79,7 +79,7 @@ struct auditstore_channel {
   struct list waiting; /* calls that are on no link yet, or not again */
   struct list done;    /* calls of auditstore_call_start() that have ended */
   struct loop loop;
-  unsigned changes; /* ends of calls and links, states: tells a thread to look again */
+  unsigned changes; /* bytes read, ends of calls and links, states: tells a thread to look again */
   int64_t due_us;   /* a turn has something to do by then; may be too early, never too late */
 
   enum auditstore_channel_state state;

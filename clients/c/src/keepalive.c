@@ -20,14 +20,13 @@ int64_t link_keep_alive(struct link *l, int64_t now_us) {
   const struct auditstore_channel *c = l->channel;
   if (c->keepalive_time_us == NEVER || l->is_dead || l->phase != LINK_READY)
     return NEVER;
-  if (l->pinged_us > 0) {
-    int64_t limit_us = l->pinged_us + c->keepalive_timeout_us;
-    if (now_us < limit_us)
-      return limit_us;
+  if (l->pinged_us > 0 && now_us < l->pinged_us + c->keepalive_timeout_us)
+    return l->pinged_us + c->keepalive_timeout_us;
+  if (l->pinged_us > 0)
+    link_receive(l); /* the answer may have come while nobody drove the channel */
+  if (l->pinged_us > 0)
     give_up(l);
-    return NEVER;
-  }
-  if (l->calls.count == 0)
+  if (l->is_dead || l->calls.count == 0)
     return NEVER;
   if (now_us < l->heard_us + c->keepalive_time_us)
     return l->heard_us + c->keepalive_time_us;

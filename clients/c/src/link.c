@@ -197,8 +197,10 @@ static void receive(struct link *l) {
 void link_receive(struct link *l) {
   int64_t before_us = l->heard_us;
   receive(l);
-  if (l->heard_us != before_us)
-    channel_tell(l->channel);
+  if (l->heard_us == before_us)
+    return;
+  l->channel->changes++; /* it may be what the thread waits for that is in a turn right now */
+  channel_tell(l->channel);
 }
 
 /* ---- out ---- */

@@ -123,6 +123,7 @@ static void report(struct list *done) {
   for (struct list_link *at; (at = list_pop_front(done));) {
     struct auditstore_stream *s = LIST_ENTRY(at, struct auditstore_stream, entry);
     ProtobufCMessage *response = unary_take_answer(s);
+    cancellation_leave(s); /* which the program may free with the call's end */
     s->on_done(s->on_done_arg, response, &s->status);
     call_free(s);
   }

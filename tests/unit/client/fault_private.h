@@ -47,7 +47,7 @@ struct fault_server {
   uint32_t max_streams;
   SSL_CTX *tls; /* borrowed; NULL: without */
   char target[128];
-  atomic_int accepted, requests;
+  atomic_int accepted, requests, pings;
   atomic_size_t taken; /* bytes of answers given to HTTP/2 */
   int refusals, late_refusals, goaways;
   struct connection connections[MAX_CONNECTIONS];

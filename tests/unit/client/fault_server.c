@@ -212,6 +212,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg) {
   struct connection *c = arg;
+  c->server->pings += frame->hd.type == NGHTTP2_PING;
   int32_t id = frame->hd.stream_id;
   struct fault_stream *s = nghttp2_session_get_stream_user_data(session, id);
   if (!s)
@@ -455,6 +456,10 @@ int fault_server_connections(const struct fault_server *server) {
 
 int fault_server_requests(const struct fault_server *server) {
   return server->requests;
+}
+
+int fault_server_pings(const struct fault_server *server) {
+  return server->pings;
 }
 
 size_t fault_server_taken(const struct fault_server *server) {

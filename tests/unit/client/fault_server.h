@@ -78,6 +78,9 @@ int fault_server_connections(const struct fault_server *server);
 /* Requests whose headers came so far. */
 int fault_server_requests(const struct fault_server *server);
 
+/* Pings that came so far. */
+int fault_server_pings(const struct fault_server *server);
+
 /* Bytes of answers handed to HTTP/2 so far: how far flow control lets the server go. */
 size_t fault_server_taken(const struct fault_server *server);
 

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 static inline int setup_spool(void **state) {
   setup(state);
@@ -75,4 +76,28 @@ static inline void send_all(struct world *w) {
   store_server_return(w->server);
   start(w);
   flush_all(w);
+}
+
+/* Lets a child work on the spool, and kills it when it has said so. */
+static inline void kill_child(struct world *w, uint64_t count) {
+  int pipes[2];
+  char byte = 0;
+  assert_int_equal(pipe(pipes), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    w->channel = auditstore_channel_new("127.0.0.1:1", NULL, NULL);
+    w->publisher = auditstore_publisher_new(w->channel, &w->options, NULL);
+    for (uint64_t i = 0; i < count; i++)
+      if (publish(w, i) != AUDITSTORE_OK)
+        byte = 1;
+    if (write(pipes[1], &byte, 1) == 1)
+      pause();
+    _exit(1);
+  }
+  assert_int_equal(read(pipes[0], &byte, 1), 1);
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  close(pipes[0]);
+  close(pipes[1]);
+  assert_int_equal(byte, 0);
 }

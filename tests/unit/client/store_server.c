@@ -107,7 +107,8 @@ static void make_status(struct status_parts *p, const struct store_reply *reply)
   if (reply->retry_ms > 0) {
     Google__Protobuf__Duration delay = GOOGLE__PROTOBUF__DURATION__INIT;
     Google__Rpc__RetryInfo info = GOOGLE__RPC__RETRY_INFO__INIT;
-    delay.nanos = reply->retry_ms * 1000000;
+    delay.seconds = reply->retry_ms / 1000;
+    delay.nanos = reply->retry_ms % 1000 * 1000000;
     info.retry_delay = &delay;
     p->any.type_url = (char *)"type.googleapis.com/google.rpc.RetryInfo";
     p->any.value.len = google__rpc__retry_info__pack(&info, p->bytes);
@@ -178,13 +179,14 @@ static void answer_refused(struct peer *c, const Auditstore__V1__StreamEventsReq
   put_message(&c->out, &answer.base);
 }
 
-static void answer_nonsense(struct peer *c, const Auditstore__V1__StreamEventsRequest *batch) {
+static void answer_nonsense(struct peer *c, const Auditstore__V1__StreamEventsRequest *batch,
+                            bool is_strange) {
   Auditstore__V1__StreamEventsResponse answer = AUDITSTORE__V1__STREAM_EVENTS_RESPONSE__INIT;
   Auditstore__V1__Receipt receipt = AUDITSTORE__V1__RECEIPT__INIT;
   Auditstore__V1__Receipt *receipts[] = {&receipt};
   receipt.first_index = 1;
   receipt.count = UINT32_MAX;
-  answer.batch_id = batch->batch_id;
+  answer.batch_id = is_strange ? (char *)"none" : batch->batch_id;
   answer.n_receipts = 1;
   answer.receipts = receipts;
   put_message(&c->out, &answer.base);
@@ -206,8 +208,8 @@ static void on_message(struct peer *c, const uint8_t *bytes, size_t len) {
     s->on_batch(s->arg, number, batch, &reply);
   if (reply.action == STORE_REFUSE)
     answer_refused(c, batch, &reply);
-  else if (reply.action == STORE_NONSENSE)
-    answer_nonsense(c, batch);
+  else if (reply.action == STORE_NONSENSE || reply.action == STORE_STRANGE)
+    answer_nonsense(c, batch, reply.action == STORE_STRANGE);
   else if (reply.action == STORE_TAKE || reply.action == STORE_LATER ||
            reply.action == STORE_REJECT || reply.action == STORE_FORGET)
     answer_taken(c, batch, &reply);

@@ -22,6 +22,7 @@ enum store_action {
   STORE_DROP_TAKEN, /* stores the batch, and closes the connection without an answer */
   STORE_END,        /* ends the call with `code` */
   STORE_NONSENSE,   /* an answer that makes no sense */
+  STORE_STRANGE,    /* an answer to a batch that nobody sent */
   STORE_FORGET      /* OK, but without the last event */
 };
 

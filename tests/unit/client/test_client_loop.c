@@ -330,6 +330,32 @@ static void a_call_started_by_another_thread_wakes_the_loop(void **state) {
 
 /* ---- the end ---- */
 
+struct owner {
+  struct auditstore_cancellation *cancellation;
+  int done;
+};
+
+static void free_cancellation(void *arg, ProtobufCMessage *response,
+                              const struct auditstore_status *status) {
+  struct owner *o = arg;
+  assert_int_equal(status->code, AUDITSTORE_OK);
+  protobuf_c_message_free_unpacked(response, NULL);
+  auditstore_cancellation_free(o->cancellation);
+  o->done++;
+}
+
+static void a_callback_may_free_what_could_have_cancelled_the_call(void **state) {
+  struct world *w = *state;
+  struct owner owner = {.cancellation = auditstore_cancellation_new()};
+  const struct auditstore_call_options options = {.cancellation = owner.cancellation};
+  const struct auditstore_method method = method_of("/fault/echo");
+  struct message m;
+  const struct auditstore_unary unary = {&method, message_init(&m, 7), &options};
+  assert_int_equal(auditstore_call_start(w->channel, &unary, free_cancellation, &owner, NULL),
+                   AUDITSTORE_OK);
+  run_until(w->channel, &owner.done, 1);
+}
+
 static void a_shutdown_reaches_the_callbacks(void **state) {
   struct world *w = *state;
   struct tally t = {0};
@@ -371,6 +397,7 @@ int main(void) {
       TEST(blocking_calls_of_other_threads_go_on),
       TEST(an_answer_that_another_call_read_wakes_the_loop),
       TEST(a_call_started_by_another_thread_wakes_the_loop),
+      TEST(a_callback_may_free_what_could_have_cancelled_the_call),
       TEST(a_shutdown_reaches_the_callbacks),
       TEST(calls_that_nobody_dispatched_are_freed_with_the_channel),
   };

@@ -186,6 +186,32 @@ static void a_server_that_falls_silent_is_given_up(void **state) {
   world_close(&w);
 }
 
+/* Goes on until the answer to a ping lies in the socket. */
+static void leave_an_answer_unread(struct world *w) {
+  struct pollfd pfd = {.fd = auditstore_channel_fd(w->channel), .events = POLLIN};
+  int64_t limit = now_ms() + 30000;
+  do {
+    auditstore_channel_dispatch(w->channel);
+    assert_true(poll(&pfd, 1, 30000) > 0);
+    assert_true(now_ms() < limit);
+  } while (fault_server_pings(w->server) == 0);
+}
+
+static void an_answer_to_a_ping_counts_that_nobody_has_read_yet(void **state) {
+  (void)state;
+  const struct auditstore_channel_options options = {.keepalive_time_ms = 1,
+                                                     .keepalive_timeout_ms = 1000};
+  struct world w = world_with(fault_server_start(100), &options);
+  struct auditstore_stream *silent = open_stream(&w, "/fault/silent", 60000);
+  leave_an_answer_unread(&w);
+  for (int64_t limit = now_ms() + 1001; now_ms() < limit;)
+    poll(NULL, 0, (int)(limit - now_ms()));
+  assert_int_equal(receive_one(silent, 0), AUDITSTORE_STREAM_AGAIN);
+  auditstore_stream_cancel(silent);
+  finish(silent, AUDITSTORE_CANCELLED);
+  world_close(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_channel_goes_from_idle_to_ready_and_back),
@@ -196,6 +222,7 @@ int main(void) {
       cmocka_unit_test(states_have_names),
       cmocka_unit_test(connections_that_are_dropped_unused_count_as_failures),
       cmocka_unit_test(a_server_that_falls_silent_is_given_up),
+      cmocka_unit_test(an_answer_to_a_ping_counts_that_nobody_has_read_yet),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

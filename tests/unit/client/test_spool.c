@@ -3,7 +3,9 @@
 
 #include "crc32c.h"
 
-#include <sys/wait.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 /* ---- through it ---- */
 
@@ -164,7 +166,7 @@ static void flipped_bits_are_found_and_never_skipped(void **state) {
   expect_stored_in_order(w, 4);
 }
 
-static void a_damaged_segment_can_be_cut_or_set_aside(void **state) {
+static void a_damaged_segment_can_be_set_aside(void **state) {
   struct world *w = *state;
   static uint8_t bytes[4096];
   fill_spool(w, 4);
@@ -175,6 +177,7 @@ static void a_damaged_segment_can_be_cut_or_set_aside(void **state) {
   bytes[40] ^= 1;
   write_file(first_segment(w), bytes, len);
   expect_no_start(w, AUDITSTORE_DATA_LOSS, "damaged at byte 32");
+  expect_no_start(w, AUDITSTORE_DATA_LOSS, "To go on, set it aside");
   char moved[300];
   snprintf(moved, sizeof(moved), "%s", path_of(w, "0000000000000001.damaged"));
   assert_int_equal(rename(first_segment(w), moved), 0);
@@ -183,6 +186,91 @@ static void a_damaged_segment_can_be_cut_or_set_aside(void **state) {
   close_publisher(w, 2);
   assert_int_equal(unlink(moved), 0);
   expect_no_start(w, AUDITSTORE_DATA_LOSS, "0000000000000001.segment is missing");
+}
+
+/* Only the last one: of any other the next one says where it ends. */
+static void the_last_segment_can_be_cut(void **state) {
+  struct world *w = *state;
+  static uint8_t bytes[4096];
+  fill_spool(w, 4);
+  size_t len = read_file(first_segment(w), bytes, sizeof(bytes));
+  size_t second = 32 + (len - 32) / 4;
+  bytes[second + 10] ^= 1;
+  write_file(first_segment(w), bytes, len);
+  char text[64];
+  snprintf(text, sizeof(text), "cut it there (truncate -s %zu) or set it aside", second);
+  expect_no_start(w, AUDITSTORE_DATA_LOSS, text);
+  assert_int_equal(truncate(first_segment(w), (off_t)second), 0);
+  send_all(w);
+  expect_stored_in_order(w, 1);
+}
+
+static void take_two_batches(void *arg, size_t number,
+                             const Auditstore__V1__StreamEventsRequest *batch,
+                             struct store_reply *reply) {
+  (void)arg;
+  (void)batch;
+  reply->action = number < 2 ? STORE_TAKE : STORE_IGNORE;
+}
+
+/* Leaves a segment of which some is acknowledged, and moves it away, to the name if there is one.
+ * Returns how many events were stored. */
+static size_t lose_last_segment(struct world *w, const char *name) {
+  char path[300];
+  w->script = take_two_batches;
+  w->options.max_batch_events = 10;
+  w->options.max_in_flight = 1;
+  start(w);
+  assert_int_equal(publish_array(w, 0, 100), AUDITSTORE_OK);
+  WAIT_FOR(counters(w).acknowledged == 20);
+  close_publisher(w, 80);
+  store_server_leave(w->server);
+  w->script = NULL;
+  snprintf(path, sizeof(path), "%s", name ? path_of(w, name) : "");
+  assert_int_equal(name ? rename(first_segment(w), path) : unlink(first_segment(w)), 0);
+  store_server_return(w->server);
+  return 20;
+}
+
+static void after_the_last_segment_was_set_aside_what_is_new_is_sent(void **state) {
+  struct world *w = *state;
+  size_t stored = lose_last_segment(w, "0000000000000001.damaged");
+  for (uint64_t round = 0; round < 2; round++) {
+    start(w);
+    assert_int_equal(counters(w).replayed, 0);
+    publish_range(w, 1000, 1030);
+    flush_all(w);
+    stored += 30;
+    assert_int_equal(store_server_stored(w->server), stored);
+    close_publisher(w, 0);
+  }
+  assert_int_equal(access(path_of(w, "0000000000000001.damaged"), F_OK), 0);
+}
+
+static void a_number_that_was_set_aside_is_not_used_again(void **state) {
+  struct world *w = *state;
+  char moved[300];
+  fill_spool(w, 4);
+  snprintf(moved, sizeof(moved), "%s", path_of(w, "0000000000000001.damaged"));
+  assert_int_equal(rename(first_segment(w), moved), 0);
+  unlink(path_of(w, "acknowledged"));
+  start(w);
+  publish_range(w, 0, 3);
+  close_publisher(w, 3);
+  assert_int_not_equal(access(first_segment(w), F_OK), 0);
+  send_all(w);
+  expect_stored_in_order(w, 3);
+}
+
+static void a_last_segment_that_is_gone_is_missed(void **state) {
+  struct world *w = *state;
+  lose_last_segment(w, NULL);
+  expect_no_start(w, AUDITSTORE_DATA_LOSS, "0000000000000001.segment is missing");
+  write_file(path_of(w, "0000000000000001.damaged"), "", 0);
+  start(w);
+  publish_range(w, 1000, 1030);
+  flush_all(w);
+  assert_int_equal(store_server_stored(w->server), 50);
 }
 
 static void what_the_next_segment_says_was_there_must_be(void **state) {
@@ -195,29 +283,6 @@ static void what_the_next_segment_says_was_there_must_be(void **state) {
   assert_int_equal(stat(first_segment(w), &st), 0);
   assert_int_equal(truncate(first_segment(w), st.st_size - 1), 0);
   expect_no_start(w, AUDITSTORE_DATA_LOSS, "is damaged");
-}
-
-/* Lets a child work on the spool, and kills it when it has said so. */
-static void kill_child(struct world *w, uint64_t count) {
-  int pipes[2];
-  char byte = 0;
-  assert_int_equal(pipe(pipes), 0);
-  pid_t child = fork();
-  if (child == 0) {
-    w->channel = auditstore_channel_new("127.0.0.1:1", NULL, NULL);
-    w->publisher = auditstore_publisher_new(w->channel, &w->options, NULL);
-    for (uint64_t i = 0; i < count; i++)
-      byte = publish(w, i) == AUDITSTORE_OK ? byte : 1;
-    if (write(pipes[1], &byte, 1) == 1)
-      pause();
-    _exit(1);
-  }
-  assert_int_equal(read(pipes[0], &byte, 1), 1);
-  kill(child, SIGKILL);
-  waitpid(child, NULL, 0);
-  close(pipes[0]);
-  close(pipes[1]);
-  assert_int_equal(byte, 0);
 }
 
 static void what_a_killed_program_published_is_sent(void **state) {
@@ -246,6 +311,57 @@ static void unsynced_events_are_synced_in_time(void **state) {
   WAIT_FOR(counters(w).spool_syncs == 1);
   publish_range(w, 1, 2);
   WAIT_FOR(counters(w).spool_syncs == 2);
+}
+
+static void refuse_for_long(void *arg, size_t number,
+                            const Auditstore__V1__StreamEventsRequest *batch,
+                            struct store_reply *reply) {
+  (void)arg;
+  (void)number;
+  (void)batch;
+  *reply = (struct store_reply){
+      .action = STORE_REFUSE, .code = AUDITSTORE_UNAVAILABLE, .retry_ms = 300000};
+}
+
+static void unsynced_events_are_synced_in_time_during_a_pause(void **state) {
+  struct world *w = *state;
+  w->script = refuse_for_long;
+  w->options.spool_unsynced_ms = 20;
+  start(w);
+  publish_range(w, 0, 1);
+  WAIT_FOR(counters(w).last_code == AUDITSTORE_UNAVAILABLE);
+  WAIT_FOR(counters(w).spool_syncs == 1);
+  publish_range(w, 1, 2);
+  WAIT_FOR(counters(w).spool_syncs == 2);
+}
+
+/* The system takes connections for a program that never does. */
+static int listen_in_silence(char target[32]) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof(address);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+  assert_int_equal(listen(fd, 8), 0);
+  assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+  snprintf(target, 32, "127.0.0.1:%u", ntohs(address.sin_port));
+  return fd;
+}
+
+static void unsynced_events_are_synced_in_time_while_it_connects(void **state) {
+  struct world *w = *state;
+  char target[32];
+  const struct auditstore_channel_options patient = {.connect_timeout_ms = 600000};
+  int fd = listen_in_silence(target);
+  auditstore_channel_free(w->channel);
+  w->channel = auditstore_channel_new(target, &patient, NULL);
+  w->options.spool_unsynced_ms = 20;
+  start(w);
+  for (uint64_t i = 0; i < 3; i++) {
+    publish_range(w, i, i + 1);
+    WAIT_FOR(counters(w).spool_syncs == i + 1);
+  }
+  close_publisher(w, 3);
+  close(fd);
 }
 
 /* ---- the place up to which all is acknowledged ---- */
@@ -305,11 +421,17 @@ int main(void) {
       SPOOL_TEST(zeros_behind_the_last_record_are_cut),
       SPOOL_TEST(a_segment_that_was_just_being_made_is_dropped),
       SPOOL_TEST(flipped_bits_are_found_and_never_skipped),
-      SPOOL_TEST(a_damaged_segment_can_be_cut_or_set_aside),
+      SPOOL_TEST(a_damaged_segment_can_be_set_aside),
+      SPOOL_TEST(the_last_segment_can_be_cut),
+      SPOOL_TEST(after_the_last_segment_was_set_aside_what_is_new_is_sent),
+      SPOOL_TEST(a_number_that_was_set_aside_is_not_used_again),
+      SPOOL_TEST(a_last_segment_that_is_gone_is_missed),
       SPOOL_TEST(what_the_next_segment_says_was_there_must_be),
       SPOOL_TEST(what_a_killed_program_published_is_sent),
       SPOOL_TEST(unsynced_events_survive_the_program_too),
       SPOOL_TEST(unsynced_events_are_synced_in_time),
+      SPOOL_TEST(unsynced_events_are_synced_in_time_during_a_pause),
+      SPOOL_TEST(unsynced_events_are_synced_in_time_while_it_connects),
       SPOOL_TEST(acknowledged_events_are_not_sent_again),
       SPOOL_TEST(without_the_place_all_is_sent_again_which_is_harmless),
       SPOOL_TEST(acknowledged_segments_are_deleted),

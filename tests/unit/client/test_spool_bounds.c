@@ -93,6 +93,49 @@ static void close_saves_what_is_in_memory_alone(void **state) {
   expect_told(w, 70);
 }
 
+/* An array of several batches counts for the queue as one. */
+static void close_saves_all_batches_of_an_array(void **state) {
+  struct world *w = *state;
+  store_server_leave(w->server);
+  w->options.when_full = AUDITSTORE_FULL_SPILL;
+  w->options.max_batch_events = 10;
+  start(w);
+  assert_int_equal(publish_array(w, 0, 100), AUDITSTORE_OK);
+  close_publisher(w, 100);
+  send_all(w);
+  assert_int_equal(counters(w).replayed, 100);
+  assert_int_equal(store_server_stored(w->server), 100);
+}
+
+/* More than five are too many; the others get no answer. */
+static void take_five_in_silence(void *arg, size_t number,
+                                 const Auditstore__V1__StreamEventsRequest *batch,
+                                 struct store_reply *reply) {
+  const struct world *w = arg;
+  (void)number;
+  if (w->limit == 0)
+    return;
+  reply->action = batch->n_events > 5 ? STORE_REFUSE : STORE_IGNORE;
+  reply->code = AUDITSTORE_INVALID_ARGUMENT;
+  reply->field = "events";
+}
+
+static void close_saves_both_halves_of_a_batch(void **state) {
+  struct world *w = *state;
+  w->script = take_five_in_silence;
+  w->limit = 5;
+  w->options.when_full = AUDITSTORE_FULL_SPILL;
+  start(w);
+  assert_int_equal(publish_array(w, 0, 8), AUDITSTORE_OK);
+  WAIT_FOR(counters(w).halved > 0);
+  close_publisher(w, 8);
+  store_server_leave(w->server);
+  w->limit = 0;
+  send_all(w);
+  assert_int_equal(counters(w).replayed, 8);
+  assert_int_equal(store_server_stored(w->server), 8);
+}
+
 static void fail_closed_is_ok_when_the_disk_has_it(void **state) {
   struct world *w = *state;
   store_server_leave(w->server);
@@ -127,6 +170,25 @@ static void threads_share_a_sync(void **state) {
   flush_all(w);
   assert_int_equal(store_server_stored(w->server), 1600);
   assert_true(counters(w).spool_syncs < 1600);
+}
+
+static void an_event_above_todays_batch_size_is_sent(void **state) {
+  struct world *w = *state;
+  struct event e;
+  char *large = calloc(1, 200001);
+  memset(large, ' ', 200000);
+  event_init(&e, 0);
+  e.event.event_data = large;
+  w->options.max_batch_bytes = 0;
+  store_server_leave(w->server);
+  start(w);
+  assert_int_equal(auditstore_publisher_publish(w->publisher, &e.event, 0, NULL), AUDITSTORE_OK);
+  publish_range(w, 1, 4);
+  close_publisher(w, 4);
+  free(large);
+  w->options.max_batch_bytes = 100000;
+  send_all(w);
+  expect_stored_in_order(w, 4);
 }
 
 /* ---- the disk ---- */
@@ -190,6 +252,32 @@ static void what_the_store_refused_for_good_is_kept_in_a_file(void **state) {
   assert_int_equal(counters(w).replayed, 0);
 }
 
+static void refuse_all(void *arg, size_t number, const Auditstore__V1__StreamEventsRequest *batch,
+                       struct store_reply *reply) {
+  (void)arg;
+  (void)number;
+  (void)batch;
+  *reply = (struct store_reply){.action = STORE_REFUSE, .code = AUDITSTORE_INVALID_ARGUMENT};
+}
+
+static void moving_the_rejected_away_makes_room(void **state) {
+  struct world *w = *state;
+  char moved[300];
+  w->script = refuse_all;
+  w->options.spool_max_bytes = 128 * 1024;
+  w->options.when_full = AUDITSTORE_FULL_REFUSE;
+  start(w);
+  while (!strstr(counters(w).last_message, "move rejected away"))
+    publish(w, 0);
+  while (publish(w, 0) == AUDITSTORE_OK) {
+  }
+  uint64_t bytes = counters(w).spool_bytes;
+  snprintf(moved, sizeof(moved), "%s", path_of(w, "moved"));
+  assert_int_equal(rename(path_of(w, "rejected"), moved), 0);
+  assert_true(counters(w).spool_bytes < bytes);
+  assert_int_equal(publish(w, 0), AUDITSTORE_OK);
+}
+
 static void an_event_that_cannot_be_noted_as_rejected_stays(void **state) {
   struct world *w = *state;
   w->script = reject_odd;
@@ -237,10 +325,14 @@ int main(void) {
       SPOOL_TEST(what_is_settled_makes_room),
       SPOOL_TEST(memory_overflows_into_the_spool_in_order),
       SPOOL_TEST(close_saves_what_is_in_memory_alone),
+      SPOOL_TEST(close_saves_all_batches_of_an_array),
+      SPOOL_TEST(close_saves_both_halves_of_a_batch),
       SPOOL_TEST(fail_closed_is_ok_when_the_disk_has_it),
       SPOOL_TEST(threads_share_a_sync),
+      SPOOL_TEST(an_event_above_todays_batch_size_is_sent),
       SPOOL_TEST(a_disk_without_room_refuses_and_goes_on_later),
       SPOOL_TEST(what_the_store_refused_for_good_is_kept_in_a_file),
+      SPOOL_TEST(moving_the_rejected_away_makes_room),
       SPOOL_TEST(an_event_that_cannot_be_noted_as_rejected_stays),
       SPOOL_TEST(damage_under_a_running_publisher_stops_it_with_a_word),
   };
