@@ -381,8 +381,6 @@ static void app_take_over(struct app *app, const struct config_changes *changes)
     log_error("TLS certificate not reloaded", KV("error", err.text));
   if (access_load(app->access, &err) < 0)
     log_error("tokens not reloaded", KV("error", err.text));
-  if (secrets_check(app->config, &err) < 0)
-    log_error("secrets are exposed", KV("error", err.text));
   if (!changes->is_database_changed)
     return;
   pg_pool_reload(app->pool);
@@ -400,7 +398,7 @@ static void on_reload(uv_signal_t *handle, int signum) {
     return;
   FILE *out = open_memstream(&problems, &size);
   assert(out);
-  int rc = config_reload(app->config, app->input, out, &changes);
+  int rc = config_reload(app->config, app->input, secrets_check, out, &changes);
   fclose(out);
   announce_problems(rc < 0 ? LOG_ERROR : LOG_WARN, rc < 0 ? "settings not reloaded" : "settings",
                     problems);
@@ -476,7 +474,8 @@ int app_migrate(struct config *config) {
   app->config = config;
   app_open_loop(app);
   struct error err = {0};
-  if (pg_pool_new(&app->pool, &app->loop, &config->database, &err) < 0) {
+  if (secrets_check(config, &err) < 0 ||
+      pg_pool_new(&app->pool, &app->loop, &config->database, &err) < 0) {
     log_error("can't start", KV("error", err.text));
     app->exit_code = EXIT_FAILURE;
   } else {

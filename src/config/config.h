@@ -203,11 +203,15 @@ struct config_changes {
   bool is_database_changed;
 };
 
+/* Looks at settings that are about to hold. Negative: they may not; err says why. */
+typedef int config_accept_cb(const struct config *fresh, struct error *err);
+
 /* Loads the input anew. What a reload may change takes its new value in place: pointers to the
  * config and its sections stay good, texts got from it before don't. What needs a restart keeps its
- * value, and a warning names it. On failure nothing changes; problems as for config_load(). */
-int config_reload(struct config *config, const struct config_input *input, FILE *problems,
-                  struct config_changes *ret_changes);
+ * value, and a warning names it. `accept` (may be NULL) is asked before anything holds. On failure
+ * nothing changes; problems as for config_load(). */
+int config_reload(struct config *config, const struct config_input *input, config_accept_cb *accept,
+                  FILE *problems, struct config_changes *ret_changes);
 
 /* All that is known of one setting. No setting is a secret: those are in files. */
 #define CONFIG_VALUE_SIZE  4200

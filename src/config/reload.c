@@ -58,14 +58,22 @@ static void note_changes(struct config *fresh, const struct config *config,
   }
 }
 
-int config_reload(struct config *config, const struct config_input *input, FILE *problems,
-                  struct config_changes *ret_changes) {
+static int ask(config_accept_cb *accept, const struct config *fresh, FILE *problems) {
+  struct error err;
+  if (!accept || accept(fresh, &err) == 0)
+    return 0;
+  fprintf(problems, "%s\n", err.text);
+  return 1;
+}
+
+int config_reload(struct config *config, const struct config_input *input, config_accept_cb *accept,
+                  FILE *problems, struct config_changes *ret_changes) {
   struct config fresh;
   int errors = config_load_values(&fresh, input, problems);
   struct config_changes changes = {.pending = keep_pending(&fresh, config, problems)};
   /* What is kept must fit what is new. */
   errors += config_check(&fresh, problems);
-  if (errors) {
+  if (errors || ask(accept, &fresh, problems)) {
     config_deinit(&fresh);
     return ERR_INVALID_ARGUMENT;
   }

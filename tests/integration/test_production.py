@@ -132,10 +132,10 @@ class FilesTest(access.AccessCase):
                 "tls.client_certificates": "optional", "access.anonymous_roles": "off",
                 "access.writers": "token:ci", "database.sslcert": self.database_cert, **self.files}
 
-    def run_settings(self, **changes):
+    def run_settings(self, *args):
         settings = {**self.postgres.daemon_settings(), "server.listen": "127.0.0.1:0",
-                    "http.listen": "off", **self.production(), **changes}
-        return harness.run_daemon(settings=settings)
+                    "http.listen": "off", **self.production()}
+        return harness.run_daemon(*args, settings=settings)
 
     def test_each_file_that_everybody_may_read_or_change_is_refused(self):
         for setting, path in self.files.items():
@@ -148,6 +148,35 @@ class FilesTest(access.AccessCase):
                     self.assertRegex(done.stderr,
                                      rf'everybody may read or change .*{path}.*: chmod o= it')
             path.chmod(mode)
+
+    def test_a_migration_refuses_those_that_it_would_use(self):
+        for path in (self.password, self.database_key):
+            mode = path.stat().st_mode & 0o777
+            path.chmod(mode | 0o004)
+            self.addCleanup(path.chmod, mode)
+            done = self.run_settings("migrate")
+            self.assertEqual(1, done.returncode, done.stderr)
+            self.assertRegex(done.stderr, rf'everybody may read or change .*{path}.*: chmod o= it')
+            path.chmod(mode)
+        done = self.run_settings("migrate")
+        self.assertEqual(0, done.returncode, done.stderr)
+
+    def test_a_reload_refuses_them(self):
+        caller = self.token("ci")
+        daemon = self.start(self.production(), {"database.host": self.postgres.folder})
+        exposed = self.folder / "exposed"
+        exposed.write_text("secret\n", encoding="ascii")
+        exposed.chmod(0o604)
+        for setting in ("database.password_file", "database.sslkey"):
+            self.reload(daemon, {**self.production(), setting: exposed, "access.writers": "cn:x"},
+                        until="settings not reloaded")
+            last = [line for line in daemon.log().splitlines() if "settings not" in line][-1]
+            self.assertRegex(last, f"{setting}: everybody may read or change .*{exposed}")
+            self.assertEqual("OK", self.call(daemon, access.WRITE, caller))
+        self.assertNotIn("settings reloaded", daemon.log())
+        exposed.chmod(0o600)
+        self.reload(daemon, {**self.production(), "database.password_file": exposed})
+        self.assertEqual("OK", self.call(daemon, access.WRITE, caller))
 
     def test_development_warns_of_each(self):
         for path in self.files.values():

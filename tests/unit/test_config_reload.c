@@ -16,6 +16,7 @@
 struct world {
   char path[64];
   struct config_input input;
+  config_accept_cb *accept;
   struct config config;
   struct config_changes changes;
   char *problems;
@@ -44,7 +45,7 @@ static int reload(struct world *w, const char *yaml) {
   write_file(w, yaml);
   w->changes = (struct config_changes){.changed = -1};
   FILE *out = open_memstream(&w->problems, &w->problems_len);
-  int rc = config_reload(&w->config, &w->input, out, &w->changes);
+  int rc = config_reload(&w->config, &w->input, w->accept, out, &w->changes);
   fclose(out);
   return rc;
 }
@@ -116,6 +117,28 @@ static void the_same_file_changes_nothing(void **state) {
   end(&w);
 }
 
+static int refuse_port_7(const struct config *fresh, struct error *err) {
+  if (fresh->database.port != 7)
+    return 0;
+  return error_set(err, ERR_FAILED_PRECONDITION, "database.port: 7 isn't wanted");
+}
+
+static void what_is_not_accepted_changes_nothing(void **state) {
+  (void)state;
+  struct world w;
+  start(&w, "database:\n  max_open_conns: 9\n  port: 8\n");
+  w.accept = refuse_port_7;
+  assert_int_equal(reload(&w, "database:\n  max_open_conns: 12\n  port: 7\n"),
+                   ERR_INVALID_ARGUMENT);
+  assert_string_equal(w.problems, "database.port: 7 isn't wanted\n");
+  assert_int_equal(w.config.database.max_open_conns, 9);
+  assert_int_equal(w.config.database.port, 8);
+  assert_int_equal(w.changes.changed, -1);
+  assert_int_equal(reload(&w, "database:\n  max_open_conns: 12\n  port: 6\n"), 0);
+  assert_int_equal(w.config.database.port, 6);
+  end(&w);
+}
+
 static void a_bad_file_changes_nothing_and_says_why(void **state) {
   (void)state;
   struct world w;
@@ -132,7 +155,7 @@ static void a_bad_file_changes_nothing_and_says_why(void **state) {
   expect_source(&w, "database.max_open_conns", "@:2");
   unlink(w.path);
   FILE *out = fopen("/dev/null", "w");
-  assert_int_equal(config_reload(&w.config, &w.input, out, &w.changes), ERR_INVALID_ARGUMENT);
+  assert_int_equal(config_reload(&w.config, &w.input, NULL, out, &w.changes), ERR_INVALID_ARGUMENT);
   fclose(out);
   assert_int_equal(w.config.database.max_open_conns, 9);
   end(&w);
@@ -187,6 +210,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(live_settings_change_in_place),
       cmocka_unit_test(the_same_file_changes_nothing),
+      cmocka_unit_test(what_is_not_accepted_changes_nothing),
       cmocka_unit_test(a_bad_file_changes_nothing_and_says_why),
       cmocka_unit_test(what_needs_a_restart_keeps_its_value_and_is_named),
       cmocka_unit_test(what_is_kept_must_fit_what_is_new),

@@ -1,6 +1,7 @@
 #include "base/timestamp.h"
 #include "base/uuid.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,6 +113,23 @@ static void what_is_no_uuid_is_refused(void **state) {
   }
 }
 
+/* Each of the 256 at the place of a high and of a low digit, and of a dash. */
+static void a_uuid_is_made_of_hex_digits_and_dashes(void **state) {
+  (void)state;
+  char text[] = "01890a5d-ac96-774b-bcce-b302099a8057";
+  static const size_t places[] = {0, 8, 35};
+  for (size_t p = 0; p < sizeof(places) / sizeof(places[0]); p++) {
+    char good = text[places[p]];
+    for (int c = 0; c < 256; c++) {
+      struct uuid uuid;
+      bool may_be = good == '-' ? c == '-' : isxdigit(c) != 0;
+      text[places[p]] = (char)c;
+      assert_int_equal(uuid_parse(str_of(text, UUID_TEXT_LEN), &uuid), may_be);
+    }
+    text[places[p]] = good;
+  }
+}
+
 static void version_7_rises_also_when_the_clock_steps_back(void **state) {
   (void)state;
   struct uuid_v7 generator = {0};
@@ -144,6 +162,7 @@ int main(void) {
       cmocka_unit_test(month_starts_are_the_calendar_s),
       cmocka_unit_test(uuids_are_read_in_either_case_and_written_lower),
       cmocka_unit_test(what_is_no_uuid_is_refused),
+      cmocka_unit_test(a_uuid_is_made_of_hex_digits_and_dashes),
       cmocka_unit_test(version_7_rises_also_when_the_clock_steps_back),
       cmocka_unit_test(version_7_tells_the_time),
   };
