@@ -11,22 +11,21 @@ function(embed_scripts target output)
     COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} "-DINPUTS=${ARGN}" -P
             ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
     DEPENDS ${files} ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
+            ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/EmbedBytes.cmake
     COMMENT "embedding completion scripts"
     VERBATIM)
   target_sources(${target} PRIVATE ${output})
 endfunction()
 
 if(CMAKE_SCRIPT_MODE_FILE)
+  include(${CMAKE_CURRENT_LIST_DIR}/EmbedBytes.cmake)
   set(texts "")
   set(rows "")
   foreach(input ${INPUTS})
     string(REGEX MATCH "^([a-z]+)=(.*)$" matched ${input})
     set(shell ${CMAKE_MATCH_1})
-    file(READ ${CMAKE_MATCH_2} hex HEX)
-    string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
-    string(REGEX REPLACE "(................................................................................)"
-                         "\\1\n" bytes "${bytes}")
-    string(APPEND texts "static const unsigned char ${shell}_script[] = {\n${bytes}0x00};\n")
+    embed_bytes(${CMAKE_MATCH_2} bytes)
+    string(APPEND texts "static const unsigned char ${shell}_script[] = {\n${bytes}};\n")
     string(APPEND rows "    {\"${shell}\", (const char *)${shell}_script},\n")
   endforeach()
   file(WRITE ${OUTPUT}

@@ -9,12 +9,14 @@ function(embed_sql target output)
     COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} "-DINPUTS=${ARGN}" -P
             ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
     DEPENDS ${ARGN} ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
+            ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/EmbedBytes.cmake
     COMMENT "embedding migrations"
     VERBATIM)
   target_sources(${target} PRIVATE ${output})
 endfunction()
 
 if(CMAKE_SCRIPT_MODE_FILE)
+  include(${CMAKE_CURRENT_LIST_DIR}/EmbedBytes.cmake)
   set(texts "")
   set(rows "")
   set(number 0)
@@ -29,11 +31,8 @@ if(CMAKE_SCRIPT_MODE_FILE)
     if(NOT stated EQUAL number)
       message(FATAL_ERROR "${input}: migration ${number} is missing")
     endif()
-    file(READ ${input} hex HEX)
-    string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
-    string(REGEX REPLACE "(................................................................................)"
-                         "\\1\n" bytes "${bytes}")
-    string(APPEND texts "static const unsigned char sql_${number}[] = {\n${bytes}0x00};\n")
+    embed_bytes(${input} bytes)
+    string(APPEND texts "static const unsigned char sql_${number}[] = {\n${bytes}};\n")
     string(APPEND rows "    {${number}, \"${name}\", (const char *)sql_${number},\n     sizeof(sql_${number}) - 1},\n")
   endforeach()
   file(WRITE ${OUTPUT}
