@@ -3,22 +3,15 @@
 # embed_scripts(<target> <C file> <SHELL=file>...) adds it to a target. The same file is the script
 # that writes it.
 
+include(${CMAKE_CURRENT_LIST_DIR}/Embed.cmake)
+
 function(embed_scripts target output)
   set(files ${ARGN})
   list(TRANSFORM files REPLACE "^[a-z]+=" "")
-  add_custom_command(
-    OUTPUT ${output}
-    COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} "-DINPUTS=${ARGN}" -P
-            ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
-    DEPENDS ${files} ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
-            ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/EmbedBytes.cmake
-    COMMENT "embedding completion scripts"
-    VERBATIM)
-  target_sources(${target} PRIVATE ${output})
+  embed_by(${CMAKE_CURRENT_FUNCTION_LIST_FILE} ${target} ${output} "${files}" "${ARGN}")
 endfunction()
 
 if(CMAKE_SCRIPT_MODE_FILE)
-  include(${CMAKE_CURRENT_LIST_DIR}/EmbedBytes.cmake)
   set(texts "")
   set(rows "")
   foreach(input ${INPUTS})

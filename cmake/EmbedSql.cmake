@@ -3,20 +3,13 @@
 # embed_sql(<target> <C file> <SQL file>...) adds it to a target. The same file is the script that
 # writes it: a change of an SQL file is seen by the build, not by a new configure run.
 
+include(${CMAKE_CURRENT_LIST_DIR}/Embed.cmake)
+
 function(embed_sql target output)
-  add_custom_command(
-    OUTPUT ${output}
-    COMMAND ${CMAKE_COMMAND} -DOUTPUT=${output} "-DINPUTS=${ARGN}" -P
-            ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
-    DEPENDS ${ARGN} ${CMAKE_CURRENT_FUNCTION_LIST_FILE}
-            ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/EmbedBytes.cmake
-    COMMENT "embedding migrations"
-    VERBATIM)
-  target_sources(${target} PRIVATE ${output})
+  embed_by(${CMAKE_CURRENT_FUNCTION_LIST_FILE} ${target} ${output} "${ARGN}" "${ARGN}")
 endfunction()
 
 if(CMAKE_SCRIPT_MODE_FILE)
-  include(${CMAKE_CURRENT_LIST_DIR}/EmbedBytes.cmake)
   set(texts "")
   set(rows "")
   set(number 0)

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/file_mode.h"
+#include "base/passphrase.h"
 
 struct signing_key {
   EVP_PKEY *pkey;
@@ -70,15 +71,6 @@ int signing_key_generate(const char *path, struct signing_key **ret_key, struct 
   else
     *ret_key = key_new(pkey);
   return rc;
-}
-
-/* Asked for a passphrase, OpenSSL would turn to the terminal. */
-static int no_passphrase(char *text, int size, int is_writing, void *arg) {
-  (void)text;
-  (void)size;
-  (void)is_writing;
-  (void)arg;
-  return -1;
 }
 
 static int read_key(FILE *file, const char *path, EVP_PKEY **ret_pkey, struct error *err) {

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/file_mode.h"
 #include "base/log.h"
+#include "base/passphrase.h"
 
 #define TLS12_SUITES "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -57,15 +58,6 @@ static int fail_key(struct error *err, const struct tls_options *options) {
     rc = error_set(err, ERR_FAILED_PRECONDITION, "key \"%s\" for the certificate \"%s\": %s",
                    options->key_file, options->cert_file, ssl_reason());
   return rc;
-}
-
-/* Asked for a passphrase, OpenSSL would turn to the terminal. */
-static int no_passphrase(char *text, int size, int is_writing, void *arg) {
-  (void)text;
-  (void)size;
-  (void)is_writing;
-  (void)arg;
-  return -1;
 }
 
 static int check_exposure(const struct tls_options *options, struct error *err) {

@@ -52,10 +52,6 @@ void spares_deinit(struct list *spares) {
 
 /* ---- events ---- */
 
-size_t batch_cost(size_t event_len) {
-  return event_len + FRAME_MAX_BYTES + sizeof(struct batch_event);
-}
-
 bool batch_has_room(const struct batch *b, const struct batch_limits *limits, size_t event_len) {
   return b->count == 0 || (b->count < limits->events &&
                            buf_len(&b->body) + event_len + FRAME_MAX_BYTES <= limits->bytes);

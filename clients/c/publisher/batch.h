@@ -49,9 +49,6 @@ bool batch_has_room(const struct batch *b, const struct batch_limits *limits, si
 /* False: out of memory; nothing changed. */
 bool batch_add(struct batch *b, const struct record *record);
 
-/* What an event of so many bytes takes of memory, at most. */
-size_t batch_cost(size_t event_len);
-
 static inline const uint8_t *batch_event_bytes(const struct batch *b, const struct batch_event *e) {
   return buf_bytes(&b->body) + e->start;
 }

@@ -1,4 +1,5 @@
 #include "tls.h"
+#include "base/passphrase.h"
 #include "internal.h"
 
 #include <arpa/inet.h>
@@ -71,15 +72,6 @@ static bool fail_file(struct reason *reason, const char *what, const char *path)
   else
     reason_set(reason, "%s \"%s\": %s", what, path, ssl_reason());
   return false;
-}
-
-/* Asked for a passphrase, OpenSSL would turn to the terminal. */
-static int no_passphrase(char *text, int size, int is_writing, void *arg) {
-  (void)text;
-  (void)size;
-  (void)is_writing;
-  (void)arg;
-  return -1;
 }
 
 static bool load_pair(SSL_CTX *ctx, const struct tls_files *files, struct reason *reason) {
