@@ -202,13 +202,13 @@ static int setup_wide(void **state) {
 }
 
 static void what_a_socket_did_not_take_is_written_later(void **state) {
-  struct auditstore_stream *stream = open_stream(*state, "/fault/none", 20000);
+  struct auditstore_stream *stream = open_stream(*state, "/fault/none", 60000);
   send_much(stream);
   finish(stream, AUDITSTORE_OK);
 }
 
 static void what_one_thread_could_not_write_is_written_by_the_one_that_polls(void **state) {
-  struct auditstore_stream *stream = open_stream(*state, "/fault/none", 20000);
+  struct auditstore_stream *stream = open_stream(*state, "/fault/none", 60000);
   pthread_t thread;
   pthread_create(&thread, NULL, receive_end, stream);
   send_much(stream);
