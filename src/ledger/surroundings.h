@@ -34,7 +34,8 @@ struct surroundings {
   char text[SURROUNDINGS_TEXT_SIZE];
 };
 
-/* Queues one statement, which isn't prepared: it is for now and then. */
+/* Queues one statement, which isn't prepared: it is for now and then. The server refuses it when a
+ * table or a column of ours is gone (SQLSTATE 42P01, 42703); its text names which. */
 void surroundings_send(struct pg_lease *conn);
 
 /* Reads that statement's result. ERR_INTERNAL when it has another shape. Not to be relied on before
@@ -46,15 +47,16 @@ int surroundings_read(const PGresult *result, struct surroundings *ret, struct e
  * that can be done under a writer's eyes. Static storage.
  *
  * It is exact for a transaction that has locked the tables by writing to them: nobody can then
- * change what it looks at, so put it into a statement behind those that write, of a transaction
- * that isn't REPEATABLE READ. It changes with
- *   - triggers on the tables and partitions: made, dropped, replaced, enabled, disabled
- *   - rules on the tables; row security switched on or off, or forced
- *   - columns: added, dropped, another type, length or NOT NULL, generated, identity
- *   - the table itself: replaced by another of its name, UNLOGGED, another kind; a child of it made
- *     by INHERITS; its primary key dropped, not valid, or over other columns
- * and doesn't with partitions made, attached or dropped, indexes made or rebuilt, VACUUM, ANALYZE.
- * It doesn't look at each partition, which would cost too much in every write: what makes one
- * UNLOGGED, foreign, or otherwise other than its parent, is found when the surroundings are read
- * again. */
+ * change what it looks at. Put it into a statement behind those that write, of a transaction that
+ * isn't REPEATABLE READ. It changes with
+ *   - triggers on the tables and partitions: made, dropped, replaced, switched on or off
+ *   - rules on the tables; row security that meets this session's role, or no longer does
+ *   - the type of a column, and whether the times that are hashed keep their microseconds
+ *   - the table itself: replaced by another of its name, UNLOGGED, another kind
+ *   - a primary key dropped
+ * and doesn't with partitions made, attached or dropped, indexes made or rebuilt, columns that
+ * aren't ours, VACUUM, ANALYZE. schema_migrations, which no such transaction writes to, isn't
+ * looked at; nor is each partition, which would cost too much in every write: one that is made
+ * UNLOGGED or foreign is found when the surroundings are read again. When a table or a column of
+ * ours is gone, it is refused (SQLSTATE 42P01, 42703), as each write is. */
 const char *surroundings_fingerprint_sql(void);
