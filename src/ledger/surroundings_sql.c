@@ -192,7 +192,7 @@ const char surroundings_fingerprint[] = "(" FINGERPRINT ")";
   "    r.name) END FROM relation r WHERE r.relkind IN ('r', 'p') AND r.relpersistence <> 'p'"      \
   " UNION ALL SELECT " NOTED ", format('partition %s is a DEFAULT partition: rows in it stand in"  \
   " the way of making their month; detach it when it is empty', r.name)"                           \
-  " FROM relation r WHERE r.is_partition AND pg_get_expr(r.relpartbound, r.oid) = 'DEFAULT'"
+  " FROM relation r WHERE r.is_partition AND EXISTS (SELECT FROM pg_partitioned_table d WHERE d.partdefid = r.oid)"
 
 /* What inherits from a table is read and updated with it. */
 #define FIND_RELATIVES                                                                             \
