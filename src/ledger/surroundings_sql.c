@@ -149,7 +149,7 @@ const char surroundings_fingerprint[] = "(" FINGERPRINT ")";
 #define FIND_CHANGED_COLUMNS                                                                       \
   "SELECT CASE WHEN a.is_varchar THEN " WATCHED " ELSE " BLOCKING                                  \
   " END,"                                                                                          \
-  "  format('column %s.%I %s: ALTER TABLE %1$s ALTER COLUMN %2$I %s', r.name, a.attname,"          \
+  "  format('column %s.%I %s: ALTER TABLE %1$s ALTER COLUMN %2$I %4$s', r.name, a.attname,"        \
   "   CASE WHEN a.attgenerated <> '' THEN 'is generated'"                                          \
   "    WHEN a.attidentity = 'a' THEN 'is GENERATED ALWAYS AS IDENTITY'"                            \
   "    ELSE format('is %s, where we made it %s', format_type(a.atttypid, a.atttypmod), e.type) "   \
@@ -167,7 +167,7 @@ const char surroundings_fingerprint[] = "(" FINGERPRINT ")";
 #define FIND_COLLATIONS                                                                            \
   "SELECT " NOTED                                                                                  \
   ", format('column %s.%I has the collation %s, by which different texts are"                      \
-  " equal: ALTER TABLE %1$s ALTER COLUMN %2$I TYPE %s COLLATE \"default\"', r.name, a.attname,"    \
+  " equal: ALTER TABLE %1$s ALTER COLUMN %2$I TYPE %4$s COLLATE \"default\"', r.name, a.attname,"  \
   "   l.oid::regcollation, format_type(a.atttypid, a.atttypmod))"                                  \
   " FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid JOIN pg_collation l"                 \
   "  ON l.oid = a.attcollation WHERE NOT r.is_partition AND a.attnum > 0"                          \

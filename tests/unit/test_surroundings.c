@@ -310,7 +310,9 @@ static void tables_that_lose_rows_block(void **state) {
 
 static void row_security_blocks_whom_it_meets(void **state) {
   struct pg_fixture *f = *state;
-  do_elsewhere(f, "CREATE ROLE writer; CREATE POLICY mine ON ledgers USING (owner IS NULL)");
+  do_elsewhere(f,
+               "CREATE ROLE writer; GRANT USAGE ON SCHEMA public TO writer; CREATE POLICY mine ON "
+               "ledgers USING (owner IS NULL)");
   struct surroundings found = look(f);
   assert_int_equal(found.count, 1);
   assert_false(found.is_blocking);
@@ -327,7 +329,7 @@ static void row_security_blocks_whom_it_meets(void **state) {
   assert_int_not_equal(reading.found.fingerprint, found.fingerprint);
   do_elsewhere(f,
                "ALTER TABLE ledgers DISABLE ROW LEVEL SECURITY; DROP POLICY mine ON ledgers;"
-               "DROP ROLE writer");
+               "DROP OWNED BY writer; DROP ROLE writer");
   assert_int_equal(look(f).count, 0);
 }
 
