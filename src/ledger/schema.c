@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "ledger/locks.h"
 #include "ledger/migrations.h"
+#include "ledger/surroundings.h"
 #include "pg/binary.h"
 
 #include <assert.h>
@@ -18,6 +19,8 @@
 #define SCRIPT_MAX_BYTES   ((size_t)4 * 1024 * 1024)
 #define DUPLICATE_KEY      "23505"
 #define LOCK_TIMEOUT       "55P03"
+#define NO_SUCH_TABLE      "42P01"
+#define NO_SUCH_COLUMN     "42703"
 /* Whoever reads or writes a table stands behind a migration that waits for it: it gives up soon,
  * lets them by for longer than it held them up, and tries again. */
 #define LOCK_PATIENCE_MS 2000
@@ -28,7 +31,7 @@
 /*
  * One run, on one lease:
  *
- *   PROBE ──▶ READ ──▶ (check) done
+ *   PROBE ──▶ READ ──▶ SURROUNDINGS, once nothing is missing ──▶ done
  *     │        ▲ │
  *     ▼        │ ▼      one transaction per missing migration; when another run was faster, its row
  *   CREATE ────┘ APPLY  refuses ours, and reading again shows what it did
@@ -36,7 +39,14 @@
  * From CREATE and APPLY to HOLDER when a lock can't be had: who has it is told, and after a pause
  * it goes on with PROBE.
  */
-enum schema_step { SCHEMA_PROBE, SCHEMA_CREATE, SCHEMA_READ, SCHEMA_APPLY, SCHEMA_HOLDER };
+enum schema_step {
+  SCHEMA_PROBE,
+  SCHEMA_CREATE,
+  SCHEMA_READ,
+  SCHEMA_APPLY,
+  SCHEMA_HOLDER,
+  SCHEMA_SURROUNDINGS,
+};
 
 struct schema_run {
   struct loop *loop;       /* borrowed */
@@ -69,12 +79,24 @@ static void schema_finish(struct schema_run *run, const struct error *err) {
 
 /* ---- reading ---- */
 
+/* In another encoding each text that it lacks a character for is refused, for good; in SQL_ASCII
+ * nothing says what the bytes mean. */
+static void check_encoding(struct schema_run *run, const PGresult *result) {
+  struct str encoding = pg_field(result, 0, PQfnumber(result, "encoding"));
+  if (!str_equal(encoding, str_z("UTF8")))
+    error_set(&run->err, ERR_FAILED_PRECONDITION,
+              "the database's encoding is %.*s, in which not every text can be stored; make "
+              "another: createdb -E UTF8 --template template0 NAME",
+              (int)encoding.len, encoding.data);
+}
+
 static void read_probe(struct schema_run *run, const PGresult *result) {
   if (PQntuples(result) != 1 || !pg_get_int4(pg_field(result, 0, 0), &run->server_version) ||
       !pg_get_bool(pg_field(result, 0, 1), &run->has_table)) {
     error_set(&run->err, ERR_INTERNAL, "unexpected answer to the question for the schema");
     return;
   }
+  check_encoding(run, result);
   struct str durability = pg_field(result, 0, 2);
   if (!run->is_migrating && str_equal(durability, str_z("off")))
     error_set(&run->err, ERR_FAILED_PRECONDITION,
@@ -139,6 +161,18 @@ static void read_holder(struct schema_run *run, const PGresult *result) {
   snprintf(run->holder, sizeof(run->holder), "%.*s", (int)text.len, text.data);
 }
 
+/* One line for all of them, since a text of an error holds less. */
+static void read_surroundings(struct schema_run *run, const PGresult *result) {
+  struct surroundings found;
+  if (surroundings_read(result, &found, &run->err) < 0 || found.count == 0)
+    return;
+  log_warn("on the tables stands what isn't ours", KV("count", found.count),
+           KV("findings", (const char *)found.text));
+  if (found.is_blocking)
+    error_set(&run->err, ERR_FAILED_PRECONDITION,
+              "what is done to the tables endangers what is written: %.400s", found.text);
+}
+
 /* ---- writing ---- */
 
 /* Short of the deadline the attempts become shorter: they end with a lock's timeout, not with the
@@ -191,6 +225,8 @@ static void on_result(void *arg, int statement, const PGresult *result) {
     read_applied(run, result);
   else if (run->step == SCHEMA_HOLDER)
     read_holder(run, result);
+  else if (run->step == SCHEMA_SURROUNDINGS)
+    read_surroundings(run, result);
 }
 
 static void after_probe(struct schema_run *run) {
@@ -207,7 +243,7 @@ static void after_probe(struct schema_run *run) {
 
 static void after_read(struct schema_run *run) {
   if (run->version == migration_count)
-    schema_finish(run, NULL);
+    schema_run_step(run, SCHEMA_SURROUNDINGS);
   else if (run->is_migrating)
     schema_run_step(run, SCHEMA_APPLY);
   else {
@@ -233,11 +269,19 @@ static void prefix_migration(const struct schema_run *run, struct error *err) {
   error_prefix(err, "migration %d (%s)", run->version + 1, migrations[run->version].name);
 }
 
+static bool misses_what_was_made(const struct schema_run *run, const struct pg_outcome *outcome) {
+  return run->step == SCHEMA_SURROUNDINGS && (strcmp(outcome->sqlstate, NO_SUCH_TABLE) == 0 ||
+                                              strcmp(outcome->sqlstate, NO_SUCH_COLUMN) == 0);
+}
+
 static void fail(struct schema_run *run, const struct pg_outcome *outcome) {
   struct error err = outcome->err;
   if (run->step == SCHEMA_APPLY)
     prefix_migration(run, &err);
-  else
+  else if (misses_what_was_made(run, outcome)) {
+    err.code = ERR_FAILED_PRECONDITION;
+    error_prefix(&err, "a part of the schema is gone, restore it or rename it back");
+  } else
     error_prefix(&err, "schema");
   schema_finish(run, &err);
 }
@@ -293,6 +337,9 @@ static void on_done(void *arg, const struct pg_outcome *outcome) {
   case SCHEMA_HOLDER:
     after_holder(run);
     break;
+  case SCHEMA_SURROUNDINGS:
+    schema_finish(run, NULL);
+    break;
   }
 }
 
@@ -329,7 +376,8 @@ static void schema_run_step(struct schema_run *run, enum schema_step step) {
   static const struct pg_statement questions[] = {
       [SCHEMA_PROBE] = {.sql = "SELECT current_setting('server_version_num')::int4, "
                                "to_regclass('schema_migrations') IS NOT NULL, "
-                               "current_setting('synchronous_commit')"},
+                               "current_setting('synchronous_commit'), "
+                               "current_setting('server_encoding') AS encoding"},
       [SCHEMA_READ] = {.sql = "SELECT version, checksum FROM schema_migrations ORDER BY version"},
       [SCHEMA_HOLDER] = {.sql = HOLDER_SQL},
   };
@@ -338,7 +386,10 @@ static void schema_run_step(struct schema_run *run, enum schema_step step) {
     run_script(run);
     return;
   }
-  pg_send(run->conn, &questions[step], NULL);
+  if (step == SCHEMA_SURROUNDINGS)
+    surroundings_send(run->conn);
+  else
+    pg_send(run->conn, &questions[step], NULL);
   pg_run(run->conn, run->deadline_us, &run_cb, run);
 }
 
