@@ -19,6 +19,7 @@
 #include "query/service.h"
 #include "secrets.h"
 #include "self_events.h"
+#include "store_open.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -46,6 +47,9 @@ struct app {
   struct loop_timer stop_timer;  /* the shutdown deadline */
   struct pg_pool *pool;          /* owned, as all below */
   struct partitions *partitions;
+  struct ledger_memory *memory;
+  struct store_row row;
+  struct store_open opening;
   struct checkpoint_signer signer;
   struct tls_context *tls; /* owned; NULL: plain */
   struct access *access;
@@ -162,7 +166,7 @@ static void app_stop(struct app *app, int exit_code);
 
 static void app_fail_start(struct app *app, const char *what, const struct error *err) {
   log_error(what, KV("error", err->text));
-  app_stop(app, EXIT_FAILURE);
+  app_stop(app, err->code == ERR_INVALID_ARGUMENT ? APP_EXIT_SETTINGS : EXIT_FAILURE);
 }
 
 static void app_probe_later(struct app *app) {
@@ -196,23 +200,49 @@ static void on_limits(void *arg, const struct pg_server_limits *limits, const st
     partitions_start(app->partitions, on_partitions_ready, app);
 }
 
+/* What only PostgreSQL's absence is to blame for is tried again, if the settings allow that. */
+static void app_fail_attempt(struct app *app, const struct error *err) {
+  bool may_wait = app->config->database.startup == CONFIG_STARTUP_WAIT;
+  if (!error_is_retryable(err->code) || !may_wait) {
+    app_fail_start(app, "can't use this database", err);
+    return;
+  }
+  log_warn("waiting for PostgreSQL", KV("error", err->text));
+  pages_set_ready(app->pages, false, err->text);
+  app_probe_later(app);
+}
+
+static void on_store_opened(void *arg, const struct error *err) {
+  struct app *app = arg;
+  if (app->phase != APP_STARTING)
+    return;
+  if (err) {
+    app_fail_attempt(app, err);
+    return;
+  }
+  app->signer.origin = app->row.origin;
+  keys_announce(&app->signer);
+  pg_limits_read(app->pool, app_now_us(app) + CHECK_TIMEOUT_US, on_limits, app);
+}
+
 static void on_schema_checked(void *arg, int version, const struct error *err) {
   struct app *app = arg;
   if (app->phase != APP_STARTING)
     return;
-  bool may_wait = app->config->database.startup == CONFIG_STARTUP_WAIT;
-  if (err && error_is_retryable(err->code) && may_wait) {
-    log_warn("waiting for PostgreSQL", KV("error", err->text));
-    pages_set_ready(app->pages, false, err->text);
-    app_probe_later(app);
-    return;
-  }
   if (err) {
-    app_fail_start(app, "can't use this database", err);
+    app_fail_attempt(app, err);
     return;
   }
   app->schema_version = version;
-  pg_limits_read(app->pool, app_now_us(app) + CHECK_TIMEOUT_US, on_limits, app);
+  app->opening = (struct store_open){.loop = &app->loop,
+                                     .pool = app->pool,
+                                     .config = app->config,
+                                     .memory = app->memory,
+                                     .row = &app->row,
+                                     .deadline_us = app_now_us(app) + CHECK_TIMEOUT_US,
+                                     .cb = on_store_opened,
+                                     .arg = app};
+  store_open_run(&app->opening);
 }
 
 static void on_probe_timer(void *arg) {
@@ -231,6 +261,7 @@ static int app_open_pages(struct app *app, struct error *err) {
   const struct pages_parts parts = {.config = app->config,
                                     .pool = app->pool,
                                     .ingest = app->ingest,
+                                    .memory = app->memory,
                                     .server = app->server,
                                     .access = app->access};
   return pages_new(&app->pages, &app->loop, &parts, err);
@@ -269,11 +300,13 @@ static int app_new_parts(struct app *app, struct error *err) {
       (rc = pg_pool_new(&app->pool, &app->loop, &config->database, err)) < 0)
     return rc;
   app->partitions = partitions_new(&app->loop, app->pool, &config->storage);
+  app->memory = ledger_memory_new(&app->loop);
   const struct ingest_options ingest = {.pool = app->pool,
                                         .partitions = app->partitions,
                                         .config = &config->ingest,
                                         .ledger = &config->ledger,
-                                        .signer = &app->signer};
+                                        .signer = &app->signer,
+                                        .memory = app->memory};
   app->ingest = ingest_new(&app->loop, &ingest);
   self_events_begin(app->self_events, app->ingest, app->access);
   app->ingest_service = ingest_service_new(&app->loop, app->ingest, &config->ingest);
@@ -313,8 +346,14 @@ static void app_close_frame(struct app *app) {
   uv_stop(&app->uv);
 }
 
-static void on_pages_closed(void *arg) {
+static void on_memory_closed(void *arg) {
   app_close_frame(arg);
+}
+
+/* Pages show what is remembered: they go first. */
+static void on_pages_closed(void *arg) {
+  struct app *app = arg;
+  ledger_memory_close(app->memory, on_memory_closed, app);
 }
 
 static void on_pool_drained(void *arg) {
@@ -322,7 +361,7 @@ static void on_pool_drained(void *arg) {
   if (app->pages)
     pages_close(app->pages, on_pages_closed, app);
   else
-    app_close_frame(app);
+    on_pages_closed(app);
 }
 
 static void on_partitions_closed(void *arg) {
@@ -376,7 +415,7 @@ static void app_take_over(struct app *app, const struct config_changes *changes)
            KV("need_restart", changes->pending));
   struct error err;
   if (keys_load(&app->signer, app->config, &err) < 0)
-    log_error("signing key not reloaded", KV("error", err.text));
+    log_error("keys of checkpoints not reloaded", KV("error", err.text));
   if (certs_load(&app->tls, app->config, &err) < 0)
     log_error("TLS certificate not reloaded", KV("error", err.text));
   if (access_load(app->access, &err) < 0)

@@ -154,7 +154,7 @@ class SettingsTest(LedgerCase):
         ledgers.verify_note(self, self.last_note(), self.public_key, self.folder)
         self.key.rename(self.key.with_suffix(".old"))
         daemon.signal(signal.SIGHUP)
-        harness.wait_until(lambda: "signing key not reloaded" in daemon.log())
+        harness.wait_until(lambda: "keys of checkpoints not reloaded" in daemon.log())
         self.write(daemon)
         ledgers.verify_note(self, self.last_note(), self.public_key, self.folder)
         fresh = keygen(self.key)
