@@ -3,6 +3,7 @@
 #include "access/access.h"
 #include "admin/service.h"
 #include "announce.h"
+#include "app_loop.h"
 #include "base/alloc.h"
 #include "base/loop.h"
 #include "base/port_file.h"
@@ -32,8 +33,6 @@
 /* How long one attempt to check the schema may take. */
 #define CHECK_TIMEOUT_US   (10LL * 1000 * 1000)
 #define MIGRATE_TIMEOUT_US (600LL * 1000 * 1000)
-/* For libuv to give back its handles, which takes no waiting. */
-#define CLOSE_MIN_US (100 * 1000)
 
 enum app_phase { APP_STARTING, APP_SERVING, APP_DRAINING };
 
@@ -70,42 +69,8 @@ struct app {
   int exit_code;
 };
 
-/* ---- the loop's frame, shared by running and migrating ---- */
-
-static void app_open_loop(struct app *app) {
-  int rc = uv_loop_init(&app->uv);
-  assert(rc == 0);
-  (void)rc;
-  loop_init(&app->loop, &app->uv, &clock_system);
-}
-
 static int64_t app_now_us(const struct app *app) {
   return clock_monotonic_us(app->loop.clock);
-}
-
-/* All is flushed and closed; a name that is still being looked up can't be hurried. */
-static void on_close_deadline(uv_timer_t *timer) {
-  const struct app *app = timer->data;
-  log_warn("stopped while a name was being looked up");
-  _exit(app->exit_code);
-}
-
-static void app_close_loop(struct app *app) {
-  uv_timer_t deadline;
-  int64_t left_us = app->stop_at_us ? app->stop_at_us - app_now_us(app) : 0;
-  uv_timer_init(&app->uv, &deadline);
-  deadline.data = app;
-  uv_timer_start(&deadline, on_close_deadline,
-                 (uint64_t)((left_us > CLOSE_MIN_US ? left_us : CLOSE_MIN_US) / CLOCK_US_PER_MS),
-                 0);
-  uv_unref((uv_handle_t *)&deadline);
-  loop_deinit(&app->loop);
-  uv_run(&app->uv, UV_RUN_DEFAULT);
-  uv_close((uv_handle_t *)&deadline, NULL);
-  uv_run(&app->uv, UV_RUN_DEFAULT);
-  int rc = uv_loop_close(&app->uv);
-  assert(rc == 0);
-  (void)rc;
 }
 
 /* ---- readiness ---- */
@@ -459,7 +424,7 @@ int app_run(struct config *config, const struct config_input *input) {
   struct app *app = xcalloc(1, sizeof(*app));
   app->config = config;
   app->input = input;
-  app_open_loop(app);
+  app_loop_open(&app->loop, &app->uv);
   struct error err = {0};
   int rc = app_new_parts(app, &err);
   if (rc == 0) {
@@ -480,7 +445,7 @@ int app_run(struct config *config, const struct config_input *input) {
     log_error("can't start", KV("error", err.text));
     app->exit_code = EXIT_FAILURE;
   }
-  app_close_loop(app);
+  app_loop_close(&app->loop, app->stop_at_us, app->exit_code);
   int code = app->exit_code;
   self_events_free(app->self_events);
   access_free(app->access);
@@ -511,7 +476,7 @@ static void on_migrated(void *arg, int version, const struct error *err) {
 int app_migrate(struct config *config) {
   struct app *app = xcalloc(1, sizeof(*app));
   app->config = config;
-  app_open_loop(app);
+  app_loop_open(&app->loop, &app->uv);
   struct error err = {0};
   if (secrets_check(config, &err) < 0 ||
       pg_pool_new(&app->pool, &app->loop, &config->database, &err) < 0) {
@@ -522,7 +487,7 @@ int app_migrate(struct config *config) {
     uv_run(&app->uv, UV_RUN_DEFAULT);
     pg_pool_free(app->pool);
   }
-  app_close_loop(app);
+  app_loop_close(&app->loop, app->stop_at_us, app->exit_code);
   int code = app->exit_code;
   free(app);
   return code;

@@ -107,10 +107,9 @@ static bool parse_line(struct str line, struct signature_line *ret_line) {
 
 /* The key's id and the signature, if that is what the text is. */
 static bool decode(struct str text, uint8_t ret_signature[KEY_ID_SIZE + SIGNATURE_SIZE]) {
-  uint8_t decoded[SIGNATURE_TEXT_SIZE];
+  uint8_t decoded[SIGNATURE_TEXT_SIZE] = {0};
   if (text.len != SIGNATURE_TEXT_SIZE - 1 ||
-      EVP_DecodeBlock(decoded, (const unsigned char *)text.data, (int)text.len) !=
-          KEY_ID_SIZE + SIGNATURE_SIZE)
+      EVP_DecodeBlock(decoded, (const unsigned char *)text.data, (int)text.len) < 0)
     return false;
   memcpy(ret_signature, decoded, KEY_ID_SIZE + SIGNATURE_SIZE);
   return true;
