@@ -260,6 +260,11 @@ struct ledger_memory *ledger_memory_new(struct loop *loop) {
   return m;
 }
 
+static char *copy_text(const char *text) {
+  size_t size = strlen(text) + 1;
+  return memcpy(xmalloc(size), text, size);
+}
+
 static void take_over(struct ledger_memory *m, const struct memory_text *text) {
   if (text->last_id > m->last_id)
     m->last_id = text->last_id;
@@ -284,10 +289,8 @@ int ledger_memory_open(struct ledger_memory *m, const char *path, const char *or
     return rc;
   }
   m->lock_fd = fd;
-  m->path = strdup(path);
-  m->origin = strdup(origin);
-  if (!m->path || !m->origin)
-    abort();
+  m->path = copy_text(path);
+  m->origin = copy_text(origin);
   take_over(m, &text);
   /* Also what an earlier text says: that it can be written is known from the first moment on. */
   touch(m);
