@@ -71,10 +71,11 @@ int memory_file_lock(const char *path, int *ret_fd, struct error *err) {
   if (fd < 0)
     return cant("open the lock", name, err);
   if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-    int rc = errno == EWOULDBLOCK
-                 ? error_set(err, ERR_FAILED_PRECONDITION,
-                             "another process has \"%s\": give each daemon a file of its own", name)
-                 : cant("lock", name, err);
+    int rc = errno == EWOULDBLOCK ? error_set(err, ERR_FAILED_PRECONDITION,
+                                              "another process has \"%s\": stop it first, or give "
+                                              "each daemon a file of its own",
+                                              name)
+                                  : cant("lock", name, err);
     close(fd);
     return rc;
   }

@@ -289,6 +289,13 @@ class RestoredTest(StoreTest):
         daemon.stop()
         self.restored()
 
+    def test_nothing_is_changed_while_an_idle_daemon_has_the_memory(self):
+        self.start()
+        before = self.dump()
+        self.refuses(1, "nothing was changed", "another process", "stop it first",
+                     command=("restored",))
+        self.assertEqual(before, self.dump())
+
     def test_nothing_is_changed_when_the_memory_cannot_be_relied_on(self):
         self.lose()
         self.memory.write_bytes(self.memory.read_bytes()[1:])

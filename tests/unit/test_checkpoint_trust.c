@@ -199,6 +199,16 @@ static void a_signature_from_another_ledger_is_not_good(void **state) {
   buf_deinit(&other);
 }
 
+/* The name is part of who signed: the same bytes under another one are another's. */
+static void a_signature_under_another_name_is_not_good(void **state) {
+  struct world *w = *state;
+  sign_as(w, OWN);
+  char *name = memmem(w->note.data, w->note.end, MARK ORIGIN "/7", strlen(MARK ORIGIN "/7"));
+  assert_non_null(name);
+  name[strlen(MARK ORIGIN "/7") - 1] = '8';
+  assert_int_equal(judge(w), CHECKPOINT_UNKNOWN_KEY);
+}
+
 static void what_is_no_note_is_bad(void **state) {
   struct world *w = *state;
   static const char *const lines[] = {
@@ -361,6 +371,7 @@ int main(void) {
       TEST(a_wrong_signature_under_a_known_key_spoils_the_note),
       TEST(another_text_is_bad_whoever_signed_it),
       TEST(a_signature_from_another_ledger_is_not_good),
+      TEST(a_signature_under_another_name_is_not_good),
       TEST(what_is_no_note_is_bad),
       TEST(a_note_cut_anywhere_is_never_good),
       TEST(other_kinds_of_signatures_beside_are_let_be),
