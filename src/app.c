@@ -3,6 +3,7 @@
 #include "access/access.h"
 #include "admin/service.h"
 #include "announce.h"
+#include "app_loop.h"
 #include "base/alloc.h"
 #include "base/loop.h"
 #include "base/port_file.h"
@@ -19,6 +20,7 @@
 #include "query/service.h"
 #include "secrets.h"
 #include "self_events.h"
+#include "store_open.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -31,8 +33,6 @@
 /* How long one attempt to check the schema may take. */
 #define CHECK_TIMEOUT_US   (10LL * 1000 * 1000)
 #define MIGRATE_TIMEOUT_US (600LL * 1000 * 1000)
-/* For libuv to give back its handles, which takes no waiting. */
-#define CLOSE_MIN_US (100 * 1000)
 
 enum app_phase { APP_STARTING, APP_SERVING, APP_DRAINING };
 
@@ -46,6 +46,9 @@ struct app {
   struct loop_timer stop_timer;  /* the shutdown deadline */
   struct pg_pool *pool;          /* owned, as all below */
   struct partitions *partitions;
+  struct ledger_memory *memory;
+  struct store_row row;
+  struct store_open opening;
   struct checkpoint_signer signer;
   struct tls_context *tls; /* owned; NULL: plain */
   struct access *access;
@@ -66,42 +69,8 @@ struct app {
   int exit_code;
 };
 
-/* ---- the loop's frame, shared by running and migrating ---- */
-
-static void app_open_loop(struct app *app) {
-  int rc = uv_loop_init(&app->uv);
-  assert(rc == 0);
-  (void)rc;
-  loop_init(&app->loop, &app->uv, &clock_system);
-}
-
 static int64_t app_now_us(const struct app *app) {
   return clock_monotonic_us(app->loop.clock);
-}
-
-/* All is flushed and closed; a name that is still being looked up can't be hurried. */
-static void on_close_deadline(uv_timer_t *timer) {
-  const struct app *app = timer->data;
-  log_warn("stopped while a name was being looked up");
-  _exit(app->exit_code);
-}
-
-static void app_close_loop(struct app *app) {
-  uv_timer_t deadline;
-  int64_t left_us = app->stop_at_us ? app->stop_at_us - app_now_us(app) : 0;
-  uv_timer_init(&app->uv, &deadline);
-  deadline.data = app;
-  uv_timer_start(&deadline, on_close_deadline,
-                 (uint64_t)((left_us > CLOSE_MIN_US ? left_us : CLOSE_MIN_US) / CLOCK_US_PER_MS),
-                 0);
-  uv_unref((uv_handle_t *)&deadline);
-  loop_deinit(&app->loop);
-  uv_run(&app->uv, UV_RUN_DEFAULT);
-  uv_close((uv_handle_t *)&deadline, NULL);
-  uv_run(&app->uv, UV_RUN_DEFAULT);
-  int rc = uv_loop_close(&app->uv);
-  assert(rc == 0);
-  (void)rc;
 }
 
 /* ---- readiness ---- */
@@ -162,7 +131,7 @@ static void app_stop(struct app *app, int exit_code);
 
 static void app_fail_start(struct app *app, const char *what, const struct error *err) {
   log_error(what, KV("error", err->text));
-  app_stop(app, EXIT_FAILURE);
+  app_stop(app, err->code == ERR_INVALID_ARGUMENT ? APP_EXIT_SETTINGS : EXIT_FAILURE);
 }
 
 static void app_probe_later(struct app *app) {
@@ -196,23 +165,49 @@ static void on_limits(void *arg, const struct pg_server_limits *limits, const st
     partitions_start(app->partitions, on_partitions_ready, app);
 }
 
+/* What only PostgreSQL's absence is to blame for is tried again, if the settings allow that. */
+static void app_fail_attempt(struct app *app, const struct error *err) {
+  bool may_wait = app->config->database.startup == CONFIG_STARTUP_WAIT;
+  if (!error_is_retryable(err->code) || !may_wait) {
+    app_fail_start(app, "can't use this database", err);
+    return;
+  }
+  log_warn("waiting for PostgreSQL", KV("error", err->text));
+  pages_set_ready(app->pages, false, err->text);
+  app_probe_later(app);
+}
+
+static void on_store_opened(void *arg, const struct error *err) {
+  struct app *app = arg;
+  if (app->phase != APP_STARTING)
+    return;
+  if (err) {
+    app_fail_attempt(app, err);
+    return;
+  }
+  app->signer.origin = app->row.origin;
+  keys_announce(&app->signer);
+  pg_limits_read(app->pool, app_now_us(app) + CHECK_TIMEOUT_US, on_limits, app);
+}
+
 static void on_schema_checked(void *arg, int version, const struct error *err) {
   struct app *app = arg;
   if (app->phase != APP_STARTING)
     return;
-  bool may_wait = app->config->database.startup == CONFIG_STARTUP_WAIT;
-  if (err && error_is_retryable(err->code) && may_wait) {
-    log_warn("waiting for PostgreSQL", KV("error", err->text));
-    pages_set_ready(app->pages, false, err->text);
-    app_probe_later(app);
-    return;
-  }
   if (err) {
-    app_fail_start(app, "can't use this database", err);
+    app_fail_attempt(app, err);
     return;
   }
   app->schema_version = version;
-  pg_limits_read(app->pool, app_now_us(app) + CHECK_TIMEOUT_US, on_limits, app);
+  app->opening = (struct store_open){.loop = &app->loop,
+                                     .pool = app->pool,
+                                     .config = app->config,
+                                     .memory = app->memory,
+                                     .row = &app->row,
+                                     .deadline_us = app_now_us(app) + CHECK_TIMEOUT_US,
+                                     .cb = on_store_opened,
+                                     .arg = app};
+  store_open_run(&app->opening);
 }
 
 static void on_probe_timer(void *arg) {
@@ -231,6 +226,7 @@ static int app_open_pages(struct app *app, struct error *err) {
   const struct pages_parts parts = {.config = app->config,
                                     .pool = app->pool,
                                     .ingest = app->ingest,
+                                    .memory = app->memory,
                                     .server = app->server,
                                     .access = app->access};
   return pages_new(&app->pages, &app->loop, &parts, err);
@@ -269,11 +265,13 @@ static int app_new_parts(struct app *app, struct error *err) {
       (rc = pg_pool_new(&app->pool, &app->loop, &config->database, err)) < 0)
     return rc;
   app->partitions = partitions_new(&app->loop, app->pool, &config->storage);
+  app->memory = ledger_memory_new(&app->loop);
   const struct ingest_options ingest = {.pool = app->pool,
                                         .partitions = app->partitions,
                                         .config = &config->ingest,
                                         .ledger = &config->ledger,
-                                        .signer = &app->signer};
+                                        .signer = &app->signer,
+                                        .memory = app->memory};
   app->ingest = ingest_new(&app->loop, &ingest);
   self_events_begin(app->self_events, app->ingest, app->access);
   app->ingest_service = ingest_service_new(&app->loop, app->ingest, &config->ingest);
@@ -313,8 +311,14 @@ static void app_close_frame(struct app *app) {
   uv_stop(&app->uv);
 }
 
-static void on_pages_closed(void *arg) {
+static void on_memory_closed(void *arg) {
   app_close_frame(arg);
+}
+
+/* Pages show what is remembered: they go first. */
+static void on_pages_closed(void *arg) {
+  struct app *app = arg;
+  ledger_memory_close(app->memory, on_memory_closed, app);
 }
 
 static void on_pool_drained(void *arg) {
@@ -322,7 +326,7 @@ static void on_pool_drained(void *arg) {
   if (app->pages)
     pages_close(app->pages, on_pages_closed, app);
   else
-    app_close_frame(app);
+    on_pages_closed(app);
 }
 
 static void on_partitions_closed(void *arg) {
@@ -376,7 +380,7 @@ static void app_take_over(struct app *app, const struct config_changes *changes)
            KV("need_restart", changes->pending));
   struct error err;
   if (keys_load(&app->signer, app->config, &err) < 0)
-    log_error("signing key not reloaded", KV("error", err.text));
+    log_error("keys of checkpoints not reloaded", KV("error", err.text));
   if (certs_load(&app->tls, app->config, &err) < 0)
     log_error("TLS certificate not reloaded", KV("error", err.text));
   if (access_load(app->access, &err) < 0)
@@ -420,7 +424,7 @@ int app_run(struct config *config, const struct config_input *input) {
   struct app *app = xcalloc(1, sizeof(*app));
   app->config = config;
   app->input = input;
-  app_open_loop(app);
+  app_loop_open(&app->loop, &app->uv);
   struct error err = {0};
   int rc = app_new_parts(app, &err);
   if (rc == 0) {
@@ -441,7 +445,7 @@ int app_run(struct config *config, const struct config_input *input) {
     log_error("can't start", KV("error", err.text));
     app->exit_code = EXIT_FAILURE;
   }
-  app_close_loop(app);
+  app_loop_close(&app->loop, app->stop_at_us, app->exit_code);
   int code = app->exit_code;
   self_events_free(app->self_events);
   access_free(app->access);
@@ -472,7 +476,7 @@ static void on_migrated(void *arg, int version, const struct error *err) {
 int app_migrate(struct config *config) {
   struct app *app = xcalloc(1, sizeof(*app));
   app->config = config;
-  app_open_loop(app);
+  app_loop_open(&app->loop, &app->uv);
   struct error err = {0};
   if (secrets_check(config, &err) < 0 ||
       pg_pool_new(&app->pool, &app->loop, &config->database, &err) < 0) {
@@ -483,7 +487,7 @@ int app_migrate(struct config *config) {
     uv_run(&app->uv, UV_RUN_DEFAULT);
     pg_pool_free(app->pool);
   }
-  app_close_loop(app);
+  app_loop_close(&app->loop, app->stop_at_us, app->exit_code);
   int code = app->exit_code;
   free(app);
   return code;

@@ -1,6 +1,6 @@
 /*
- * auditstored: the command line. Options, then app_run(), app_migrate(), keys_generate() or
- * new_token().
+ * auditstored: the command line. Options, then app_run(), app_migrate(), restored_run(),
+ * keys_generate() or new_token().
  */
 #include "access/methods.h"
 #include "announce.h"
@@ -10,6 +10,7 @@
 #include "keys.h"
 #include "new_token.h"
 #include "pages.h"
+#include "restored.h"
 #include "usage.h"
 
 #include <signal.h>
@@ -29,6 +30,7 @@ struct command_line {
   bool check_config;
   bool print_config;
   bool migrate;
+  bool restored;
   const char *keygen_path;
   const char *token_name;
 };
@@ -99,6 +101,9 @@ static int parse(int argc, char **argv, struct command_line *line) {
   if (optind < argc && strcmp(argv[optind], "migrate") == 0) {
     line->migrate = true;
     optind++;
+  } else if (optind < argc && strcmp(argv[optind], "restored") == 0) {
+    line->restored = true;
+    optind++;
   } else if (optind < argc && strcmp(argv[optind], "keygen") == 0) {
     if (optind + 2 > argc)
       return usage_error("keygen: name the FILE to make", "");
@@ -120,6 +125,8 @@ static int parse(int argc, char **argv, struct command_line *line) {
 static void ignore_broken_pipes(void) {
   struct sigaction action = {.sa_handler = SIG_IGN};
   sigaction(SIGPIPE, &action, NULL);
+  /* So is a file that may not grow any more. */
+  sigaction(SIGXFSZ, &action, NULL);
 }
 
 static int run(const struct command_line *line, const struct config_input *input,
@@ -134,7 +141,9 @@ static int run(const struct command_line *line, const struct config_input *input
   log_configure(config->log.level, config->log.format, STDERR_FILENO);
   announce_problems(LOG_WARN, "settings", warnings);
   ignore_broken_pipes();
-  return line->migrate ? app_migrate(config) : app_run(config, input);
+  if (line->migrate)
+    return app_migrate(config);
+  return line->restored ? restored_run(config) : app_run(config, input);
 }
 
 static int load_and_run(const struct command_line *line, const struct config_input *input) {

@@ -18,6 +18,7 @@ struct pages_parts {
   const struct config *config;
   const struct pg_pool *pool;
   const struct ingest *ingest;
+  const struct ledger_memory *memory;
   const struct grpc_server *server;
   const struct access *access;
 };

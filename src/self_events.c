@@ -12,7 +12,7 @@
 /* The data of one event, with a whole principal; and room for all its texts, whose lengths the
  * fields bound. */
 #define DATA_MAX_BYTES  ((size_t)128 + JSON_TEXT_GROWTH * IDENTITY_MAX_BYTES)
-#define TEXTS_MAX_BYTES (4096 + DATA_MAX_BYTES)
+#define TEXTS_MAX_BYTES (4096 + DATA_MAX_BYTES + SELF_EVENTS_DATA_MAX)
 
 struct self_events {
   const struct loop *loop; /* borrowed, as all but this struct */
@@ -28,7 +28,11 @@ struct self_event {
   struct self_events *self;
   struct event event;
   struct ingest_result result;
-  int64_t left_out; /* of the denial */
+  /* Whether it is stored, told to who sent it. `why` is NULL when it is. */
+  void (*settled)(struct self_event *e, const struct grpc_status *why);
+  int64_t left_out;                                  /* of a denial */
+  void (*restored_cb)(void *, const struct error *); /* of a restore */
+  void *restored_arg;
   struct arena texts;
 };
 
@@ -62,7 +66,7 @@ static void on_done(struct ingest_request *request, struct grpc_status *failure)
   struct self_event *e = (struct self_event *)request; /* its first member */
   struct self_events *self = e->self;
   self->under_way--;
-  access_denial_settled(self->access, e->left_out, !failure && !e->result.status);
+  e->settled(e, failure ? failure : e->result.status);
   grpc_status_free(failure);
   event_free(e);
 }
@@ -107,10 +111,9 @@ static void set_ip(struct self_event *e, struct str address) {
     ip->length = 16;
 }
 
-static bool submit(struct self_events *self, struct self_event *e) {
-  struct error err;
+static bool submit(struct self_events *self, struct self_event *e, struct error *err) {
   e->request.size_bytes = e->texts.used_bytes;
-  if (ingest_submit(self->ingest, NULL, &e->request, &err) < 0) {
+  if (ingest_submit(self->ingest, NULL, &e->request, err) < 0) {
     event_free(e);
     return false;
   }
@@ -158,14 +161,47 @@ static void set_denial(struct self_event *e, const struct denial *denial) {
   e->event.severity = AUDITSTORE__V1__SEVERITY__SEVERITY_WARNING;
 }
 
+static void on_denial_settled(struct self_event *e, const struct grpc_status *why) {
+  access_denial_settled(e->self->access, e->left_out, !why);
+}
+
 bool self_events_record_denial(void *arg, const struct denial *denial) {
   struct self_events *self = arg;
   if (!self->ingest || self->under_way == SELF_EVENTS_MAX)
     return false;
   struct self_event *e = event_new(self);
   e->left_out = denial->left_out;
+  e->settled = on_denial_settled;
   set_actor(e, denial);
   set_denial(e, denial);
   set_denial_data(e, denial);
-  return submit(self, e);
+  return submit(self, e, NULL);
+}
+
+/* ---- a restore ---- */
+
+static void on_restored_settled(struct self_event *e, const struct grpc_status *why) {
+  struct error err;
+  if (why)
+    error_set(&err, ERR_UNAVAILABLE, "the event of it isn't stored: %s", grpc_status_message(why));
+  e->restored_cb(e->restored_arg, why ? &err : NULL);
+}
+
+void self_events_record_restored(struct self_events *self, const struct self_restored *restored) {
+  struct error err;
+  struct self_event *e = event_new(self);
+  e->settled = on_restored_settled;
+  e->restored_cb = restored->done;
+  e->restored_arg = restored->arg;
+  set_text(e, EVENT_TEXT_EVENT_TYPE, str_z("auditstore.store.restored"));
+  set_text(e, EVENT_TEXT_EVENT_CATEGORY, str_z("ledger"));
+  set_text(e, EVENT_TEXT_EVENT_ACTION, str_z("restore"));
+  set_text(e, EVENT_TEXT_EVENT_VERSION, str_z("1.0"));
+  set_text(e, EVENT_TEXT_RESOURCE_TYPE, str_z("auditstore.store"));
+  set_text(e, EVENT_TEXT_RESOURCE_ID, str_z(restored->origin));
+  set_text(e, EVENT_TEXT_EVENT_DATA, restored->data);
+  e->event.outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_SUCCESS;
+  e->event.severity = AUDITSTORE__V1__SEVERITY__SEVERITY_WARNING;
+  if (!submit(self, e, &err))
+    restored->done(restored->arg, &err);
 }

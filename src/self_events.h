@@ -22,5 +22,16 @@ void self_events_begin(struct self_events *self, struct ingest *ingest, struct a
 /* When ingest is drained. NULL is fine. */
 void self_events_free(struct self_events *self);
 
+/* A restore of the database. Texts are borrowed for the call. */
+struct self_restored {
+  const char *origin;
+  struct str data; /* JSON, at most SELF_EVENTS_DATA_MAX */
+  /* `err` NULL: it is committed. Runs exactly once, from the loop or inside the call that asks. */
+  void (*done)(void *arg, const struct error *err);
+  void *arg;
+};
+#define SELF_EVENTS_DATA_MAX ((size_t)128 * 1024)
+void self_events_record_restored(struct self_events *self, const struct self_restored *restored);
+
 /* A denial_record_cb: `arg` is the struct self_events. */
 bool self_events_record_denial(void *arg, const struct denial *denial);

@@ -14,6 +14,7 @@ static const struct {
 } commands[] = {
     {NULL, "[OPTIONS]", "run until SIGTERM or SIGINT"},
     {"migrate", "[OPTIONS]", "bring the database's schema up to date"},
+    {"restored", "[OPTIONS]", "after a restore from a backup: close its ledgers, begin an epoch"},
     {"keygen", "FILE", "make a key that signs checkpoints, print its public key"},
     {"token", "NAME", "make a bearer token, print it and its line for access.token_file"},
 };

@@ -184,11 +184,49 @@ static void check_tls(struct checker *c) {
               "has no use: tls.client_certificates is off");
 }
 
+/* Unicode's white space, and what C0 and C1 control. */
+static bool is_space_or_control(uint32_t c) {
+  return c <= 0x20 || (c >= 0x7f && c <= 0xa0) || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
+         c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+}
+
+/* The character at the front of valid UTF-8, which it is cut off. */
+static uint32_t take_character(struct str *text) {
+  const uint8_t *p = (const uint8_t *)text->data;
+  int more = p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 1 : p[0] < 0xf0 ? 2 : 3;
+  uint32_t c = more == 0 ? p[0] : p[0] & (0x3fU >> more);
+  for (int i = 1; i <= more; i++)
+    c = c << 6 | (p[i] & 0x3fU);
+  *text = str_of(text->data + more + 1, text->len - (size_t)more - 1);
+  return c;
+}
+
+/* What C2SP's signed-note and its verifiers take as the name of a key. */
+static bool has_note_characters(struct str origin) {
+  if (utf8_valid_prefix(origin) != origin.len)
+    return false;
+  while (origin.len > 0) {
+    uint32_t c = take_character(&origin);
+    if (is_space_or_control(c) || c == '+')
+      return false;
+  }
+  return true;
+}
+
+static bool is_path_like(const char *origin) {
+  size_t len = strlen(origin);
+  return len == 0 || (origin[0] != '/' && origin[len - 1] != '/' && !strstr(origin, "//"));
+}
+
 static void check_ledger(struct checker *c) {
-  static const struct key_name origin = {"ledger", "origin"};
-  /* What C2SP's signed-note allows in the name of a key. */
-  fail_unless(c, !strpbrk(c->config->ledger.origin, " \t\r\n\v\f+"), origin, origin,
-              "must hold no white space and no plus sign");
+  static const struct key_name key = {"ledger", "origin"};
+  const char *origin = c->config->ledger.origin;
+  fail_unless(c, has_note_characters(str_z(origin)), key, key,
+              "must be UTF-8 without white space, control characters and plus signs");
+  fail_unless(c, is_path_like(origin), key, key, "must hold no // and no / at an end");
+  /* A name of digits could be taken for a size. */
+  fail_unless(c, origin[0] == '\0' || origin[strspn(origin, "0123456789")] != '\0', key, key,
+              "must not be a number");
 }
 
 /* ---- who may come, and what production demands ---- */

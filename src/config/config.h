@@ -142,8 +142,10 @@ struct config_ingest {
 };
 
 struct config_ledger {
-  const char *origin;
-  const char *signing_key_file; /* "": nothing is signed */
+  const char *origin;            /* "": what the store's row says */
+  const char *signing_key_file;  /* "": nothing is signed */
+  const char *trusted_keys_file; /* "": no other key is trusted */
+  const char *memory_file;       /* "": what is known to be committed ends with the process */
   int64_t lease_us;
 };
 

@@ -20,6 +20,7 @@
 #include "ingest/stats.h"
 #include "ledger/checkpoint.h"
 #include "ledger/event.h"
+#include "ledger/memory.h"
 #include "ledger/partitions.h"
 #include "pg/pool.h"
 
@@ -69,7 +70,8 @@ struct ingest_options {
   struct partitions *partitions;
   const struct config_ingest *config;
   const struct config_ledger *ledger;
-  const struct checkpoint_signer *signer; /* its key may change between two turns of the loop */
+  const struct checkpoint_signer *signer; /* its keys may change between two turns of the loop */
+  struct ledger_memory *memory;           /* what lanes know to be committed; NULL: nobody asks */
 };
 struct ingest *ingest_new(struct loop *loop, const struct ingest_options *options);
 

@@ -36,14 +36,14 @@ static void append_body(const struct checkpoint *checkpoint, const char *origin,
 }
 
 /* SHA-256(name || "\n" || type || public key), its first bytes. */
-static void make_key_id(const struct checkpoint *checkpoint, const struct checkpoint_signer *signer,
+static void make_key_id(struct str name, const struct signing_key *key,
                         uint8_t ret_id[KEY_ID_SIZE]) {
   struct buf input;
   uint8_t digest[MERKLE_HASH_SIZE];
   uint8_t tail[2 + SIGNING_PUBLIC_KEY_SIZE] = {'\n', TYPE_ED25519};
-  signing_key_public(signer->key, tail + 2);
+  signing_key_public(key, tail + 2);
   buf_init(&input, CHECKPOINT_MAX_BYTES);
-  append_name(checkpoint, signer->origin, &input);
+  append(&input, name.data, name.len);
   append(&input, tail, sizeof(tail));
   bool ok = EVP_Digest(buf_bytes(&input), buf_len(&input), digest, NULL, EVP_sha256(), NULL) == 1;
   assert(ok);
@@ -52,15 +52,20 @@ static void make_key_id(const struct checkpoint *checkpoint, const struct checkp
   buf_deinit(&input);
 }
 
+/* The first line of a body. */
+static struct str name_of(struct str body) {
+  return str_of(body.data, (size_t)((const char *)memchr(body.data, '\n', body.len) - body.data));
+}
+
 void checkpoint_sign(const struct checkpoint *checkpoint, const struct checkpoint_signer *signer,
                      struct buf *out) {
   uint8_t signature[KEY_ID_SIZE + SIGNATURE_SIZE];
   char text[SIGNATURE_TEXT_SIZE];
   size_t start = buf_len(out);
   append_body(checkpoint, signer->origin, out);
-  make_key_id(checkpoint, signer, signature);
-  signing_key_sign(signer->key, str_of(buf_bytes(out) + start, buf_len(out) - start),
-                   signature + KEY_ID_SIZE);
+  struct str body = str_of(buf_bytes(out) + start, buf_len(out) - start);
+  make_key_id(name_of(body), signer->key, signature);
+  signing_key_sign(signer->key, body, signature + KEY_ID_SIZE);
   EVP_EncodeBlock((unsigned char *)text, signature, sizeof(signature));
   append(out, "\n" SIGNATURE_MARK, 1 + strlen(SIGNATURE_MARK));
   append_name(checkpoint, signer->origin, out);
@@ -69,7 +74,10 @@ void checkpoint_sign(const struct checkpoint *checkpoint, const struct checkpoin
   (void)ok;
 }
 
-/* ---- verifying ---- */
+/* ---- judging ---- */
+
+/* C2SP: what a verifier may refuse as too long. */
+#define SIGNATURES_MAX 16
 
 /* The part of `text` before the line end; moves `text` behind it. False: there is none. */
 static bool next_line(struct str *text, struct str *ret_line) {
@@ -81,53 +89,102 @@ static bool next_line(struct str *text, struct str *ret_line) {
   return true;
 }
 
-/* "MARK NAME BASE64" of that name: the key's id and the signature. */
-static bool parse_signature(struct str line, struct str name,
-                            uint8_t ret_signature[KEY_ID_SIZE + SIGNATURE_SIZE]) {
-  uint8_t decoded[SIGNATURE_TEXT_SIZE];
+/* "MARK NAME BASE64", whoever's. */
+struct signature_line {
+  struct str name;
+  struct str text;
+};
+
+static bool parse_line(struct str line, struct signature_line *ret_line) {
   size_t mark = strlen(SIGNATURE_MARK);
-  size_t before = mark + name.len + 1;
-  if (line.len != before + SIGNATURE_TEXT_SIZE - 1 ||
-      memcmp(line.data, SIGNATURE_MARK, mark) != 0 ||
-      memcmp(line.data + mark, name.data, name.len) != 0 || line.data[before - 1] != ' ')
+  if (line.len <= mark || memcmp(line.data, SIGNATURE_MARK, mark) != 0)
     return false;
-  if (EVP_DecodeBlock(decoded, (const unsigned char *)line.data + before, SIGNATURE_TEXT_SIZE - 1) <
-      0)
+  struct str rest = str_of(line.data + mark, line.len - mark);
+  *ret_line = (struct signature_line){.name = str_cut(&rest, ' ')};
+  ret_line->text = rest;
+  return ret_line->name.len > 0 && rest.len > 0 && !memchr(rest.data, ' ', rest.len);
+}
+
+/* The key's id and the signature, if that is what the text is. */
+static bool decode(struct str text, uint8_t ret_signature[KEY_ID_SIZE + SIGNATURE_SIZE]) {
+  uint8_t decoded[SIGNATURE_TEXT_SIZE] = {0};
+  if (text.len != SIGNATURE_TEXT_SIZE - 1 ||
+      EVP_DecodeBlock(decoded, (const unsigned char *)text.data, (int)text.len) < 0)
     return false;
   memcpy(ret_signature, decoded, KEY_ID_SIZE + SIGNATURE_SIZE);
   return true;
 }
 
-/* No line of `signatures` is one of the key over `body` that is wrong. */
-static bool signatures_hold(const struct checkpoint *checkpoint,
-                            const struct checkpoint_signer *signer, struct str body,
-                            struct str signatures) {
-  uint8_t id[KEY_ID_SIZE];
-  uint8_t signature[KEY_ID_SIZE + SIGNATURE_SIZE];
-  struct str line;
-  struct str name = str_of(body.data, 0);
-  make_key_id(checkpoint, signer, id);
-  name.len = (size_t)((const char *)memchr(body.data, '\n', body.len) - body.data);
-  while (next_line(&signatures, &line)) {
-    if (parse_signature(line, name, signature) && memcmp(signature, id, KEY_ID_SIZE) == 0 &&
-        !signing_key_verify(signer->key, body, str_of(signature + KEY_ID_SIZE, SIGNATURE_SIZE)))
-      return false;
-  }
-  return true;
+/* Every key that is known: the signer's own, then the trusted ones. NULL behind the last. */
+static const struct signing_key *known_key(const struct checkpoint_signer *signer, int index) {
+  if (signer->key && index-- == 0)
+    return signer->key;
+  return index < signing_keyring_count(signer->trusted)
+             ? signing_keyring_key(signer->trusted, index)
+             : NULL;
 }
 
-bool checkpoint_matches(const struct checkpoint *checkpoint, const struct checkpoint_signer *signer,
-                        struct str note) {
+/* Of one signature under the body's name. An id is four bytes: several keys may have it, and then
+ * any of them will do. */
+static enum checkpoint_trust judge_signature(const struct checkpoint_signer *signer,
+                                             struct str body, const uint8_t *signature) {
+  enum checkpoint_trust trust = CHECKPOINT_UNKNOWN_KEY;
+  uint8_t id[KEY_ID_SIZE];
+  const struct signing_key *key;
+  for (int i = 0; trust != CHECKPOINT_GOOD && (key = known_key(signer, i)); i++) {
+    make_key_id(name_of(body), key, id);
+    if (memcmp(signature, id, KEY_ID_SIZE) != 0)
+      continue;
+    bool holds = signing_key_verify(key, body, str_of(signature + KEY_ID_SIZE, SIGNATURE_SIZE));
+    trust = holds ? CHECKPOINT_GOOD : CHECKPOINT_BAD;
+  }
+  return trust;
+}
+
+/* Another name's signature may have any form: a witness's, of a type yet to come. */
+static enum checkpoint_trust judge_line(const struct checkpoint_signer *signer, struct str body,
+                                        struct str text) {
+  uint8_t signature[KEY_ID_SIZE + SIGNATURE_SIZE];
+  struct signature_line line;
+  if (!parse_line(text, &line))
+    return CHECKPOINT_BAD;
+  if (!str_equal(line.name, name_of(body)) || !decode(line.text, signature))
+    return CHECKPOINT_UNKNOWN_KEY;
+  return judge_signature(signer, body, signature);
+}
+
+static enum checkpoint_trust judge_lines(const struct checkpoint_signer *signer, struct str body,
+                                         struct str lines) {
+  enum checkpoint_trust trust = CHECKPOINT_UNSIGNED;
+  struct str line;
+  for (int count = 0; next_line(&lines, &line); count++) {
+    enum checkpoint_trust found = judge_line(signer, body, line);
+    if (found == CHECKPOINT_BAD || count == SIGNATURES_MAX)
+      return CHECKPOINT_BAD;
+    if (trust != CHECKPOINT_GOOD)
+      trust = found;
+  }
+  return lines.len == 0 ? trust : CHECKPOINT_BAD;
+}
+
+enum checkpoint_trust checkpoint_judge(const struct checkpoint *checkpoint,
+                                       const struct checkpoint_signer *signer, struct str note) {
+  enum checkpoint_trust trust = CHECKPOINT_BAD;
   struct buf expected;
+  if (note.len == 0)
+    return CHECKPOINT_UNSIGNED;
   buf_init(&expected, CHECKPOINT_MAX_BYTES);
   append_body(checkpoint, signer->origin, &expected);
   struct str body = str_of(buf_bytes(&expected), buf_len(&expected));
   assert(body.data);
-  bool matches = note.data && note.len > body.len && memcmp(note.data, body.data, body.len) == 0 &&
-                 note.data[body.len] == '\n';
-  if (matches && signer->key)
-    matches = signatures_hold(checkpoint, signer, body,
-                              str_of(note.data + body.len + 1, note.len - body.len - 1));
+  if (note.len > body.len && memcmp(note.data, body.data, body.len) == 0 &&
+      note.data[body.len] == '\n')
+    trust = judge_lines(signer, body, str_of(note.data + body.len + 1, note.len - body.len - 1));
   buf_deinit(&expected);
-  return matches;
+  return trust;
+}
+
+bool checkpoint_matches(const struct checkpoint *checkpoint, const struct checkpoint_signer *signer,
+                        struct str note) {
+  return note.len > 0 && checkpoint_judge(checkpoint, signer, note) != CHECKPOINT_BAD;
 }

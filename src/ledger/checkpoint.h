@@ -8,15 +8,18 @@
 
 #include "base/buf.h"
 #include "ledger/merkle.h"
-#include "ledger/signing_key.h"
+#include "ledger/signing_keyring.h"
 
 #define CHECKPOINT_ORIGIN_MAX 200 /* bytes, without the ledger's number */
 #define CHECKPOINT_MAX_BYTES  1024
 
-/* What checkpoints are made with. */
+/* What checkpoints are made with, and whose are believed. All is borrowed; it may change between
+ * two turns of the loop, but for the origin once it is set. */
 struct checkpoint_signer {
-  const char *origin;            /* of all ledgers of a deployment: no white space, no plus sign */
-  const struct signing_key *key; /* NULL: none are made */
+  const char *origin;                    /* of all ledgers of a store: the name in its row */
+  const struct signing_key *key;         /* NULL: none are made */
+  const struct signing_keyring *trusted; /* keys beside `key` whose signatures are good; may be
+                                            NULL */
 };
 
 struct checkpoint {
@@ -29,7 +32,20 @@ struct checkpoint {
 void checkpoint_sign(const struct checkpoint *checkpoint, const struct checkpoint_signer *signer,
                      struct buf *out);
 
-/* Whether `note` says what `checkpoint` says and, if it has a signature under the signer's key,
- * that one is right. Signatures by other keys are not judged. */
+/* What a note is worth as evidence that one of the store's daemons wrote a checkpoint. */
+enum checkpoint_trust {
+  CHECKPOINT_GOOD,        /* a right signature under the signer's key or a trusted one, and no wrong
+                             one under any of them */
+  CHECKPOINT_UNSIGNED,    /* the checkpoint's text without any signature, or no note (len 0) */
+  CHECKPOINT_UNKNOWN_KEY, /* signatures, and all by keys that aren't known: nobody vouches for it */
+  CHECKPOINT_BAD,         /* another text, no note at all, or a wrong signature under a known key */
+};
+
+/* Judges `note`, which may be any bytes, against what it ought to say. Without a key and a keyring
+ * it is never GOOD. */
+enum checkpoint_trust checkpoint_judge(const struct checkpoint *checkpoint,
+                                       const struct checkpoint_signer *signer, struct str note);
+
+/* Whether `note` is one of `checkpoint` and isn't CHECKPOINT_BAD. */
 bool checkpoint_matches(const struct checkpoint *checkpoint, const struct checkpoint_signer *signer,
                         struct str note);

@@ -31,6 +31,12 @@ static struct signing_key *key_new(EVP_PKEY *pkey) {
   return key;
 }
 
+struct signing_key *signing_key_of_public(const uint8_t bytes[SIGNING_PUBLIC_KEY_SIZE]) {
+  EVP_PKEY *pkey =
+      EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, bytes, SIGNING_PUBLIC_KEY_SIZE);
+  return pkey ? key_new(pkey) : NULL;
+}
+
 void signing_key_free(struct signing_key *key) {
   if (!key)
     return;

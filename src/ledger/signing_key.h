@@ -25,6 +25,10 @@ int signing_key_generate(const char *path, struct signing_key **ret_key, struct 
 /* *ret_is_exposed (may be NULL): others than the owner and group may read or change the file. */
 int signing_key_load(const char *path, struct signing_key **ret_key, bool *ret_is_exposed,
                      struct error *err);
+
+/* A key that can verify and print, but not sign. NULL: these bytes are no public key. */
+struct signing_key *signing_key_of_public(const uint8_t bytes[SIGNING_PUBLIC_KEY_SIZE]);
+
 void signing_key_free(struct signing_key *key); /* NULL is fine */
 
 void signing_key_public(const struct signing_key *key, uint8_t ret_key[SIGNING_PUBLIC_KEY_SIZE]);
@@ -32,6 +36,7 @@ void signing_key_public(const struct signing_key *key, uint8_t ret_key[SIGNING_P
 /* The public key in PEM. False: `out` can't be written. */
 bool signing_key_print_public(const struct signing_key *key, FILE *out);
 
+/* `key` isn't one of signing_key_of_public(). */
 void signing_key_sign(const struct signing_key *key, struct str text,
                       uint8_t ret_signature[SIGNATURE_SIZE]);
 

@@ -279,10 +279,14 @@ RULES = (
      "tls.client_certificates", 'got "optional": needs tls.client_ca_file as well'),
     ({"tls.client_ca_file": "/ca.pem"}, "tls.client_ca_file",
      'got "/ca.pem": has no use: tls.client_certificates is off'),
-    ({"ledger.origin": "audit log"}, "ledger.origin",
-     'got "audit log": must hold no white space and no plus sign'),
-    ({"ledger.origin": "a+b"}, "ledger.origin",
-     'got "a+b": must hold no white space and no plus sign'),
+    *[({"ledger.origin": f'"{origin}"'}, "ledger.origin",
+       f'got "{origin}": must be UTF-8 without white space, control characters and plus signs')
+      for origin in ("audit log", "a+b", "a\N{NO-BREAK SPACE}b", "a\N{IDEOGRAPHIC SPACE}b",
+                     "a\N{EM SPACE}", "\N{OGHAM SPACE MARK}a")],
+    *[({"ledger.origin": origin}, "ledger.origin",
+       f'got "{origin}": must hold no // and no / at an end')
+      for origin in ("a//b", "https://a", "/a", "a/")],
+    ({"ledger.origin": "4711"}, "ledger.origin", 'got "4711": must not be a number'),
     ({"ingest.lanes": 9, "database.max_open_conns": 9}, "ingest.lanes",
      'got "9": must be below database.max_open_conns, so that readers get one'),
     ({"ingest.max_queue_events": 999}, "ingest.max_request_events",

@@ -20,7 +20,7 @@ def keygen(path):
 
 class LedgerCase(harness.PostgresCase):
     def setUp(self):
-        self.postgres.sql("TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes")
+        self.postgres.empty()
         self.key = self.folder / f"{self.id()}.pem"
         self.public_key = keygen(self.key)
 
@@ -154,7 +154,7 @@ class SettingsTest(LedgerCase):
         ledgers.verify_note(self, self.last_note(), self.public_key, self.folder)
         self.key.rename(self.key.with_suffix(".old"))
         daemon.signal(signal.SIGHUP)
-        harness.wait_until(lambda: "signing key not reloaded" in daemon.log())
+        harness.wait_until(lambda: "keys of checkpoints not reloaded" in daemon.log())
         self.write(daemon)
         ledgers.verify_note(self, self.last_note(), self.public_key, self.folder)
         fresh = keygen(self.key)
@@ -171,7 +171,7 @@ class SettingsTest(LedgerCase):
         self.claim_after_death("1s", 1)
 
     def claim_after_death(self, lease, ledger):
-        self.postgres.sql("TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes")
+        self.postgres.empty()
         first = self.start({"ledger.lease": lease})
         self.assertEqual(1, self.ledger_of(self.write(first)))
         first.kill()

@@ -106,7 +106,9 @@ void store_start_server(struct store *s) {
 /* ---- the parts ---- */
 
 void store_open(struct store *s) {
-  PQclear(store_query(s, "TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes"));
+  PQclear(store_query(s,
+                      "TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes;"
+                      " UPDATE store SET epoch = 0, next_ledger_id = 1"));
   open_loop(s);
   s->partitions = partitions_new(&s->loop, s->pool, &s->storage);
 }

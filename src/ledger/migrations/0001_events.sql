@@ -1,5 +1,19 @@
 -- Events, and the ledgers that number them.
 
+-- What this store is called, and what no ledger was called yet. One row, for good.
+CREATE TABLE store (
+  store_id       uuid        NOT NULL DEFAULT gen_random_uuid(),
+  -- The first part of every ledger's name, ORIGIN/LEDGER_ID. Null until the first daemon sets it.
+  origin         text        CHECK (octet_length(origin) BETWEEN 1 AND 200),
+  -- Begins anew after each restore: nothing goes on under the name that it had before.
+  epoch          int4        NOT NULL DEFAULT 0 CHECK (epoch >= 0),
+  -- An id is taken once: EPOCH * 1000000 + 1 and on.
+  next_ledger_id int8        NOT NULL DEFAULT 1 CHECK (next_ledger_id > 0),
+  created_at     timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX store_one_row ON store ((true));
+INSERT INTO store DEFAULT VALUES;
+
 -- One row per ledger; every batch updates its row. Free room in the page keeps those updates away
 -- from the index.
 CREATE TABLE ledgers (
@@ -14,7 +28,10 @@ CREATE TABLE ledgers (
   leased_until  timestamptz,
   -- Set when what is stored didn't fit together; nobody appends any more.
   suspect_since timestamptz,
-  created_at    timestamptz NOT NULL DEFAULT now()
+  -- Set when the ledger was ended on purpose, as after a restore; nobody appends any more.
+  closed_since  timestamptz,
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  CONSTRAINT ledgers_closed CHECK (closed_since IS NULL OR owner IS NULL)
 ) WITH (fillfactor = 10);
 
 -- One row per transaction that appended to a ledger, written by that transaction.
