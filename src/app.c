@@ -16,6 +16,7 @@
 #include "ledger/schema.h"
 #include "pages.h"
 #include "pg/pool.h"
+#include "pg/server_clock.h"
 #include "query/service.h"
 #include "secrets.h"
 #include "self_events.h"
@@ -45,6 +46,7 @@ struct app {
   struct loop_timer probe_timer; /* start attempts, then readiness */
   struct loop_timer stop_timer;  /* the shutdown deadline */
   struct pg_pool *pool;          /* owned, as all below */
+  struct server_clock *server_clock;
   struct partitions *partitions;
   struct checkpoint_signer signer;
   struct tls_context *tls; /* owned; NULL: plain */
@@ -182,6 +184,13 @@ static void on_partitions_ready(void *arg, const struct error *err) {
   app_probe_later(app);
 }
 
+/* A difference of the clocks is known before the first event is judged by them. */
+static void on_clock_read(void *arg) {
+  struct app *app = arg;
+  if (app->phase == APP_STARTING)
+    partitions_start(app->partitions, on_partitions_ready, app);
+}
+
 /* What holds, and what the server allows. */
 static void on_limits(void *arg, const struct pg_server_limits *limits, const struct error *err) {
   struct app *app = arg;
@@ -193,7 +202,7 @@ static void on_limits(void *arg, const struct pg_server_limits *limits, const st
   pg_pool_stats(app->pool, &stats);
   announce_pool(app->config, &stats, app->schema_version);
   if (app->phase == APP_STARTING)
-    partitions_start(app->partitions, on_partitions_ready, app);
+    server_clock_start(app->server_clock, on_clock_read, app);
 }
 
 static void on_schema_checked(void *arg, int version, const struct error *err) {
@@ -230,6 +239,7 @@ static void on_probe_timer(void *arg) {
 static int app_open_pages(struct app *app, struct error *err) {
   const struct pages_parts parts = {.config = app->config,
                                     .pool = app->pool,
+                                    .server_clock = app->server_clock,
                                     .ingest = app->ingest,
                                     .server = app->server,
                                     .access = app->access};
@@ -268,6 +278,7 @@ static int app_new_parts(struct app *app, struct error *err) {
       (rc = certs_load(&app->tls, config, err)) < 0 ||
       (rc = pg_pool_new(&app->pool, &app->loop, &config->database, err)) < 0)
     return rc;
+  app->server_clock = server_clock_new(&app->loop, app->pool);
   app->partitions = partitions_new(&app->loop, app->pool, &config->storage);
   const struct ingest_options ingest = {.pool = app->pool,
                                         .partitions = app->partitions,
@@ -276,7 +287,8 @@ static int app_new_parts(struct app *app, struct error *err) {
                                         .signer = &app->signer};
   app->ingest = ingest_new(&app->loop, &ingest);
   self_events_begin(app->self_events, app->ingest, app->access);
-  app->ingest_service = ingest_service_new(&app->loop, app->ingest, &config->ingest);
+  app->ingest_service =
+      ingest_service_new(&app->loop, app->ingest, app->server_clock, &config->ingest);
   app->query_service = query_service_new(&app->loop, app->pool, &config->query);
   ingest_service_fill(app->ingest_service, &app->handlers);
   query_service_fill(app->query_service, &app->handlers);
@@ -325,10 +337,15 @@ static void on_pool_drained(void *arg) {
     app_close_frame(app);
 }
 
+static void on_clock_closed(void *arg) {
+  struct app *app = arg;
+  pg_pool_drain(app->pool, app->stop_at_us, on_pool_drained, app);
+}
+
 static void on_partitions_closed(void *arg) {
   struct app *app = arg;
   app->partitions = NULL;
-  pg_pool_drain(app->pool, app->stop_at_us, on_pool_drained, app);
+  server_clock_close(app->server_clock, on_clock_closed, app);
 }
 
 static void on_ingest_drained(void *arg) {
@@ -413,6 +430,7 @@ static void app_free_parts(struct app *app) {
   query_service_free(app->query_service);
   ingest_service_free(app->ingest_service);
   ingest_free(app->ingest);
+  server_clock_free(app->server_clock);
   pg_pool_free(app->pool);
 }
 
