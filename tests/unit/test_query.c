@@ -91,7 +91,7 @@ static void events_that_arrive_between_pages_disturb_nothing(void **state) {
   "', 'c', 'a', 1 FROM generate_series(" #first ", " #last ") i;"
 #define TIE "timestamptz '2026-11-02 00:00:00+00'"
 
-static const int tied_sizes[] = {5, 7, 10, 33, 64, 99, 100, 233, 349, 350, 700, 701};
+static const int tied_sizes[] = {17, 23, 33, 64, 99, 100, 101, 233, 349, 350, 700, 701};
 #define TIED_SIZES (sizeof(tied_sizes) / sizeof(tied_sizes[0]))
 
 static void events_of_one_time_follow_their_ledger_across_pages(void **state) {
