@@ -17,6 +17,7 @@
 #include "ledger/schema.h"
 #include "pages.h"
 #include "pg/pool.h"
+#include "pg/server_clock.h"
 #include "query/service.h"
 #include "secrets.h"
 #include "self_events.h"
@@ -45,6 +46,7 @@ struct app {
   struct loop_timer probe_timer; /* start attempts, then readiness */
   struct loop_timer stop_timer;  /* the shutdown deadline */
   struct pg_pool *pool;          /* owned, as all below */
+  struct server_clock *server_clock;
   struct partitions *partitions;
   struct ledger_memory *memory;
   struct store_row row;
@@ -151,6 +153,13 @@ static void on_partitions_ready(void *arg, const struct error *err) {
   app_probe_later(app);
 }
 
+/* A difference of the clocks is known before the first event is judged by them. */
+static void on_clock_read(void *arg) {
+  struct app *app = arg;
+  if (app->phase == APP_STARTING)
+    partitions_start(app->partitions, on_partitions_ready, app);
+}
+
 /* What holds, and what the server allows. */
 static void on_limits(void *arg, const struct pg_server_limits *limits, const struct error *err) {
   struct app *app = arg;
@@ -162,7 +171,7 @@ static void on_limits(void *arg, const struct pg_server_limits *limits, const st
   pg_pool_stats(app->pool, &stats);
   announce_pool(app->config, &stats, app->schema_version);
   if (app->phase == APP_STARTING)
-    partitions_start(app->partitions, on_partitions_ready, app);
+    server_clock_start(app->server_clock, on_clock_read, app);
 }
 
 /* What only PostgreSQL's absence is to blame for is tried again, if the settings allow that. */
@@ -225,6 +234,7 @@ static void on_probe_timer(void *arg) {
 static int app_open_pages(struct app *app, struct error *err) {
   const struct pages_parts parts = {.config = app->config,
                                     .pool = app->pool,
+                                    .server_clock = app->server_clock,
                                     .ingest = app->ingest,
                                     .memory = app->memory,
                                     .server = app->server,
@@ -264,6 +274,7 @@ static int app_new_parts(struct app *app, struct error *err) {
       (rc = certs_load(&app->tls, config, err)) < 0 ||
       (rc = pg_pool_new(&app->pool, &app->loop, &config->database, err)) < 0)
     return rc;
+  app->server_clock = server_clock_new(&app->loop, app->pool);
   app->partitions = partitions_new(&app->loop, app->pool, &config->storage);
   app->memory = ledger_memory_new(&app->loop);
   const struct ingest_options ingest = {.pool = app->pool,
@@ -274,7 +285,8 @@ static int app_new_parts(struct app *app, struct error *err) {
                                         .memory = app->memory};
   app->ingest = ingest_new(&app->loop, &ingest);
   self_events_begin(app->self_events, app->ingest, app->access);
-  app->ingest_service = ingest_service_new(&app->loop, app->ingest, &config->ingest);
+  app->ingest_service =
+      ingest_service_new(&app->loop, app->ingest, app->server_clock, &config->ingest);
   app->query_service = query_service_new(&app->loop, app->pool, &config->query);
   ingest_service_fill(app->ingest_service, &app->handlers);
   query_service_fill(app->query_service, &app->handlers);
@@ -329,10 +341,15 @@ static void on_pool_drained(void *arg) {
     on_pages_closed(app);
 }
 
+static void on_clock_closed(void *arg) {
+  struct app *app = arg;
+  pg_pool_drain(app->pool, app->stop_at_us, on_pool_drained, app);
+}
+
 static void on_partitions_closed(void *arg) {
   struct app *app = arg;
   app->partitions = NULL;
-  pg_pool_drain(app->pool, app->stop_at_us, on_pool_drained, app);
+  server_clock_close(app->server_clock, on_clock_closed, app);
 }
 
 static void on_ingest_drained(void *arg) {
@@ -417,6 +434,7 @@ static void app_free_parts(struct app *app) {
   query_service_free(app->query_service);
   ingest_service_free(app->ingest_service);
   ingest_free(app->ingest);
+  server_clock_free(app->server_clock);
   pg_pool_free(app->pool);
 }
 

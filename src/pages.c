@@ -12,6 +12,7 @@
 #include "ingest/metrics.h"
 #include "ledger/memory_metrics.h"
 #include "pg/pool_metrics.h"
+#include "pg/server_clock_metrics.h"
 
 #define ARRAY_LENGTH(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
@@ -52,6 +53,7 @@ static int write_metrics(void *arg, struct buf *out) {
   pg_pool_metrics_write(&metrics, pages->parts.pool, &pages->parts.config->database);
   grpc_metrics_write(&metrics, pages->parts.server);
   access_metrics_write(&metrics, pages->parts.access);
+  server_clock_metrics_write(&metrics, pages->parts.server_clock);
   ingest_metrics_write(&metrics, pages->parts.ingest);
   ledger_memory_metrics_write(&metrics, pages->parts.memory);
   process_metrics_write(&metrics, pages->started_us);
@@ -89,9 +91,9 @@ void pages_set_ready(struct pages *pages, bool is_ready, const char *why) {
 
 void pages_print_metrics_reference(FILE *out) {
   static const struct metric_table *const tables[] = {
-      &daemon_metric_table,        &grpc_metric_table,      &access_metric_table,
-      &pg_pool_metric_table,       &pg_go_sql_metric_table, &ingest_metric_table,
-      &ledger_memory_metric_table, &process_metric_table,
+      &daemon_metric_table,  &grpc_metric_table,      &access_metric_table,
+      &pg_pool_metric_table, &pg_go_sql_metric_table, &server_clock_metric_table,
+      &ingest_metric_table,  &process_metric_table,
   };
   fputs(
       "# Metrics\n"

@@ -9,7 +9,7 @@
 #include "config/config.h"
 #include "grpc/server.h"
 #include "ingest/ingest.h"
-#include "pg/pool.h"
+#include "pg/server_clock.h"
 
 struct pages;
 
@@ -17,6 +17,7 @@ struct pages;
 struct pages_parts {
   const struct config *config;
   const struct pg_pool *pool;
+  const struct server_clock *server_clock;
   const struct ingest *ingest;
   const struct ledger_memory *memory;
   const struct grpc_server *server;

@@ -2,6 +2,8 @@
 
 /* Long enough for a short outage, short enough that nobody waits for long after it. */
 #define RETRY_DELAY_US (1000LL * 1000)
+/* Somebody has to set a clock. */
+#define CLOCK_RETRY_DELAY_US (5000LL * 1000)
 
 static struct grpc_status *retryable(struct grpc_status *status) {
   grpc_status_set_retry_delay(status, RETRY_DELAY_US);
@@ -54,6 +56,17 @@ struct grpc_status *answer_refused(const struct pg_outcome *outcome) {
 struct grpc_status *answer_contended(void) {
   return retryable(grpc_status_new(
       GRPC_UNAVAILABLE, "other writers of the same events got in the way; nothing was stored"));
+}
+
+struct grpc_status *answer_clock_in_doubt(int64_t difference_us) {
+  int64_t size_us = difference_us < 0 ? -difference_us : difference_us;
+  struct grpc_status *status = grpc_status_new(
+      GRPC_UNAVAILABLE,
+      "the server's clock seems to be wrong by %.3f s, so event times can't be judged; nothing was "
+      "stored: send the events again later",
+      (double)size_us / (double)CLOCK_US_PER_S);
+  grpc_status_set_retry_delay(status, CLOCK_RETRY_DELAY_US);
+  return status;
 }
 
 struct grpc_status *answer_stopping(void) {

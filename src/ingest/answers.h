@@ -26,5 +26,8 @@ struct grpc_status *answer_refused(const struct pg_outcome *outcome);
 /* Nothing is wrong with the request, but others got in its way too often. */
 struct grpc_status *answer_contended(void);
 
+/* An event's time is acceptable or not by which of two clocks is asked; they differ by so much. */
+struct grpc_status *answer_clock_in_doubt(int64_t difference_us);
+
 /* The daemon stops before anything of the request was stored. */
 struct grpc_status *answer_stopping(void);

@@ -13,10 +13,12 @@ struct ingest_service {
 };
 
 struct ingest_service *ingest_service_new(struct loop *loop, struct ingest *ingest,
+                                          struct server_clock *server_clock,
                                           const struct config_ingest *config) {
   struct ingest_service *service = xcalloc(1, sizeof(*service));
   service->env.loop = loop;
   service->env.ingest = ingest;
+  service->env.server_clock = server_clock;
   service->env.validator.config = config;
   return service;
 }
@@ -68,8 +70,7 @@ static void handle_write_events(void *arg, struct grpc_call *call,
                               .mode = request->mode,
                               .wants_proof = request->want_proof};
   write_input_admit(&input, &service->env.validator, call, message);
-  service->env.validator.now_us = clock_wall_us(service->env.loop->clock);
-  struct write *write = write_new(&service->env.validator, &input, message);
+  struct write *write = stream_env_write(&service->env, &input, message);
   if (write->failure || write->request.count == 0) {
     finish_unary(call, write);
     return;

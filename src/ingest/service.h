@@ -5,10 +5,13 @@
 
 #include "auditstore/v1/audit_store.service.h"
 #include "ingest/ingest.h"
+#include "pg/server_clock.h"
 
 struct ingest_service;
 
+/* All must outlive it. */
 struct ingest_service *ingest_service_new(struct loop *loop, struct ingest *ingest,
+                                          struct server_clock *server_clock,
                                           const struct config_ingest *config);
 void ingest_service_free(struct ingest_service *service);
 

@@ -190,6 +190,16 @@ static void name_write(struct write *write, ProtobufCBinaryData batch_id) {
   grpc_status_add_violation(write->failure, "batch_id", "%s", what);
 }
 
+struct write *stream_env_write(struct stream_env *env, const struct write_input *input,
+                               struct grpc_message *message) {
+  env->validator.now_us = clock_wall_us(env->loop->clock);
+  env->validator.clocks = server_clock_difference(env->server_clock);
+  struct write *write = write_new(&env->validator, input, message);
+  if (env->validator.is_clock_in_doubt)
+    server_clock_count_refusal(env->server_clock);
+  return write;
+}
+
 void stream_handle(struct stream_env *env, struct grpc_call *call,
                    const Auditstore__V1__StreamEventsRequest *request,
                    struct grpc_message *message) {
@@ -211,8 +221,7 @@ void stream_handle(struct stream_env *env, struct grpc_call *call,
                               .mode = request->mode,
                               .wants_proof = request->want_proof};
   write_input_admit(&input, &env->validator, call, message);
-  env->validator.now_us = clock_wall_us(env->loop->clock);
-  struct write *write = write_new(&env->validator, &input, message);
+  struct write *write = stream_env_write(env, &input, message);
   name_write(write, request->batch_id);
   stream_take(stream, write);
 }

@@ -7,6 +7,7 @@
 #include "access/access.h"
 #include "access/identity.h"
 #include "base/alloc.h"
+#include "ingest/answers.h"
 #include "ingest/proofs.h"
 
 #define US_PER_S 1000000
@@ -111,6 +112,10 @@ static void write_validate(struct write *write, struct validator *v,
     if (validate_event(v, input->events[i], i, &events[good], status))
       write->indexes[good++] = i;
   }
+  if (v->is_clock_in_doubt) {
+    grpc_status_free(write->failure);
+    write->failure = answer_clock_in_doubt(v->clocks.us);
+  }
   write->request.count = good;
   write->has_made_ids = v->made_ids > 0;
 }
@@ -122,6 +127,7 @@ struct write *write_new(struct validator *v, const struct write_input *input,
   write->inputs = input->events;
   write->request.principal = input->principal;
   write->request.wants_proof = input->wants_proof;
+  v->is_clock_in_doubt = false;
   write->request.is_atomic = input->mode != AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL;
   if (!input->refusal)
     write_validate(write, v, input);

@@ -53,19 +53,29 @@ static void read_token(struct list_query *query, const ProtobufCBinaryData *text
 
 /* ---- SQL ---- */
 
-/* Goes on behind the last event. Comparing the pair alone would be right, but only a bound on
+/* Goes on behind the last event. Comparing the row alone would be right, but only a bound on
  * event_time itself lets PostgreSQL leave out the partitions that lie before. */
 static void add_position(struct list_query *query) {
   const struct page_position *last = &query->token.last;
   bool newest_first = query->token.is_newest_first;
   sql_add(&query->sql, newest_first ? " AND e.event_time <= " : " AND e.event_time >= ");
   sql_add_timestamptz(&query->sql, last->time_us);
-  sql_add(&query->sql, " AND (e.event_time, e.event_id) ");
+  sql_add(&query->sql, " AND (e.event_time, e.ledger_id, e.sequence) ");
   sql_add(&query->sql, newest_first ? "< (" : "> (");
   sql_add_timestamptz(&query->sql, last->time_us);
   sql_add(&query->sql, ", ");
-  sql_add_uuid(&query->sql, &last->id);
+  sql_add_int8(&query->sql, last->ledger_id);
+  sql_add(&query->sql, ", ");
+  sql_add_int8(&query->sql, last->sequence);
   sql_add(&query->sql, ")");
+}
+
+/* A ledger's events stand in the order in which they were written, also those of one time: what
+ * ends an operation never stands before what began it. All descending or none, so that the index on
+ * these columns serves both. */
+static const char *order_of(const struct list_query *query) {
+  return query->token.is_newest_first ? "event_time DESC, ledger_id DESC, sequence DESC"
+                                      : "event_time, ledger_id, sequence";
 }
 
 /* The innermost query finds one event more than fits the page, which says whether another page
@@ -74,8 +84,7 @@ static void add_position(struct list_query *query) {
 static void build_sql(struct list_query *query, const Auditstore__V1__EventFilter *filter,
                       bool has_position) {
   struct sql *sql = &query->sql;
-  const char *order =
-      query->token.is_newest_first ? "event_time DESC, event_id DESC" : "event_time, event_id";
+  const char *order = order_of(query);
   sql_add(sql, "SELECT * FROM (SELECT p.*, sum((");
   sql_add_int8(sql, ROW_BASE_BYTES);
   sql_add(
@@ -144,7 +153,9 @@ static bool page_take(struct page *page, const struct stored_event *stored, stru
     return false;
   page->packed_bytes += bytes;
   page->events[page->count++] = message;
-  page->last = (struct page_position){.time_us = stored->event.time_us, .id = stored->event.id};
+  page->last = (struct page_position){.time_us = stored->event.time_us,
+                                      .ledger_id = stored->place.ledger_id,
+                                      .sequence = stored->place.sequence};
   return true;
 }
 

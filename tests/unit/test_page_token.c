@@ -11,11 +11,11 @@
 #include "query/page_token.h"
 
 static struct page_token sample(void) {
-  struct page_token token = {.is_newest_first = true, .last.time_us = 1795420345123456};
-  for (int i = 0; i < 16; i++) {
+  struct page_token token = {
+      .is_newest_first = true,
+      .last = {.time_us = 1795420345123456, .ledger_id = 7, .sequence = 123456789012}};
+  for (int i = 0; i < FILTER_FINGERPRINT_BYTES; i++)
     token.filter[i] = (uint8_t)(200 + i);
-    token.last.id.bytes[i] = (uint8_t)(15 * i);
-  }
   return token;
 }
 
@@ -28,18 +28,21 @@ static struct page_token asking(const struct page_token *token) {
 
 static void a_token_gives_its_position_back(void **state) {
   (void)state;
-  static const int64_t times[] = {TIMESTAMP_MIN_US, -1, 0, 1795420345123456, TIMESTAMP_MAX_US};
-  for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+  static const struct page_position positions[] = {{TIMESTAMP_MIN_US, 1, 0},
+                                                   {-1, 2, 1},
+                                                   {0, 255, 256},
+                                                   {1795420345123456, 65536, 1LL << 40},
+                                                   {TIMESTAMP_MAX_US, INT64_MAX, INT64_MAX}};
+  for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++) {
     struct page_token token = sample();
-    token.last.time_us = times[i];
+    token.last = positions[i];
     token.is_newest_first = i % 2 == 0;
     char text[PAGE_TOKEN_TEXT_LEN];
     page_token_format(&token, text);
     struct page_token read = asking(&token);
     struct error err;
     assert_int_equal(page_token_parse(str_of(text, sizeof(text)), &read, &err), 0);
-    assert_int_equal(read.last.time_us, times[i]);
-    assert_memory_equal(&read.last.id, &token.last.id, sizeof(struct uuid));
+    assert_memory_equal(&read.last, &positions[i], sizeof(positions[i]));
   }
 }
 
@@ -104,18 +107,42 @@ static void a_token_of_another_filter_is_refused(void **state) {
   assert_non_null(strstr(err.text, "filter"));
 }
 
-static void a_token_of_an_impossible_time_is_refused(void **state) {
+static void a_token_of_a_place_where_no_event_can_be_is_refused(void **state) {
   (void)state;
-  static const int64_t times[] = {TIMESTAMP_MIN_US - 1, TIMESTAMP_MAX_US + 1, INT64_MIN, INT64_MAX};
-  for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+  static const struct page_position positions[] = {{TIMESTAMP_MIN_US - 1, 1, 1},
+                                                   {TIMESTAMP_MAX_US + 1, 1, 1},
+                                                   {INT64_MIN, 1, 1},
+                                                   {INT64_MAX, 1, 1},
+                                                   {0, 0, 1},
+                                                   {0, -1, 1},
+                                                   {0, INT64_MIN, 1},
+                                                   {0, 1, -1},
+                                                   {0, 1, INT64_MIN}};
+  for (size_t i = 0; i < sizeof(positions) / sizeof(positions[0]); i++) {
     struct page_token token = sample();
-    token.last.time_us = times[i];
+    token.last = positions[i];
     char text[PAGE_TOKEN_TEXT_LEN];
     page_token_format(&token, text);
+    struct page_token read = asking(&token);
     struct error err;
-    assert_int_equal(page_token_parse(str_of(text, sizeof(text)), &token, &err),
+    assert_int_equal(page_token_parse(str_of(text, sizeof(text)), &read, &err),
                      ERR_INVALID_ARGUMENT);
+    assert_int_equal(read.last.ledger_id, 0);
   }
+}
+
+/* As the sample's filter and order had it, with a time and an id. */
+#define TOKEN_OF_VERSION_1 "AQHIycrLzM3Oz9DR0tPU1dbXAAZg7N/kwoAADx4tPEtaaXiHlqW0w9LhE2UlbA"
+
+static void a_token_of_another_version_says_so(void **state) {
+  (void)state;
+  struct page_token token = sample();
+  struct page_token read = asking(&token);
+  struct error err;
+  assert_int_equal(page_token_parse(str_z(TOKEN_OF_VERSION_1), &read, &err), ERR_INVALID_ARGUMENT);
+  assert_non_null(strstr(err.text, "another version"));
+  assert_non_null(strstr(err.text, "first page"));
+  assert_int_equal(read.last.ledger_id, 0);
 }
 
 static void different_filters_have_different_fingerprints(void **state) {
@@ -145,7 +172,8 @@ int main(void) {
       cmocka_unit_test(a_token_of_another_length_is_refused),
       cmocka_unit_test(a_token_of_another_order_is_refused),
       cmocka_unit_test(a_token_of_another_filter_is_refused),
-      cmocka_unit_test(a_token_of_an_impossible_time_is_refused),
+      cmocka_unit_test(a_token_of_a_place_where_no_event_can_be_is_refused),
+      cmocka_unit_test(a_token_of_another_version_says_so),
       cmocka_unit_test(different_filters_have_different_fingerprints),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

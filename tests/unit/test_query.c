@@ -79,6 +79,142 @@ static void events_that_arrive_between_pages_disturb_nothing(void **state) {
   assert_same_as(f, &c, "event_type <> 'late'", NEWEST);
 }
 
+/* ---- events of one time ---- */
+
+#define TIED_EVENTS 700
+
+/* Ids say nothing of the order in which they were written, to three ledgers in turn. */
+#define INSERT_TIED(type, first, last, time)                                                       \
+  "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, event_type, " \
+  " event_category, event_action, outcome) "                                                       \
+  "SELECT md5('" type "' || i)::uuid, " time ", now(), 1 + i % 3, i / 3, '" type                   \
+  "', 'c', 'a', 1 FROM generate_series(" #first ", " #last ") i;"
+#define TIE "timestamptz '2026-11-02 00:00:00+00'"
+
+static const int tied_sizes[] = {17, 23, 33, 64, 99, 100, 101, 233, 349, 350, 700, 701};
+#define TIED_SIZES (sizeof(tied_sizes) / sizeof(tied_sizes[0]))
+
+static void events_of_one_time_follow_their_ledger_across_pages(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  pg_observer_run(f->observer, "DELETE FROM audit_events;" INSERT_TIED("tied", 0, 699, TIE));
+  for (size_t i = 0; i < TIED_SIZES; i++) {
+    Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+    request.page_size = tied_sizes[i];
+    int pages = list_all(f, &request, &c);
+    assert_int_equal(pages, (TIED_EVENTS + tied_sizes[i] - 1) / tied_sizes[i]);
+    assert_same_as(f, &c, "true", NEWEST);
+    request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_OLDEST_FIRST;
+    list_all(f, &request, &c);
+    assert_same_as(f, &c, "true", OLDEST);
+  }
+}
+
+/* Of the events that were there from the start, none is missing and none comes twice; of those that
+ * are written meanwhile, at the same time and around it, whatever lies ahead. */
+static void assert_has_all_tied(const struct collector *c, struct pg_fixture *f,
+                                const char *order) {
+  static struct collector tied;
+  tied.count = 0;
+  PGresult *result = PQexec(f->observer,
+                            "SELECT event_id FROM audit_events WHERE event_type = "
+                            "'tied'");
+  for (int i = 0; i < c->count; i++) {
+    for (int row = 0; row < PQntuples(result); row++) {
+      if (memcmp(PQgetvalue(result, row, 0), c->ids[i], UUID_TEXT_LEN) == 0)
+        memcpy(tied.ids[tied.count++], c->ids[i], UUID_TEXT_LEN);
+    }
+  }
+  PQclear(result);
+  assert_same_as(f, &tied, "event_type = 'tied'", order);
+}
+
+static void list_while_events_arrive(struct pg_fixture *f, struct collector *c,
+                                     Auditstore__V1__ListEventsRequest *request) {
+  pg_observer_run(f->observer, "DELETE FROM audit_events;" INSERT_TIED("tied", 0, 699, TIE));
+  *c = (struct collector){.count = 0};
+  int pages = 0;
+  do {
+    request->page_token = (ProtobufCBinaryData){.len = c->token_len, .data = (uint8_t *)c->token};
+    list_page(f, request, c);
+    if (pages++ < 3)
+      pg_observer_run(f->observer, pages == 1 ? INSERT_TIED("tied too", 700, 709, TIE)
+                                   : pages == 2
+                                       ? INSERT_TIED("before", 710, 719, TIE " - interval '1 us'")
+                                       : INSERT_TIED("after", 720, 729, TIE " + interval '1 us'"));
+  } while (c->token_len > 0);
+}
+
+static void events_of_one_time_are_listed_once_while_others_arrive(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  for (size_t i = 0; i < TIED_SIZES; i++) {
+    Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+    request.page_size = tied_sizes[i];
+    list_while_events_arrive(f, &c, &request);
+    assert_has_all_tied(&c, f, NEWEST);
+    request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_OLDEST_FIRST;
+    list_while_events_arrive(f, &c, &request);
+    assert_has_all_tied(&c, f, OLDEST);
+  }
+}
+
+/* How PostgreSQL would run a request's statement. */
+static void explain(struct pg_fixture *f, const Auditstore__V1__ListEventsRequest *request,
+                    char *ret_plan, size_t size) {
+  struct list_query query;
+  assert_null(list_query_init(&query, request, &query_fixture_config));
+  const struct pg_statement *statement = sql_statement(&query.sql);
+  struct pg_params params = sql_params(&query.sql);
+  char *sql = malloc(SQL_MAX_TEXT_BYTES + 100);
+  int formats[SQL_MAX_PARAMS];
+  for (int i = 0; i < SQL_MAX_PARAMS; i++)
+    formats[i] = 1;
+  (void)snprintf(sql, SQL_MAX_TEXT_BYTES + 100, "EXPLAIN (COSTS OFF) %s", statement->sql);
+  PGresult *result = PQexecParams(f->observer, sql, statement->param_count, statement->param_types,
+                                  params.values, params.lengths, formats, 0);
+  assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+  size_t len = 0;
+  for (int row = 0; row < PQntuples(result) && len < size; row++)
+    len += (size_t)snprintf(ret_plan + len, size - len, "%s\n", PQgetvalue(result, row, 0));
+  assert_true(len < size);
+  PQclear(result);
+  free(sql);
+  list_query_deinit(&query);
+}
+
+static void assert_plan(struct pg_fixture *f, Auditstore__V1__ListEventsRequest *request,
+                        const char *scan, const char *unread) {
+  static char plan[16384];
+  explain(f, request, plan, sizeof(plan));
+  if (!strstr(plan, scan) || strstr(plan, "Sort") || strstr(plan, "Seq Scan") ||
+      strstr(plan, unread))
+    fail_msg("%s", plan);
+}
+
+static void the_index_gives_the_order_in_both_directions(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  pg_observer_run(f->observer, "DELETE FROM audit_events;" INSERT_TIED(
+                                   "many", 0, 8999,
+                                   "timestamptz '2026-10-30 00:00:00+00' + i / 9 * interval '9 "
+                                   "min'") "ANALYZE audit_events");
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.page_size = 10;
+  assert_plan(f, &request, "Index Scan Backward", "nothing");
+  c = (struct collector){.count = 0};
+  list_page(f, &request, &c);
+  request.page_token = (ProtobufCBinaryData){.len = c.token_len, .data = (uint8_t *)c.token};
+  assert_plan(f, &request, "Index Scan Backward", "audit_events_2026_12");
+  request.page_token.len = 0;
+  request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_OLDEST_FIRST;
+  assert_plan(f, &request, "Index Scan using", "Backward");
+  c = (struct collector){.count = 0};
+  list_page(f, &request, &c);
+  request.page_token = (ProtobufCBinaryData){.len = c.token_len, .data = (uint8_t *)c.token};
+  assert_plan(f, &request, "Index Scan using", "audit_events_2026_09");
+}
+
 static void a_page_of_large_events_ends_before_clients_refuse_it(void **state) {
   struct pg_fixture *f = *state;
   static struct collector c;
@@ -355,7 +491,7 @@ static void a_full_filter_fits(void **state) {
   SET_ALL(severities, severities);
   Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
   request.filter = &filter;
-  struct page_token token = {.is_newest_first = true, .last.time_us = 1};
+  struct page_token token = {.is_newest_first = true, .last = {.time_us = 1, .ledger_id = 1}};
   char token_text[PAGE_TOKEN_TEXT_LEN];
   filter_fingerprint(&filter, token.filter);
   page_token_format(&token, token_text);
@@ -381,6 +517,9 @@ int main(void) {
       cmocka_unit_test(the_page_size_has_a_default_and_a_maximum),
       TEST(a_page_token_may_be_used_with_another_page_size),
       TEST(events_that_arrive_between_pages_disturb_nothing),
+      TEST(events_of_one_time_follow_their_ledger_across_pages),
+      TEST(events_of_one_time_are_listed_once_while_others_arrive),
+      TEST(the_index_gives_the_order_in_both_directions),
       TEST(a_page_of_large_events_ends_before_clients_refuse_it),
       TEST(a_page_of_middling_events_ends_in_time_too),
       TEST(a_page_of_very_many_small_events_ends_early_too),

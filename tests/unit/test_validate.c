@@ -303,6 +303,77 @@ static void event_time_lies_within_the_window(void **state) {
   assert_accepted(f);
 }
 
+/* Neither stored nor refused: the answer is false, and no violation is made. */
+static void assert_in_doubt(struct fixture *f) {
+  f->validator.is_clock_in_doubt = false;
+  assert_false(validate(f));
+  assert_null(f->status);
+  assert_true(f->validator.is_clock_in_doubt);
+  assert_int_equal(f->validator.made_ids, 0);
+}
+
+static void refuse_for_good(struct fixture *f) {
+  f->validator.is_clock_in_doubt = false;
+  assert_refused(f, "event_time");
+  assert_false(f->validator.is_clock_in_doubt);
+}
+
+static void set_clocks(struct fixture *f, int64_t ahead_us, int64_t uncertainty_us) {
+  f->validator.clocks =
+      (struct clock_difference){.is_known = true, .us = ahead_us, .uncertainty_us = uncertainty_us};
+}
+
+static void a_time_that_this_clock_alone_refuses_is_in_doubt(void **state) {
+  struct fixture *f = *state;
+  set_clocks(f, 40 * DAY_US, 1000);
+  set_time(f, NOW_US - 40 * DAY_US);
+  assert_in_doubt(f);
+  f->message.event_id = bytes("");
+  assert_in_doubt(f);
+  set_time(f, NOW_US - 47 * DAY_US);
+  assert_in_doubt(f);
+  set_time(f, NOW_US - 47 * DAY_US - 1);
+  refuse_for_good(f);
+  set_clocks(f, -2 * 3600LL * 1000000, 1000);
+  set_time(f, NOW_US + 3 * 3600LL * 1000000);
+  assert_in_doubt(f);
+  set_time(f, NOW_US + 3 * 3600LL * 1000000 + 1);
+  refuse_for_good(f);
+}
+
+/* Too old by this clock, too far ahead by the other. */
+static void a_time_that_both_clocks_refuse_is_refused(void **state) {
+  struct fixture *f = *state;
+  set_clocks(f, 40 * DAY_US, 1000);
+  set_time(f, NOW_US - 30 * DAY_US);
+  refuse_for_good(f);
+  set_clocks(f, -40 * DAY_US, 1000);
+  set_time(f, NOW_US + 30 * DAY_US);
+  refuse_for_good(f);
+}
+
+static void a_time_that_this_clock_accepts_is_accepted(void **state) {
+  struct fixture *f = *state;
+  static const int64_t ahead[] = {40 * DAY_US, -40 * DAY_US, 1, 0};
+  for (int i = 0; i < 4; i++) {
+    set_clocks(f, ahead[i], 0);
+    set_time(f, NOW_US - 7 * DAY_US);
+    assert_accepted(f);
+    assert_false(f->validator.is_clock_in_doubt);
+  }
+}
+
+static void a_difference_within_the_measurements_error_says_nothing(void **state) {
+  struct fixture *f = *state;
+  set_time(f, NOW_US - 7 * DAY_US - 1);
+  set_clocks(f, 5000, 5000);
+  refuse_for_good(f);
+  set_clocks(f, 5001, 5000);
+  assert_in_doubt(f);
+  f->validator.clocks.is_known = false;
+  refuse_for_good(f);
+}
+
 static void durations_are_zero_to_ten_years(void **state) {
   struct fixture *f = *state;
   assert_accepted(f);
@@ -485,6 +556,10 @@ int main(void) {
       TEST(event_time_is_required_and_in_range),
       TEST(event_time_is_cut_to_microseconds),
       TEST(event_time_lies_within_the_window),
+      TEST(a_time_that_this_clock_alone_refuses_is_in_doubt),
+      TEST(a_time_that_both_clocks_refuse_is_refused),
+      TEST(a_time_that_this_clock_accepts_is_accepted),
+      TEST(a_difference_within_the_measurements_error_says_nothing),
       TEST(durations_are_zero_to_ten_years),
       TEST(addresses_have_no_prefix_zone_or_port),
       TEST(trace_ids_are_lower_cased_hex),
