@@ -133,6 +133,7 @@ struct config_ingest {
   int max_request_events;
   int max_batch_events;
   int64_t max_batch_bytes;
+  int64_t max_event_data_bytes;
   int min_split_events;
   int max_queue_events;
   int64_t max_queue_bytes;
