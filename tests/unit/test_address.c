@@ -40,6 +40,9 @@ static void each_text_about_an_address_is_told_with_the_remedy(void **state) {
       {"10.000.00.010",
        "\"10.000.00.010\" has a number with a leading zero, which some programs "
        "read as octal: write \"10.0.0.10\", if that is meant"},
+      {"::ffff:010.0.0.1",
+       "\"::ffff:010.0.0.1\" has a number with a leading zero, which some "
+       "programs read as octal: write \"::ffff:10.0.0.1\", if that is meant"},
       {"203.0.113.9, 10.0.0.1",
        "\"203.0.113.9, 10.0.0.1\" holds several addresses: keep the one "
        "that acted, and the others in event_data"},
