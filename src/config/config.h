@@ -234,6 +234,10 @@ struct config_setting {
 int config_setting_count(void);
 void config_setting(const struct config *config, int index, struct config_setting *ret_setting);
 
+/* A duration as a file would say it: "168h", "90s". */
+#define CONFIG_DURATION_SIZE 32
+void config_format_duration(int64_t us, char ret_text[CONFIG_DURATION_SIZE]);
+
 /* "section.key = value  # source" for every key, in table order. */
 void config_print(const struct config *config, FILE *out);
 

@@ -8,10 +8,12 @@
 #include "ingest/address.h"
 #include "ingest/json.h"
 
-#define US_PER_S  1000000
-#define NANOS_MAX 999999999
-#define PATH_SIZE 64
-#define TEXT_SIZE 512
+#define US_PER_S   1000000LL
+#define US_PER_MIN (60 * US_PER_S)
+#define US_PER_H   (60 * US_PER_MIN)
+#define NANOS_MAX  999999999
+#define PATH_SIZE  64
+#define TEXT_SIZE  512
 
 /* One event under check. */
 struct check {
@@ -221,16 +223,41 @@ static void check_texts(struct check *c) {
 
 /* ---- times ---- */
 
+/* Rounded up to whole hours, minutes or seconds: above the limit that it passes. */
+static void format_distance(int64_t us, char ret_text[CONFIG_DURATION_SIZE]) {
+  int64_t unit = us > 2 * US_PER_H ? US_PER_H : us > 2 * US_PER_MIN ? US_PER_MIN : US_PER_S;
+  config_format_duration((us + unit - 1) / unit * unit, ret_text);
+}
+
+static void tell_too_old(struct check *c, int64_t age_us) {
+  char age[CONFIG_DURATION_SIZE];
+  char allowed[CONFIG_DURATION_SIZE];
+  format_distance(age_us, age);
+  config_format_duration(c->validator->config->max_event_age_us, allowed);
+  violate(c, "event_time",
+          "lies %s back, and the most is %s (ingest.max_event_age, which the server's operator "
+          "may raise, or turn off while old records are taken over)",
+          age, allowed);
+}
+
+static void tell_too_far_ahead(struct check *c, int64_t ahead_us) {
+  char ahead[CONFIG_DURATION_SIZE];
+  char allowed[CONFIG_DURATION_SIZE];
+  format_distance(ahead_us, ahead);
+  config_format_duration(c->validator->config->max_event_ahead_us, allowed);
+  violate(c, "event_time",
+          "lies %s ahead of the server's clock, and the most is %s (ingest.max_event_ahead): "
+          "set the clock right that it was read from, and look at its zone",
+          ahead, allowed);
+}
+
 static void check_window(struct check *c, int64_t time_us) {
   const struct config_ingest *config = c->validator->config;
   int64_t now_us = c->validator->now_us;
   if (config->max_event_age_us != CLOCK_NEVER && time_us < now_us - config->max_event_age_us)
-    violate(c, "event_time", "is older than the server accepts (ingest.max_event_age: %lld s)",
-            (long long)(config->max_event_age_us / US_PER_S));
+    tell_too_old(c, now_us - time_us);
   if (config->max_event_ahead_us != CLOCK_NEVER && time_us - config->max_event_ahead_us > now_us)
-    violate(c, "event_time",
-            "is further ahead than the server accepts (ingest.max_event_ahead: %lld s)",
-            (long long)(config->max_event_ahead_us / US_PER_S));
+    tell_too_far_ahead(c, time_us - now_us);
 }
 
 static void check_time(struct check *c) {

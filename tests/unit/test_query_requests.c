@@ -130,7 +130,9 @@ static void the_status_tells_what_is_wrong_first_and_how_much_follows(void **sta
               "not");
   request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_UNSPECIFIED;
   request.page_token = (ProtobufCBinaryData){.len = 3, .data = (uint8_t *)"\x1b[2"};
-  assert_told(&request, "page_token: is not a token that this service made");
+  assert_told(&request,
+              "page_token: is no token of this service's: give next_page_token as it came, or "
+              "begin without one");
 }
 
 static void an_unknown_enum_value_is_named(void **state) {
