@@ -136,6 +136,25 @@ static void check_database_tls(struct checker *c) {
 
 /* ---- the others ---- */
 
+/* For the other fields of an event, which have less than 8 KiB, and what is about them. */
+#define EVENT_ROOM_BYTES INT64_C(16384)
+
+/* An event as large as allowed must fit a message, or its sender is told of the message alone. */
+static void fit_event_data(struct checker *c) {
+  static const struct key_name data = {"ingest", "max_event_data_bytes"};
+  static const struct key_name message = {"server", "max_message_bytes"};
+  int64_t room = c->config->server.max_message_bytes - EVENT_ROOM_BYTES;
+  if (is_set(c, data)) {
+    fail_unless(c, c->config->ingest.max_event_data_bytes <= room, data, message,
+                "must be at least 16KiB below server.max_message_bytes");
+    return;
+  }
+  if (c->config->ingest.max_event_data_bytes <= room || is_bad(c, message))
+    return;
+  note_clamped(c, data);
+  c->config->ingest.max_event_data_bytes = room;
+}
+
 static void check_ingest(struct checker *c) {
   static const struct key_name lanes = {"ingest", "lanes"};
   static const struct key_name request = {"ingest", "max_request_events"};
@@ -297,6 +316,7 @@ int config_check(struct config *config, FILE *problems) {
   check_pool(&c);
   check_database_tls(&c);
   check_ingest(&c);
+  fit_event_data(&c);
   check_server(&c);
   check_tls(&c);
   check_ledger(&c);

@@ -133,6 +133,7 @@ struct config_ingest {
   int max_request_events;
   int max_batch_events;
   int64_t max_batch_bytes;
+  int64_t max_event_data_bytes;
   int min_split_events;
   int max_queue_events;
   int64_t max_queue_bytes;
@@ -234,6 +235,10 @@ struct config_setting {
 /* How many there are, and each of them, in table order: 0 <= index < config_setting_count(). */
 int config_setting_count(void);
 void config_setting(const struct config *config, int index, struct config_setting *ret_setting);
+
+/* A duration as a file would say it: "168h", "90s". */
+#define CONFIG_DURATION_SIZE 32
+void config_format_duration(int64_t us, char ret_text[CONFIG_DURATION_SIZE]);
 
 /* "section.key = value  # source" for every key, in table order. */
 void config_print(const struct config *config, FILE *out);

@@ -327,6 +327,10 @@ static void format_units(int64_t value, const struct unit *units, char *ret_text
   snprintf(ret_text, size, "%lld%s", (long long)(value / units->size), units->name);
 }
 
+void config_format_duration(int64_t us, char ret_text[CONFIG_DURATION_SIZE]) {
+  format_units(us, duration_units, ret_text, CONFIG_DURATION_SIZE);
+}
+
 static void format_number(const struct config_key *key, const char *field, char *ret_text,
                           size_t size) {
   int64_t value = 0;

@@ -30,6 +30,7 @@ struct grpc_status {
   struct arena texts;
   Google__Rpc__BadRequest__FieldViolation *violations[GRPC_STATUS_MAX_VIOLATIONS];
   int violation_count;
+  bool is_told_by_violations;          /* the message is the first of them, and how many follow */
   Google__Rpc__ResourceInfo *resource; /* in texts; NULL for none */
   int64_t retry_delay_us;              /* -1 for none */
   const char *reason;                  /* static; NULL for none */
@@ -111,28 +112,47 @@ static ProtobufCBinaryData keep(struct grpc_status *status, const char *text, si
   return binary_of(copy ? str_of(copy, clipped.len) : str_z(""));
 }
 
-static void note_surplus(struct grpc_status *status) {
-  (void)snprintf(status->message + status->message_len, SUFFIX_BYTES, " (and %d more)",
-                 status->violation_count - GRPC_STATUS_MAX_VIOLATIONS);
-}
-
-void grpc_status_add_violation(struct grpc_status *status, const char *field, const char *format,
-                               ...) {
-  if (++status->violation_count > GRPC_STATUS_MAX_VIOLATIONS) {
-    note_surplus(status);
-    return;
-  }
-  char description[MAX_DESCRIPTION_BYTES];
-  va_list args;
-  va_start(args, format);
-  (void)vsnprintf(description, sizeof(description), format, args);
-  va_end(args);
+static void keep_violation(struct grpc_status *status, const char *field, const char *description) {
   Google__Rpc__BadRequest__FieldViolation *violation =
       arena_alloc(&status->texts, sizeof(*violation));
   google__rpc__bad_request__field_violation__init(violation);
   violation->field = keep(status, field, MAX_FIELD_BYTES);
   violation->description = keep(status, description, MAX_DESCRIPTION_BYTES);
   status->violations[status->violation_count - 1] = violation;
+}
+
+/* The details may be dropped on the way, or never looked at. */
+static void tell_first_violation(struct grpc_status *status) {
+  const Google__Rpc__BadRequest__FieldViolation *first = status->violations[0];
+  (void)snprintf(status->message, MAX_MESSAGE_BYTES, "%.*s: %.*s", (int)first->field.len,
+                 (const char *)first->field.data, (int)first->description.len,
+                 (const char *)first->description.data);
+  end_message(status);
+}
+
+static void tell_violations(struct grpc_status *status) {
+  if (status->violation_count == 1)
+    tell_first_violation(status);
+  else
+    (void)snprintf(status->message + status->message_len, SUFFIX_BYTES, " (and %d more)",
+                   status->violation_count - 1);
+}
+
+void grpc_status_violate(struct grpc_status **status, const char *field, const char *format, ...) {
+  if (!*status) {
+    *status = new_empty(GRPC_INVALID_ARGUMENT);
+    (*status)->is_told_by_violations = true;
+  }
+  if (++(*status)->violation_count <= GRPC_STATUS_MAX_VIOLATIONS) {
+    char description[MAX_DESCRIPTION_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(description, sizeof(description), format, args);
+    va_end(args);
+    keep_violation(*status, field, description);
+  }
+  if ((*status)->is_told_by_violations)
+    tell_violations(*status);
 }
 
 int grpc_status_violation_count(const struct grpc_status *status) {

@@ -10,7 +10,7 @@
 
 struct grpc_status; /* opaque; the caller of _new owns it until it hands it on */
 
-/* At most so many violations are kept; the message then says how many more there were. */
+/* At most so many violations are kept. */
 #define GRPC_STATUS_MAX_VIOLATIONS 20
 
 struct grpc_status *grpc_status_new(enum grpc_code code, const char *format, ...)
@@ -23,9 +23,12 @@ void grpc_status_free(struct grpc_status *status); /* NULL is fine */
 enum grpc_code grpc_status_code(const struct grpc_status *status);
 const char *grpc_status_message(const struct grpc_status *status);
 
-/* Adds a google.rpc.BadRequest violation. `field` and the description are copied. */
-void grpc_status_add_violation(struct grpc_status *status, const char *field, const char *format,
-                               ...) __attribute__((format(printf, 3, 4)));
+/* Adds a google.rpc.BadRequest violation to *status; NULL becomes an INVALID_ARGUMENT whose message
+ * is its first violation and how many follow: 'events[3].actor.ip: "10.0.0.1:80" has a port; leave
+ * out ":80" (and 2 more)'. Most clients show nothing else. `field` and the description are copied;
+ * what they hold of a caller's text went through quote(). */
+void grpc_status_violate(struct grpc_status **status, const char *field, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 int grpc_status_violation_count(const struct grpc_status *status); /* also those not kept */
 
 /* Adds google.rpc.RetryInfo. */

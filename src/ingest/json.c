@@ -2,11 +2,12 @@
 
 #include <assert.h>
 
-/* A reader: `what` stays NULL while all is well; `at` is then the next byte. */
+/* A reader; `at` is the next byte, or what is at fault. */
 struct reader {
   const uint8_t *at;
   const uint8_t *end;
-  const char *what;
+  enum json_fault fault;
+  const char *what;   /* of JSON_MALFORMED */
   uint64_t is_object; /* bit n: the container at depth n + 1 is an object, not an array */
   int depth;
   int max_depth;
@@ -31,7 +32,14 @@ static const uint8_t classes[256] = {
 };
 
 static bool fail(struct reader *r, const char *what) {
+  r->fault = JSON_MALFORMED;
   r->what = what;
+  return false;
+}
+
+static bool fail_at(struct reader *r, const uint8_t *at, enum json_fault fault) {
+  r->at = at;
+  r->fault = fault;
   return false;
 }
 
@@ -72,20 +80,22 @@ static int read_hex4(struct reader *r) {
   return value;
 }
 
+/* Behind \\u. */
 static bool check_unicode_escape(struct reader *r) {
+  const uint8_t *escape = r->at - 2;
   int unit = read_hex4(r);
   if (unit < 0)
     return fail(r, "\\u without four hex digits");
   if (unit == 0)
-    return fail(r, "U+0000 is not allowed");
+    return fail_at(r, escape, JSON_NUL);
   if (unit < 0xD800 || unit > 0xDFFF)
     return true;
   if (unit >= 0xDC00 || r->end - r->at < 6 || r->at[0] != '\\' || r->at[1] != 'u')
-    return fail(r, "a surrogate without its other half");
+    return fail_at(r, escape, JSON_SURROGATE);
   r->at += 2;
   int low = read_hex4(r);
   if (low < 0xDC00 || low > 0xDFFF)
-    return fail(r, "a surrogate without its other half");
+    return fail_at(r, escape, JSON_SURROGATE);
   return true;
 }
 
@@ -193,7 +203,7 @@ static bool in_object(const struct reader *r) {
 
 static bool open_container(struct reader *r, bool is_object) {
   if (r->depth == r->max_depth)
-    return fail(r, "nested too deep");
+    return fail_at(r, r->at, JSON_TOO_DEEP);
   r->at++;
   uint64_t bit = 1ULL << r->depth++;
   r->is_object = is_object ? r->is_object | bit : r->is_object & ~bit;
@@ -243,7 +253,7 @@ static bool check_value(struct reader *r) {
 
 static bool check_document(struct reader *r) {
   if (skip_space(r) != '{')
-    return fail(r, "a JSON object was expected");
+    return fail_at(r, r->at, JSON_NOT_AN_OBJECT);
   do {
     if (!check_value(r))
       return false;
@@ -252,17 +262,39 @@ static bool check_document(struct reader *r) {
   return r->at == r->end || fail(r, "text behind the object");
 }
 
-const char *json_check_object(struct str text, int max_depth, size_t *ret_offset) {
+/* How deep the brackets outside of texts are nested, whatever else the text holds. */
+static int count_depth(struct str text) {
+  int depth = 0;
+  int deepest = 0;
+  bool is_in_text = false;
+  for (size_t i = 0; i < text.len; i++) {
+    char c = text.data[i];
+    if (c == '"')
+      is_in_text = !is_in_text;
+    else if (is_in_text)
+      i += c == '\\';
+    else if (c == '{' || c == '[')
+      deepest = ++depth > deepest ? depth : deepest;
+    else if (c == '}' || c == ']')
+      depth--;
+  }
+  return deepest;
+}
+
+bool json_check_object(struct str text, int max_depth, struct json_problem *ret_problem) {
   assert(max_depth <= JSON_MAX_DEPTH);
   const uint8_t *start = (const uint8_t *)text.data;
   size_t valid = utf8_valid_prefix(text);
   if (valid < text.len) {
-    *ret_offset = valid;
-    return "invalid UTF-8";
+    *ret_problem = (struct json_problem){.fault = JSON_NOT_UTF8, .offset = valid};
+    return false;
   }
   struct reader r = {.at = start, .end = start + text.len, .max_depth = max_depth};
   if (check_document(&r))
-    return NULL;
-  *ret_offset = (size_t)(r.at - start);
-  return r.what;
+    return true;
+  *ret_problem =
+      (struct json_problem){.fault = r.fault, .offset = (size_t)(r.at - start), .what = r.what};
+  if (r.fault == JSON_TOO_DEEP)
+    ret_problem->depth = count_depth(text);
+  return false;
 }

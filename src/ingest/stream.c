@@ -176,18 +176,13 @@ static struct stream *stream_new(struct stream_env *env, struct grpc_call *call)
 /* The name goes back as it came, or not at all when it is no text of the allowed length. */
 static void name_write(struct write *write, ProtobufCBinaryData batch_id) {
   struct str name = str_of(batch_id.data, batch_id.len);
-  const char *what = NULL;
   if (name.len > BATCH_ID_MAX_BYTES)
-    what = "must have at most 128 bytes";
+    grpc_status_violate(&write->failure, "batch_id", "has %zu bytes; at most %d are allowed",
+                        name.len, BATCH_ID_MAX_BYTES);
   else if (!utf8_is_storable(name))
-    what = "must be valid UTF-8 without NUL";
-  if (!what) {
+    grpc_status_violate(&write->failure, "batch_id", "must be valid UTF-8 without NUL");
+  else
     write->batch_id = name;
-    return;
-  }
-  if (!write->failure)
-    write->failure = grpc_status_new(GRPC_INVALID_ARGUMENT, "the request has invalid fields");
-  grpc_status_add_violation(write->failure, "batch_id", "%s", what);
 }
 
 struct write *stream_env_write(struct stream_env *env, const struct write_input *input,

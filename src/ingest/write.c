@@ -78,15 +78,16 @@ static struct grpc_status *check_input(const struct validator *v, const struct w
   if (input->count > 0 && input->count <= (size_t)max && (int)input->mode >= 0 &&
       input->mode <= AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL)
     return NULL;
-  status = grpc_status_new(GRPC_INVALID_ARGUMENT, "the request has invalid fields");
   if (input->count == 0)
-    grpc_status_add_violation(status, "events", "must hold at least one event");
+    grpc_status_violate(&status, "events", "must hold at least one event");
   else if (input->count > (size_t)max)
-    grpc_status_add_violation(status, "events",
-                              "has %zu events; at most %d are allowed (ingest.max_request_events)",
-                              input->count, max);
+    grpc_status_violate(&status, "events",
+                        "has %zu events; at most %d are allowed (ingest.max_request_events): send "
+                        "them in several requests",
+                        input->count, max);
   if ((int)input->mode < 0 || input->mode > AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL)
-    grpc_status_add_violation(status, "mode", "%d is not a known mode", (int)input->mode);
+    grpc_status_violate(&status, "mode", "%d is not a known mode: 1 is ATOMIC, 2 is PARTIAL",
+                        (int)input->mode);
   return status;
 }
 

@@ -5,7 +5,8 @@
  * lower case, empty text = absent. Texts are borrowed from the request's arena.
  *
  * EVENT_TEXT_FIELDS is the one table of the text fields (name in the API, column, limit, required):
- * the validation, the SQL and the documentation are made from it.
+ * the validation, the SQL and the documentation are made from it. Of event_data it has what the
+ * contract allows at most; ingest.max_event_data_bytes is what holds.
  */
 #pragma once
 
@@ -22,9 +23,9 @@
 /* clang-format off */
 /*    enum name        path in the API          column           max bytes  required */
 #define EVENT_TEXT_FIELDS(X)                                                         \
-  X(EVENT_TYPE,        "event_type",            "event_type",          100, true)    \
+  X(EVENT_TYPE,        "event_type",            "event_type",          255, true)    \
   X(EVENT_CATEGORY,    "event_category",        "event_category",       50, true)    \
-  X(EVENT_ACTION,      "event_action",          "event_action",         50, true)    \
+  X(EVENT_ACTION,      "event_action",          "event_action",        255, true)    \
   X(EVENT_VERSION,     "event_version",         "event_version",        20, false)   \
   X(ACTOR_TYPE,        "actor.type",            "actor_type",           50, false)   \
   X(ACTOR_ID,          "actor.id",              "actor_id",            255, false)   \
@@ -38,7 +39,7 @@
   X(SPAN_ID,           "span_id",               "span_id",              16, false)   \
   X(ERROR_CODE,        "error.code",            "error_code",           50, false)   \
   X(ERROR_MESSAGE,     "error.message",         "error_message",      4096, false)   \
-  X(EVENT_DATA,        "event_data",            "event_data",       262144, false)
+  X(EVENT_DATA,        "event_data",            "event_data",      1048576, false)
 /* clang-format on */
 
 enum event_text {
@@ -56,7 +57,7 @@ struct event_text_field {
 };
 extern const struct event_text_field event_text_fields[EVENT_TEXT_COUNT];
 
-#define EVENT_DATA_MAX_DEPTH     10
+#define EVENT_DATA_MAX_DEPTH     64
 #define EVENT_DURATION_MAX_US    (3653LL * 86400 * 1000000) /* ten years */
 #define EVENT_RETENTION_MAX_DAYS 36500
 

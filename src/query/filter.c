@@ -81,21 +81,12 @@ static void enum_lists(const Auditstore__V1__EventFilter *filter,
 
 /* ---- checking ---- */
 
-void query_violate(struct grpc_status **status, const char *field, const char *format, ...) {
-  if (!*status)
-    *status = grpc_status_new(GRPC_INVALID_ARGUMENT, "the request has invalid fields");
-  char text[256];
-  va_list args;
-  va_start(args, format);
-  (void)vsnprintf(text, sizeof(text), format, args);
-  va_end(args);
-  grpc_status_add_violation(*status, field, "%s", text);
-}
-
 static bool check_count(const char *path, size_t count, struct grpc_status **status) {
   if (count <= FILTER_MAX_VALUES)
     return true;
-  query_violate(status, path, "has %zu values, at most %d are allowed", count, FILTER_MAX_VALUES);
+  grpc_status_violate(status, path,
+                      "has %zu values; at most %d are allowed: ask for the others apart", count,
+                      FILTER_MAX_VALUES);
   return false;
 }
 
@@ -105,11 +96,12 @@ static void check_text(const struct text_list *list, size_t index, struct str va
   (void)snprintf(field, sizeof(field), "%s[%zu]", list->path, index);
   size_t max_bytes = list->max_bytes;
   if (value.len == 0)
-    query_violate(status, field, "must not be empty");
+    grpc_status_violate(status, field, "must not be empty: leave it out to ask for any");
   else if (value.len > max_bytes)
-    query_violate(status, field, "has %zu bytes, at most %zu are allowed", value.len, max_bytes);
+    grpc_status_violate(status, field, "has %zu bytes; no event has more than %zu there", value.len,
+                        max_bytes);
   else if (!utf8_is_storable(value))
-    query_violate(status, field, "must be UTF-8 without NUL bytes");
+    grpc_status_violate(status, field, "must be UTF-8 without U+0000, as those of events are");
 }
 
 static void check_texts(const Auditstore__V1__EventFilter *filter, struct grpc_status **status) {
@@ -134,8 +126,8 @@ static void check_enums(const Auditstore__V1__EventFilter *filter, struct grpc_s
       char field[FIELD_SIZE];
       (void)snprintf(field, sizeof(field), "%s[%zu]", lists[i].path, k);
       if (lists[i].values[k] < 1 || lists[i].values[k] > lists[i].max)
-        query_violate(status, field, "%d is not one of its values, 1 to %d", lists[i].values[k],
-                      lists[i].max);
+        grpc_status_violate(status, field, "must be 1 to %d; %d is not", lists[i].max,
+                            lists[i].values[k]);
     }
   }
 }
@@ -151,11 +143,13 @@ static bool check_time(const char *path, const Google__Protobuf__Timestamp *t,
   if (!t)
     return false;
   if (t->nanos < 0 || t->nanos > NANOS_MAX) {
-    query_violate(status, path, "nanos must be 0 to %d", NANOS_MAX);
+    grpc_status_violate(status, path, "nanos must be 0 to %d; %d is not", NANOS_MAX, (int)t->nanos);
     return false;
   }
   if (t->seconds < TIMESTAMP_MIN_US / US_PER_S || t->seconds > TIMESTAMP_MAX_US / US_PER_S) {
-    query_violate(status, path, "must be within the years 1 to 9999");
+    grpc_status_violate(status, path,
+                        "must be within the years 1 to 9999; %lld s since 1970 is not",
+                        (long long)t->seconds);
     return false;
   }
   return true;
@@ -167,7 +161,7 @@ void filter_check(const Auditstore__V1__EventFilter *filter, struct grpc_status 
   bool has_start = check_time("filter.start_time", filter->start_time, status);
   bool has_end = check_time("filter.end_time", filter->end_time, status);
   if (has_start && has_end && time_us(filter->start_time) >= time_us(filter->end_time))
-    query_violate(status, "filter.end_time", "must be after filter.start_time");
+    grpc_status_violate(status, "filter.end_time", "must be after filter.start_time");
   check_texts(filter, status);
   check_enums(filter, status);
 }

@@ -9,10 +9,6 @@
 
 #define FILTER_MAX_VALUES 100
 
-/* Makes *status when it is NULL, and adds a violation of `field` to it. */
-void query_violate(struct grpc_status **status, const char *field, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 /* Adds a violation for everything wrong with `filter` (NULL: none given, which is fine). Fields are
  * named "filter.actor_ids[3]". */
 void filter_check(const Auditstore__V1__EventFilter *filter, struct grpc_status **status);

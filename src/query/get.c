@@ -1,17 +1,19 @@
 #include "query/get.h"
 
+#include "base/quote.h"
 #include "ledger/rows.h"
 
 struct grpc_status *get_init(struct sql *sql, const Auditstore__V1__GetEventRequest *request) {
   struct uuid id;
+  char shown[QUOTE_SIZE];
   struct grpc_status *status = NULL;
   struct str text = str_of(request->event_id.data, request->event_id.len);
   if (text.len == 0)
-    query_violate(&status, "event_id", "is required");
+    grpc_status_violate(&status, "event_id", "is required");
   else if (!uuid_parse(text, &id))
-    query_violate(&status, "event_id",
-                  "must be a UUID such as "
-                  "01890a5d-ac96-774b-bcce-b302099a8057");
+    grpc_status_violate(&status, "event_id",
+                        "must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057; %s is not",
+                        quote(text, shown));
   if (status)
     return status;
   sql_init(sql);

@@ -5,14 +5,24 @@
 
 #include <string.h>
 
+enum {
+#define MAX_BYTES(name, path, column, max_bytes, required) MAX_##name = (max_bytes),
+  EVENT_TEXT_FIELDS(MAX_BYTES)
+#undef MAX_BYTES
+};
+
 /* PostgreSQL sends no more rows than this, by an estimate that is a little above what a page can
  * hold, so that a page of large events doesn't fill our memory. */
 #define ROWS_MAX_BYTES ((int64_t)4 * 1024 * 1024)
 /* The two large texts count by their length, the others together as this much. */
 #define ROW_BASE_BYTES 512
-#define ROW_MAX_BYTES                                                                              \
-  (ROW_BASE_BYTES + (int64_t)event_text_fields[EVENT_TEXT_EVENT_DATA].max_bytes +                  \
-   (int64_t)event_text_fields[EVENT_TEXT_ERROR_MESSAGE].max_bytes)
+#define ROW_MAX_BYTES  (ROW_BASE_BYTES + (int64_t)MAX_EVENT_DATA + MAX_ERROR_MESSAGE)
+
+/* All texts of an event at their largest, and 640 bytes for what isn't a text. */
+#define ADD_MAX_BYTES(name, path, column, max_bytes, required) +(max_bytes)
+#define EVENT_MAX_BYTES                                        (640 + EVENT_PRINCIPAL_MAX_BYTES EVENT_TEXT_FIELDS(ADD_MAX_BYTES))
+_Static_assert(ROW_MAX_BYTES < ROWS_MAX_BYTES, "each event comes from PostgreSQL");
+_Static_assert(EVENT_MAX_BYTES < LIST_PAGE_MAX_BYTES - 1024, "each event fits a page");
 
 /* The structs of one event; its texts stay in the result. */
 #define EVENT_ARENA_BYTES 2048
@@ -25,7 +35,7 @@
 static int effective_page_size(int32_t asked, const struct config_query *config,
                                struct grpc_status **status) {
   if (asked < 0)
-    query_violate(status, "page_size", "must not be negative");
+    grpc_status_violate(status, "page_size", "must not be negative; %d is", (int)asked);
   if (asked <= 0)
     return config->default_page_size;
   return asked < config->max_page_size ? asked : config->max_page_size;
@@ -39,7 +49,9 @@ static bool is_newest_first(Auditstore__V1__ListOrder order, struct grpc_status 
   case AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_OLDEST_FIRST:
     return false;
   default:
-    query_violate(status, "order", "%d is not one of its values", (int)order);
+    grpc_status_violate(status, "order",
+                        "must be 1 (NEWEST_FIRST), 2 (OLDEST_FIRST) or 0 for the first; %d is not",
+                        (int)order);
     return true;
   }
 }
@@ -48,7 +60,7 @@ static void read_token(struct list_query *query, const ProtobufCBinaryData *text
                        struct grpc_status **status) {
   struct error err;
   if (text->len > 0 && page_token_parse(str_of(text->data, text->len), &query->token, &err) < 0)
-    query_violate(status, "page_token", "%s", err.text);
+    grpc_status_violate(status, "page_token", "%s", err.text);
 }
 
 /* ---- SQL ---- */

@@ -82,7 +82,7 @@ class PythonClientTest(harness.StoreCase):
 
     def test_partial_stores_the_good_ones_and_reports_the_bad(self):
         batch = [events.make(self.stubs, number=i, correlation_id="partial") for i in range(4)]
-        batch[2].event_action = "x" * 51
+        batch[2].event_action = "x" * 256
         reply = self.write(*batch, mode="WRITE_MODE_PARTIAL")
         self.assertEqual([r.index for r in reply.rejected], [2])
         self.assertEqual(reply.rejected[0].status.code, 3)

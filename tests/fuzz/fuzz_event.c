@@ -26,7 +26,8 @@ static ProtobufCAllocator allocator_of(struct arena *arena) {
 
 static bool validate(Auditstore__V1__AuditEvent *message, struct event *ret_event) {
   static const struct config_ingest config = {.max_event_age_us = CLOCK_NEVER,
-                                              .max_event_ahead_us = CLOCK_NEVER};
+                                              .max_event_ahead_us = CLOCK_NEVER,
+                                              .max_event_data_bytes = 1024LL * 1024};
   struct validator validator = {.config = &config, .now_us = 1795420345123456};
   struct grpc_status *status = NULL;
   bool is_good = validate_event(&validator, message, 0, ret_event, &status);

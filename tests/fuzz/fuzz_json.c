@@ -26,9 +26,9 @@ static int depth_of(const json_t *value) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  size_t offset = 0;
+  struct json_problem problem = {.offset = 0};
   json_error_t error;
-  bool is_taken = json_check_object(str_of(data, size), EVENT_DATA_MAX_DEPTH, &offset) == NULL;
+  bool is_taken = json_check_object(str_of(data, size), EVENT_DATA_MAX_DEPTH, &problem);
   json_t *value = json_loadb((const char *)data, size, 0, &error);
   /* jansson overlooks a NUL behind a number. */
   bool has_nul = size > 0 && memchr(data, '\0', size);
@@ -37,7 +37,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_require(!is_taken || is_object ||
                    (!value && json_error_code(&error) == json_error_numeric_overflow),
                "what is taken is an object");
-  fuzz_require(is_taken || offset <= size, "the fault lies in the text");
+  fuzz_require(is_taken || problem.offset <= size, "the fault lies in the text");
+  bool is_deep = !is_taken && problem.fault == JSON_TOO_DEEP;
+  fuzz_require(!is_deep || problem.depth > EVENT_DATA_MAX_DEPTH, "what is too deep is measured");
+  /* jansson keeps the last of members with the same name. */
+  fuzz_require(!is_deep || !json_is_object(value) || problem.depth >= depth_of(value),
+               "the depth is that of the object");
   json_decref(value);
   return 0;
 }

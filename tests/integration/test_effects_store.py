@@ -124,6 +124,29 @@ class RequestTest(StoreCase):
         self.assertEqual(grpc.StatusCode.OK, self.code_of(self.write(few, 5)))
         self.assertEqual(grpc.StatusCode.INVALID_ARGUMENT, self.code_of(self.write(few, 6)))
 
+    @effect_of("ingest.max_event_data_bytes")
+    def test_event_data_has_so_many_bytes_at_most(self):
+        def data(size):
+            return '{"x": "' + "y" * (size - 9) + '"}'
+        default, small = self.start(), self.start({"ingest.max_event_data_bytes": "1KiB"})
+        large = self.start({"ingest.max_event_data_bytes": "1MiB"})
+        for daemon, limit in ((small, 1024), (default, 256 * 1024), (large, 1024 * 1024)):
+            with self.subTest(limit=limit):
+                self.assertIsNone(self.write(daemon, event_data=data(limit)).exception())
+                error = self.write(daemon, event_data=data(limit + 1)).exception()
+                self.assertEqual(grpc.StatusCode.INVALID_ARGUMENT, error.code())
+                self.assertIn(f"events[0].event_data: has {limit + 1} bytes; at most {limit} are",
+                              error.details())
+        # A whole transaction of its own, above ingest.max_batch_bytes, and answers that clients take.
+        events_of_it = large.stub.WriteEvents(self.request(3, event_data=data(1024 * 1024)), timeout=60)
+        self.assertEqual(3, sum(receipt.count for receipt in events_of_it.receipts))
+        page = large.stub.ListEvents(self.stubs.store.ListEventsRequest(page_size=1000), timeout=60)
+        self.assertTrue(page.next_page_token)
+        self.assertTrue(any(len(s.event.event_data) == 1024 * 1024 for s in page.events))
+        found = large.stub.GetEvent(self.stubs.store.GetEventRequest(
+            event_id=page.events[0].event.event_id), timeout=60)
+        self.assertEqual(page.events[0], found.event)
+
     @effect_of("ingest.write_timeout")
     def test_a_write_without_a_deadline_ends_at_its_timeout(self):
         def took(timeout):

@@ -33,6 +33,7 @@ static int setup(struct fixture *f, int lanes) {
       .max_request_events = 1000,
       .max_batch_events = 512,
       .max_batch_bytes = 1024LL * 1024,
+      .max_event_data_bytes = 256LL * 1024,
       .min_split_events = 16,
       .max_queue_events = 10000,
       .max_queue_bytes = 64LL * 1024LL * 1024,

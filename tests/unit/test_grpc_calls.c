@@ -216,7 +216,7 @@ static void rs7_details_that_do_not_fit_are_left_out(void **state) {
   text[sizeof(text) - 1] = '\0';
   e->next_status = grpc_status_new(GRPC_INVALID_ARGUMENT, "bad");
   for (int i = 0; i < 20; i++)
-    grpc_status_add_violation(e->next_status, "field", "%s", text);
+    grpc_status_violate(&e->next_status, "field", "%s", text);
   struct h2_stream *s = echo_call(e, ECHO_UNARY, NULL, "x");
   echo_assert_trailers_only(s, GRPC_INVALID_ARGUMENT);
   assert_string_equal(s->message, "bad");

@@ -51,7 +51,7 @@ static struct grpc_status *refuse(void *arg, struct grpc_call *call,
   (void)arg;
   assert_true(grpc_call_add_trailer(call, str_z("x-why"), str_z("no token")));
   struct grpc_status *status = grpc_status_new(GRPC_UNAUTHENTICATED, "not for %s", method->name);
-  grpc_status_add_violation(status, "token", "is missing");
+  grpc_status_violate(&status, "token", "is missing");
   return status;
 }
 

@@ -14,11 +14,13 @@
 #define DEPTH 10
 
 static bool is_good(struct str text) {
-  size_t offset = 0;
-  const char *what = json_check_object(text, DEPTH, &offset);
-  if (what)
-    assert_true(offset <= text.len);
-  return what == NULL;
+  struct json_problem problem;
+  if (json_check_object(text, DEPTH, &problem))
+    return true;
+  assert_true(problem.offset <= text.len);
+  assert_int_equal(problem.fault == JSON_MALFORMED, problem.what != NULL);
+  assert_int_equal(problem.fault == JSON_TOO_DEEP, problem.depth > DEPTH);
+  return false;
 }
 
 static const char *const good_json[] = {
@@ -138,27 +140,68 @@ static void a_text_cut_anywhere_is_refused(void **state) {
   }
 }
 
+static void expect_fault(const char *text, enum json_fault fault, size_t offset) {
+  struct json_problem problem;
+  assert_false(json_check_object(str_z(text), DEPTH, &problem));
+  if (problem.fault != fault || problem.offset != offset)
+    fail_msg("%s: fault %d at %zu", text, (int)problem.fault, problem.offset);
+}
+
 static void nesting_is_counted_from_the_object_itself(void **state) {
   (void)state;
-  size_t offset = 0;
-  assert_null(json_check_object(str_z("{}"), 1, &offset));
-  assert_non_null(json_check_object(str_z("{\"a\":[]}"), 1, &offset));
+  struct json_problem problem;
+  assert_true(json_check_object(str_z("{}"), 1, &problem));
+  assert_false(json_check_object(str_z("{\"a\":[]}"), 1, &problem));
   char deep[2 * JSON_MAX_DEPTH + 8] = "{\"a\":";
   size_t len = strlen(deep);
   memset(deep + len, '[', JSON_MAX_DEPTH - 1);
   memset(deep + len + JSON_MAX_DEPTH - 1, ']', JSON_MAX_DEPTH - 1);
   strncat(deep, "}", 2);
-  assert_null(json_check_object(str_z(deep), JSON_MAX_DEPTH, &offset));
-  assert_non_null(json_check_object(str_z(deep), JSON_MAX_DEPTH - 1, &offset));
+  assert_true(json_check_object(str_z(deep), JSON_MAX_DEPTH, &problem));
+  assert_false(json_check_object(str_z(deep), JSON_MAX_DEPTH - 1, &problem));
+  assert_int_equal(problem.fault, JSON_TOO_DEEP);
+  assert_int_equal(problem.depth, JSON_MAX_DEPTH);
+}
+
+static void what_is_too_deep_is_measured_to_its_end(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    int depth;
+  } cases[] = {
+      {"{\"a\":[[]]}", 3},
+      {"{\"a\":{\"b\":{}},\"c\":[[[[1]]]]}", 5},
+      {"{\"[[[[\":[{\"\\\"{{{{\":\"}}\\\\\"}]}", 3}, /* brackets in texts don't count */
+      {"{\"a\":[[[[[[[", 8},
+      {"{\"a\":[[]]]]]]]]]]]]]]", 3},
+  };
+  for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    struct json_problem problem;
+    assert_false(json_check_object(str_z(cases[i].text), 2, &problem));
+    assert_int_equal(problem.fault, JSON_TOO_DEEP);
+    assert_int_equal(problem.depth, cases[i].depth);
+  }
 }
 
 static void a_problem_is_located(void **state) {
   (void)state;
-  size_t offset = 0;
-  assert_non_null(json_check_object(str_z("{\"a\":x}"), 10, &offset));
-  assert_int_equal(offset, 5);
-  assert_non_null(json_check_object(str_z("{\"a\":\"\xFF\"}"), 10, &offset));
-  assert_int_equal(offset, 6);
+  expect_fault("{\"a\":x}", JSON_MALFORMED, 5);
+  expect_fault("{\"a\":\"\xFF\"}", JSON_NOT_UTF8, 6);
+  expect_fault("  [1]", JSON_NOT_AN_OBJECT, 2);
+  expect_fault("\xEF\xBB\xBF{}", JSON_NOT_AN_OBJECT, 0);
+  expect_fault(" ", JSON_NOT_AN_OBJECT, 1);
+}
+
+/* What is JSON all the same isn't called malformed, and the escape itself is what is found. */
+static void what_only_postgresql_refuses_is_told_from_what_is_no_json(void **state) {
+  (void)state;
+  expect_fault("{\"a\":\"x\\u0000\"}", JSON_NUL, 7);
+  expect_fault("{\"\\u0000\":1}", JSON_NUL, 2);
+  expect_fault("{\"a\":\"\\ud800\"}", JSON_SURROGATE, 6);
+  expect_fault("{\"a\":\"\\uDC00\\ud800\"}", JSON_SURROGATE, 6);
+  expect_fault("{\"a\":\"\\ud83d\\u0041\"}", JSON_SURROGATE, 6);
+  expect_fault("{\"a\":\"\\u00\"}", JSON_MALFORMED, 8);
+  expect_fault("{\"a\":\"a\nb\"}", JSON_MALFORMED, 7);
 }
 
 int main(void) {
@@ -167,7 +210,9 @@ int main(void) {
       cmocka_unit_test(anything_else_is_refused),
       cmocka_unit_test(a_text_cut_anywhere_is_refused),
       cmocka_unit_test(nesting_is_counted_from_the_object_itself),
+      cmocka_unit_test(what_is_too_deep_is_measured_to_its_end),
       cmocka_unit_test(a_problem_is_located),
+      cmocka_unit_test(what_only_postgresql_refuses_is_told_from_what_is_no_json),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

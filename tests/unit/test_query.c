@@ -234,6 +234,29 @@ static void a_page_of_large_events_ends_before_clients_refuse_it(void **state) {
   assert_same_as(f, &c, "true", NEWEST);
 }
 
+/* As large as the contract has it; one more would pass what clients take. */
+static void a_page_of_the_largest_events_holds_three_of_them(void **state) {
+  struct pg_fixture *f = *state;
+  static struct collector c;
+  pg_observer_run(
+      f->observer,
+      "DELETE FROM audit_events;"
+      "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, "
+      " event_type, event_category, event_action, outcome, error_message, event_data) "
+      "SELECT md5(i::text)::uuid, '2026-11-02 00:00:00+00', now(), 1, i, repeat('t', 255), 'c', "
+      " repeat('a', 255), 2, repeat('e', 4096), "
+      " ('{\"x\":\"' || repeat('y', 1048568) || '\"}')::json "
+      "FROM generate_series(1, 10) i");
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.page_size = 1000;
+  assert_in_range(list_all(f, &request, &c), 4, 5);
+  assert_same_as(f, &c, "true", NEWEST);
+  request.page_size = 1;
+  assert_int_equal(list_all(f, &request, &c), 10);
+  assert_same_as(f, &c, "true", NEWEST);
+  assert_in_range(c.packed_bytes, 1048576, 4 * 1024 * 1024);
+}
+
 /* Many events of a few kilobytes: here the packed size decides, not PostgreSQL's estimate. */
 static void a_page_of_middling_events_ends_in_time_too(void **state) {
   struct pg_fixture *f = *state;
@@ -521,6 +544,7 @@ int main(void) {
       TEST(events_of_one_time_are_listed_once_while_others_arrive),
       TEST(the_index_gives_the_order_in_both_directions),
       TEST(a_page_of_large_events_ends_before_clients_refuse_it),
+      TEST(a_page_of_the_largest_events_holds_three_of_them),
       TEST(a_page_of_middling_events_ends_in_time_too),
       TEST(a_page_of_very_many_small_events_ends_early_too),
       TEST(a_token_is_good_for_its_filter_and_order_alone),

@@ -71,7 +71,7 @@ static void an_end_that_is_not_after_the_start_is_named(void **state) {
 
 static void a_bad_text_is_named_by_its_index(void **state) {
   (void)state;
-  static uint8_t long_text[101];
+  static uint8_t long_text[256];
   memset(long_text, 'x', sizeof(long_text));
   const ProtobufCBinaryData bad[] = {
       {.len = 0},
@@ -88,6 +88,51 @@ static void a_bad_text_is_named_by_its_index(void **state) {
     filter.n_event_types = 2;
     assert_violation(&request, "filter.event_types[1]");
   }
+}
+
+static void assert_told(const Auditstore__V1__ListEventsRequest *request, const char *text) {
+  struct list_query query;
+  struct grpc_status *status = list_query_init(&query, request, &query_fixture_config);
+  assert_non_null(status);
+  assert_string_equal(grpc_status_message(status), text);
+  grpc_status_free(status);
+}
+
+/* Most clients show the status alone. */
+static void the_status_tells_what_is_wrong_first_and_how_much_follows(void **state) {
+  (void)state;
+  static uint8_t long_text[256];
+  memset(long_text, 'x', sizeof(long_text));
+  Google__Protobuf__Timestamp early = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+  Google__Protobuf__Timestamp late = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+  late.seconds = 9;
+  ProtobufCBinaryData values[] = {{.len = sizeof(long_text), .data = long_text}, {.len = 0}};
+  Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  request.page_size = -1;
+  assert_told(&request, "page_size: must not be negative; -1 is");
+  request.filter = &filter;
+  filter.start_time = &late;
+  filter.end_time = &early;
+  assert_told(&request, "page_size: must not be negative; -1 is (and 1 more)");
+  request.page_size = 0;
+  assert_told(&request, "filter.end_time: must be after filter.start_time");
+  filter.end_time = NULL;
+  filter.event_actions = values;
+  filter.n_event_actions = 2;
+  assert_told(&request,
+              "filter.event_actions[0]: has 256 bytes; no event has more than 255 there "
+              "(and 1 more)");
+  filter.n_event_actions = 0;
+  request.order = (Auditstore__V1__ListOrder)77;
+  assert_told(&request,
+              "order: must be 1 (NEWEST_FIRST), 2 (OLDEST_FIRST) or 0 for the first; 77 is "
+              "not");
+  request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_UNSPECIFIED;
+  request.page_token = (ProtobufCBinaryData){.len = 3, .data = (uint8_t *)"\x1b[2"};
+  assert_told(&request,
+              "page_token: is no token of this service's: give next_page_token as it came, or "
+              "begin without one");
 }
 
 static void an_unknown_enum_value_is_named(void **state) {
@@ -159,6 +204,7 @@ int main(void) {
       cmocka_unit_test(a_bad_time_is_named),
       cmocka_unit_test(an_end_that_is_not_after_the_start_is_named),
       cmocka_unit_test(a_bad_text_is_named_by_its_index),
+      cmocka_unit_test(the_status_tells_what_is_wrong_first_and_how_much_follows),
       cmocka_unit_test(an_unknown_enum_value_is_named),
       cmocka_unit_test(too_many_values_are_named),
       cmocka_unit_test(a_bad_page_size_order_or_token_is_named),

@@ -47,8 +47,8 @@ static void long_or_broken_messages_end_at_a_whole_character(void **state) {
 static void violations_become_a_bad_request(void **state) {
   (void)state;
   struct grpc_status *s = grpc_status_new(GRPC_INVALID_ARGUMENT, "2 fields are wrong");
-  grpc_status_add_violation(s, "events[0].actor.id", "is longer than %d", 255);
-  grpc_status_add_violation(s, "events[1].event_type", "is empty");
+  grpc_status_violate(&s, "events[0].actor.id", "is longer than %d", 255);
+  grpc_status_violate(&s, "events[1].event_type", "is empty");
   assert_int_equal(grpc_status_violation_count(s), 2);
   const Google__Rpc__Status *proto = grpc_status_proto(s);
   assert_int_equal(proto->n_details, 1);
@@ -64,15 +64,38 @@ static void violations_become_a_bad_request(void **state) {
   grpc_status_free(s);
 }
 
+static void the_message_is_the_first_violation_and_how_many_follow(void **state) {
+  (void)state;
+  struct grpc_status *s = NULL;
+  grpc_status_violate(&s, "events[3].actor.ip", "%s has a port", "\"10.0.0.1:80\"");
+  assert_int_equal(grpc_status_code(s), GRPC_INVALID_ARGUMENT);
+  assert_string_equal(grpc_status_message(s), "events[3].actor.ip: \"10.0.0.1:80\" has a port");
+  grpc_status_violate(&s, "events[4].outcome", "is required");
+  assert_string_equal(grpc_status_message(s),
+                      "events[3].actor.ip: \"10.0.0.1:80\" has a port (and 1 more)");
+  grpc_status_violate(&s, "events[5].outcome", "is required");
+  assert_string_equal(grpc_status_message(s),
+                      "events[3].actor.ip: \"10.0.0.1:80\" has a port (and 2 more)");
+  grpc_status_free(s);
+}
+
+static void a_status_with_a_text_of_its_own_keeps_it(void **state) {
+  (void)state;
+  struct grpc_status *s = grpc_status_new(GRPC_RESOURCE_EXHAUSTED, "the quota is used up");
+  grpc_status_violate(&s, "batch_id", "is too long");
+  grpc_status_violate(&s, "batch_id", "is too long");
+  assert_int_equal(grpc_status_code(s), GRPC_RESOURCE_EXHAUSTED);
+  assert_string_equal(grpc_status_message(s), "the quota is used up");
+  assert_int_equal(grpc_status_violation_count(s), 2);
+  grpc_status_free(s);
+}
+
 static void violations_beyond_the_maximum_are_counted_in_the_message(void **state) {
   (void)state;
-  struct grpc_status *s = grpc_status_new(GRPC_INVALID_ARGUMENT, "the request is wrong");
-  for (int i = 0; i < GRPC_STATUS_MAX_VIOLATIONS; i++)
-    grpc_status_add_violation(s, "f", "wrong");
-  assert_string_equal(grpc_status_message(s), "the request is wrong");
-  for (int i = 0; i < 15; i++)
-    grpc_status_add_violation(s, "f", "wrong");
-  assert_string_equal(grpc_status_message(s), "the request is wrong (and 15 more)");
+  struct grpc_status *s = NULL;
+  for (int i = 0; i < GRPC_STATUS_MAX_VIOLATIONS + 15; i++)
+    grpc_status_violate(&s, "f", "wrong");
+  assert_string_equal(grpc_status_message(s), "f: wrong (and 34 more)");
   assert_int_equal(grpc_status_violation_count(s), GRPC_STATUS_MAX_VIOLATIONS + 15);
   const Google__Rpc__Status *proto = grpc_status_proto(s);
   Google__Rpc__BadRequest *bad = google__rpc__bad_request__unpack(
@@ -88,9 +111,10 @@ static void huge_violations_are_clipped(void **state) {
   char text[100000];
   memset(text, 'v', sizeof(text) - 1);
   text[sizeof(text) - 1] = '\0';
-  struct grpc_status *s = grpc_status_new(GRPC_INVALID_ARGUMENT, "bad");
+  struct grpc_status *s = NULL;
   for (int i = 0; i < 100; i++)
-    grpc_status_add_violation(s, text, "%s", text);
+    grpc_status_violate(&s, text, "%s", text);
+  assert_in_range(strlen(grpc_status_message(s)), 256, 1024);
   grpc_status_set_resource(s, text, str_z(text), text);
   const Google__Rpc__Status *proto = grpc_status_proto(s);
   assert_int_equal(proto->n_details, 2);
@@ -127,7 +151,7 @@ static void a_reason_becomes_an_error_info(void **state) {
   assert_binary(info->reason, "ROLE_MISSING");
   assert_binary(info->domain, "auditstore");
   google__rpc__error_info__free_unpacked(info, NULL);
-  grpc_status_add_violation(s, "f", "wrong");
+  grpc_status_violate(&s, "f", "wrong");
   grpc_status_set_retry_delay(s, 1);
   grpc_status_set_resource(s, "event", str_z("id"), "all four together");
   assert_int_equal(grpc_status_proto(s)->n_details, 4);
@@ -156,7 +180,7 @@ static void proto_may_be_asked_for_again_after_a_change(void **state) {
   (void)state;
   struct grpc_status *s = grpc_status_new(GRPC_INVALID_ARGUMENT, "bad");
   assert_int_equal(grpc_status_proto(s)->n_details, 0);
-  grpc_status_add_violation(s, "f", "wrong");
+  grpc_status_violate(&s, "f", "wrong");
   assert_int_equal(grpc_status_proto(s)->n_details, 1);
   grpc_status_set_retry_delay(s, 0);
   assert_int_equal(grpc_status_proto(s)->n_details, 2);
@@ -185,6 +209,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(code_and_message_are_kept),
       cmocka_unit_test(long_or_broken_messages_end_at_a_whole_character),
       cmocka_unit_test(violations_become_a_bad_request),
+      cmocka_unit_test(the_message_is_the_first_violation_and_how_many_follow),
+      cmocka_unit_test(a_status_with_a_text_of_its_own_keeps_it),
       cmocka_unit_test(violations_beyond_the_maximum_are_counted_in_the_message),
       cmocka_unit_test(huge_violations_are_clipped),
       cmocka_unit_test(retry_delay_becomes_a_retry_info),

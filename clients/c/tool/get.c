@@ -6,6 +6,7 @@
 #include "tool.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 static void print_actor_and_resource(const Auditstore__V1__AuditEvent *event) {
   if (event->actor) {
@@ -84,7 +85,7 @@ static int run_get(struct tool *tool, int argc, char **argv) {
     code = TOOL_REFUSED;
     fputs("auditstore: the server's answer holds no event\n", stderr);
   } else if (is_json) {
-    json_message_write(stdout, &response->event->base);
+    json_message_write(stdout, &response->event->base, json_reader_of(STDOUT_FILENO));
     putchar('\n');
   } else {
     print_stored(response->event);

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const struct table_column columns[] = {
     {.title = "SETTING"},
@@ -132,7 +133,7 @@ static int run_info(struct tool *tool, int argc, char **argv) {
       AUDITSTORE_OK) {
     code = tool_fail(tool, "get the server's information", &status);
   } else if (is_json) {
-    json_message_write(stdout, &response->base);
+    json_message_write(stdout, &response->base, json_reader_of(STDOUT_FILENO));
     putchar('\n');
   } else {
     code = print_info(response);

@@ -4,8 +4,8 @@
  *
  * The shape is that of proto3's JSON with the names of the .proto files (lowerCamelCase is read as
  * well), with these differences: 64-bit integers are written as numbers; and event_data, which the
- * store keeps byte for byte, is an object in place, or a string that holds the object's text. It is
- * written as a string when it holds line breaks or control characters, so that a line stays a line.
+ * store keeps byte for byte, is the object in place. It is read from a string that holds the
+ * object's text as well.
  */
 #pragma once
 
@@ -24,8 +24,16 @@ struct json_problem {
 ProtobufCMessage *json_message_read(const ProtobufCMessageDescriptor *type, char *text, size_t len,
                                     struct json_problem *problem);
 
-/* Writes the message as one line without a line break. Fields at their default are left out. */
-void json_message_write(FILE *out, const ProtobufCMessage *message);
+/* Who reads what is written. */
+enum json_reader { JSON_FOR_PROGRAM, JSON_FOR_TERMINAL };
+enum json_reader json_reader_of(int fd);
+
+/* Writes the message as one line without a line break. Fields at their default are left out.
+ *
+ * event_data is written byte for byte, but for line breaks, which can stand between its tokens
+ * alone and become blanks. For a terminal, what could act on it or reorder what is read is \uXXXX
+ * in event_data too, and tabs become blanks: other bytes, the same value. */
+void json_message_write(FILE *out, const ProtobufCMessage *message, enum json_reader reader);
 
 /* A JSON string, quotes included; what must not reach a terminal is written as \uXXXX. */
 void json_write_string(FILE *out, const char *text);

@@ -79,6 +79,13 @@ static bool read_int(struct reader *reader, const struct path *path, const json_
   return true;
 }
 
+/* So much of a value is shown. */
+#define SHOWN_MAX 40
+
+static const char *shown_of(const json_t *value) {
+  return json_is_string(value) ? json_string_value(value) : "what isn't a string";
+}
+
 static bool read_enum(struct reader *reader, const struct path *path, const json_t *value,
                       const ProtobufCFieldDescriptor *field, int *member) {
   const ProtobufCEnumDescriptor *type = field->descriptor;
@@ -90,7 +97,36 @@ static bool read_enum(struct reader *reader, const struct path *path, const json
     snprintf(known + len, sizeof(known) - len, "%s%s", len ? ", " : "",
              json_enum_short_name(type, type->values[i].value));
   }
-  return problem_set(reader, path, "must be one of %s", known);
+  return problem_set(reader, path, "must be one of %s; \"%.*s\" isn't", known, SHOWN_MAX,
+                     shown_of(value));
+}
+
+/* "2024-03-24 10:58:31.347" and "2024-03-24T10:58:31": times of many logs. */
+static bool lacks_zone(const char *text) {
+  char with_zone[SHOWN_MAX + 2];
+  int64_t seconds = 0;
+  int32_t nanos = 0;
+  size_t len = strlen(text);
+  if (len < 11 || len > SHOWN_MAX)
+    return false;
+  memcpy(with_zone, text, len);
+  if (with_zone[10] == ' ')
+    with_zone[10] = 'T';
+  memcpy(with_zone + len, "Z", 2);
+  return times_parse_rfc3339(with_zone, &seconds, &nanos);
+}
+
+static bool tell_bad_time(struct reader *reader, const struct path *path, const json_t *value) {
+  const char *text = shown_of(value);
+  if (lacks_zone(text))
+    return problem_set(
+        reader, path,
+        "must be a time with its zone; \"%s\" has none: write \"%.10sT%sZ\" if it is "
+        "UTC",
+        text, text, text + 11);
+  return problem_set(reader, path,
+                     "must be a time such as \"2026-11-23T07:38:01.5Z\"; \"%.*s\" isn't", SHOWN_MAX,
+                     text);
 }
 
 static bool read_time(struct reader *reader, const struct path *path, const json_t *value,
@@ -100,9 +136,11 @@ static bool read_time(struct reader *reader, const struct path *path, const json
   int64_t seconds = 0;
   int32_t nanos = 0;
   if (is_timestamp && !times_parse_rfc3339(text, &seconds, &nanos))
-    return problem_set(reader, path, "must be a time such as \"2026-11-23T07:38:01.5Z\"");
+    return tell_bad_time(reader, path, value);
   if (!is_timestamp && !times_parse_duration(text, &seconds, &nanos))
-    return problem_set(reader, path, "must be a duration in seconds such as \"1.5s\"");
+    return problem_set(reader, path,
+                       "must be a duration in seconds such as \"1.5s\"; \"%.*s\" isn't", SHOWN_MAX,
+                       shown_of(value));
   char *base = (char *)message;
   memcpy(base + message->descriptor->fields[0].offset, &seconds, sizeof(seconds));
   memcpy(base + message->descriptor->fields[1].offset, &nanos, sizeof(nanos));
@@ -141,8 +179,15 @@ static bool read_event_data(struct reader *reader, const struct path *path, cons
   return true;
 }
 
+static bool holds_nul(const json_t *value) {
+  return json_is_string(value) && strlen(json_string_value(value)) < json_string_length(value);
+}
+
 static bool read_value(struct reader *reader, const struct path *path, const json_t *value,
                        const ProtobufCFieldDescriptor *field, void *member) {
+  if (holds_nul(value))
+    return problem_set(reader, path,
+                       "holds the character U+0000, which can't be stored: leave \\u0000 out");
   if (field->label == PROTOBUF_C_LABEL_REPEATED)
     return problem_set(reader, path, "is a list, which this tool can't read from JSON");
   switch (field->type) {
@@ -222,6 +267,36 @@ static ProtobufCMessage *read_object(struct reader *reader, const ProtobufCMessa
   return NULL;
 }
 
+/* What jansson refuses though it is JSON, in our words. NULL: it isn't JSON. */
+static const char *refusal_of_json(const json_error_t *error) {
+  static const char surrogate[] = "invalid Unicode '";
+  if (strncmp(error->text, surrogate, sizeof(surrogate) - 1) == 0)
+    return "half of a character that can't be stored without its other half: write \\ufffd in its "
+           "place";
+  switch (json_error_code(error)) {
+  case json_error_null_byte_in_key:
+    return "a name holds the character U+0000, which no field's has";
+  case json_error_numeric_overflow:
+    return "a number is out of the range of any field";
+  case json_error_stack_overflow:
+    return "nested deeper than any field";
+  case json_error_duplicate_key:
+    return "a field is given twice";
+  default:
+    return NULL;
+  }
+}
+
+static void tell_parse_error(struct reader *reader, const json_error_t *error) {
+  const char *why = refusal_of_json(error);
+  const char *near = strstr(error->text, "near ");
+  if (why)
+    problem_set(reader, NULL, "column %d: %s%s%s", error->column, why, near ? ", " : "",
+                near ? near : "");
+  else
+    problem_set(reader, NULL, "column %d: not valid JSON: %s", error->column, error->text);
+}
+
 ProtobufCMessage *json_message_read(const ProtobufCMessageDescriptor *type, char *text, size_t len,
                                     struct json_problem *problem) {
   struct reader reader = {.problem = problem, .event_data = NULL};
@@ -229,11 +304,11 @@ ProtobufCMessage *json_message_read(const ProtobufCMessageDescriptor *type, char
   ProtobufCMessage *message = NULL;
   if (!cut_out_event_data(&reader, text, len))
     return NULL;
-  json_t *object = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+  json_t *object = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
   if (object)
     message = read_object(&reader, type, object);
   else
-    problem_set(&reader, NULL, "column %d: not valid JSON: %s", error.column, error.text);
+    tell_parse_error(&reader, &error);
   json_decref(object);
   free(reader.event_data);
   return message;

@@ -5,6 +5,11 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
+
+enum json_reader json_reader_of(int fd) {
+  return isatty(fd) ? JSON_FOR_TERMINAL : JSON_FOR_PROGRAM;
+}
 
 void json_write_string(FILE *out, const char *text) {
   fputc('"', out);
@@ -15,25 +20,67 @@ void json_write_string(FILE *out, const char *text) {
       fprintf(out, "\\%c", (char)code_point);
     else if (text_is_unsafe(code_point))
       fprintf(out, "\\u%04x", (unsigned)code_point);
+    else if (code_point == TEXT_REPLACEMENT)
+      fputs(TEXT_REPLACEMENT_UTF8, out);
     else
       fwrite(start, 1, (size_t)(text - start), out);
   }
   fputc('"', out);
 }
 
-static bool is_safe_line(const char *text) {
-  while (*text)
-    if (text_is_unsafe(text_next(&text)))
-      return false;
-  return true;
+/* ---- event_data ---- */
+
+#define ESCAPE_SIZE 8
+
+/* Where in a JSON text we are. */
+struct json_place {
+  bool is_in_string;
+  bool is_behind_backslash;
+};
+
+static void place_advance(struct json_place *place, uint32_t code_point) {
+  if (code_point == '"' && !place->is_behind_backslash)
+    place->is_in_string = !place->is_in_string;
+  place->is_behind_backslash =
+      place->is_in_string && code_point == '\\' && !place->is_behind_backslash;
 }
 
-static void write_event_data(FILE *out, const char *text) {
-  if (is_safe_line(text))
-    fputs(text, out);
-  else
-    json_write_string(out, text);
+/* What stands in place of a code point, or NULL for itself. Between tokens a blank is as good as
+ * any white space; within a string an escape is the same character. */
+static const char *substitute(uint32_t code_point, bool is_in_string, enum json_reader reader,
+                              char escape[ESCAPE_SIZE]) {
+  bool is_break = code_point == '\n' || code_point == '\r';
+  bool is_tab = code_point == '\t' && reader == JSON_FOR_TERMINAL;
+  if (!is_in_string && (is_break || is_tab))
+    return " ";
+  if (reader == JSON_FOR_TERMINAL && code_point == TEXT_REPLACEMENT)
+    return TEXT_REPLACEMENT_UTF8;
+  if (!(is_in_string && code_point < 0x20) &&
+      !(reader == JSON_FOR_TERMINAL && text_is_unsafe(code_point)))
+    return NULL;
+  snprintf(escape, ESCAPE_SIZE, "\\u%04x", (unsigned)code_point);
+  return escape;
 }
+
+static void write_event_data(FILE *out, const char *text, enum json_reader reader) {
+  struct json_place place = {false, false};
+  const char *run = text; /* of what stands as it is and isn't written yet */
+  while (*text) {
+    const char *at = text;
+    char escape[ESCAPE_SIZE];
+    uint32_t code_point = text_next(&text);
+    place_advance(&place, code_point);
+    const char *instead = substitute(code_point, place.is_in_string, reader, escape);
+    if (!instead)
+      continue;
+    fwrite(run, 1, (size_t)(at - run), out);
+    fputs(instead, out);
+    run = text;
+  }
+  fwrite(run, 1, (size_t)(text - run), out);
+}
+
+/* ---- the rest ---- */
 
 /* Timestamp and Duration have the same two fields at the same numbers. */
 struct seconds_and_nanos {
@@ -50,7 +97,8 @@ static struct seconds_and_nanos read_time(const ProtobufCMessage *message) {
   return time;
 }
 
-static void write_message_value(FILE *out, const ProtobufCMessage *message) {
+static void write_message_value(FILE *out, const ProtobufCMessage *message,
+                                enum json_reader reader) {
   const char *type = message->descriptor->name;
   char text[TIMES_TEXT_SIZE];
   if (strcmp(type, "google.protobuf.Timestamp") == 0) {
@@ -62,7 +110,7 @@ static void write_message_value(FILE *out, const ProtobufCMessage *message) {
     times_format_duration(time.seconds, time.nanos, text);
     json_write_string(out, text);
   } else {
-    json_message_write(out, message);
+    json_message_write(out, message, reader);
   }
 }
 
@@ -72,6 +120,11 @@ static void write_enum(FILE *out, const ProtobufCEnumDescriptor *type, int value
     json_write_string(out, found->name);
   else
     fprintf(out, "%d", value);
+}
+
+static const void *member_of(const ProtobufCMessage *message,
+                             const ProtobufCFieldDescriptor *field) {
+  return (const char *)message + field->offset;
 }
 
 static size_t element_count(const ProtobufCMessage *message,
@@ -97,16 +150,17 @@ static bool is_single_default(const ProtobufCFieldDescriptor *field, const void 
   }
 }
 
-static void write_value(FILE *out, const ProtobufCFieldDescriptor *field, const void *member) {
+static void write_value(FILE *out, const ProtobufCFieldDescriptor *field, const void *member,
+                        enum json_reader reader) {
   switch (field->type) {
   case PROTOBUF_C_TYPE_STRING:
     if (strcmp(field->name, "event_data") == 0)
-      write_event_data(out, *(char *const *)member);
+      write_event_data(out, *(char *const *)member, reader);
     else
       json_write_string(out, *(char *const *)member);
     break;
   case PROTOBUF_C_TYPE_MESSAGE:
-    write_message_value(out, *(ProtobufCMessage *const *)member);
+    write_message_value(out, *(ProtobufCMessage *const *)member, reader);
     break;
   case PROTOBUF_C_TYPE_ENUM:
     write_enum(out, field->descriptor, *(const int *)member);
@@ -135,14 +189,16 @@ static size_t element_size(const ProtobufCFieldDescriptor *field) {
   }
 }
 
-static void write_list(FILE *out, const ProtobufCFieldDescriptor *field, const char *elements,
-                       size_t count) {
+static void write_list(FILE *out, const ProtobufCMessage *message,
+                       const ProtobufCFieldDescriptor *field, enum json_reader reader) {
+  const char *elements = *(const char *const *)member_of(message, field);
+  size_t count = element_count(message, field);
   size_t size = element_size(field);
   fputc('[', out);
   for (size_t i = 0; i < count; i++) {
     if (i > 0)
       fputc(',', out);
-    write_value(out, field, elements + i * size);
+    write_value(out, field, elements + i * size, reader);
   }
   fputc(']', out);
 }
@@ -155,21 +211,19 @@ static bool is_written_always(const ProtobufCFieldDescriptor *field) {
 static bool is_default(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field) {
   if (field->label == PROTOBUF_C_LABEL_REPEATED)
     return element_count(message, field) == 0;
-  const char *member = (const char *)message + field->offset;
-  return is_single_default(field, member) && !is_written_always(field);
+  return is_single_default(field, member_of(message, field)) && !is_written_always(field);
 }
 
 static void write_field(FILE *out, const ProtobufCMessage *message,
-                        const ProtobufCFieldDescriptor *field) {
-  const char *member = (const char *)message + field->offset;
+                        const ProtobufCFieldDescriptor *field, enum json_reader reader) {
   fprintf(out, "\"%s\":", field->name);
   if (field->label == PROTOBUF_C_LABEL_REPEATED)
-    write_list(out, field, *(const char *const *)member, element_count(message, field));
+    write_list(out, message, field, reader);
   else
-    write_value(out, field, member);
+    write_value(out, field, member_of(message, field), reader);
 }
 
-void json_message_write(FILE *out, const ProtobufCMessage *message) {
+void json_message_write(FILE *out, const ProtobufCMessage *message, enum json_reader reader) {
   const ProtobufCMessageDescriptor *type = message->descriptor;
   const char *separator = "";
   fputc('{', out);
@@ -177,7 +231,7 @@ void json_message_write(FILE *out, const ProtobufCMessage *message) {
     if (is_default(message, &type->fields[i]))
       continue;
     fputs(separator, out);
-    write_field(out, message, &type->fields[i]);
+    write_field(out, message, &type->fields[i], reader);
     separator = ",";
   }
   fputc('}', out);

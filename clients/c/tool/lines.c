@@ -43,6 +43,7 @@ static enum lines_result take(struct lines *lines, size_t len, char **ret_text, 
   lines->number++;
   if (lines->is_skipping) {
     lines->is_skipping = false;
+    lines->skipped += len;
     return LINES_TOO_LONG;
   }
   text[len] = '\0';
@@ -60,6 +61,7 @@ enum lines_result lines_next(struct lines *lines, char **ret_text, size_t *ret_l
     if (lines->is_at_end)
       return rest || lines->is_skipping ? take(lines, rest, ret_text, ret_len) : LINES_END;
     if (rest == LINES_MAX_BYTES) {
+      lines->skipped = rest + (lines->is_skipping ? lines->skipped : 0);
       lines->is_skipping = true;
       lines->start = lines->end = 0;
     }

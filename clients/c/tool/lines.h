@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LINES_MAX_BYTES ((size_t)512 * 1024)
+/* event_data has up to 1 MiB, and up to six times that as a string whose characters are escaped. */
+#define LINES_MAX_BYTES ((size_t)8 * 1024 * 1024)
 
 struct lines {
   int fd;          /* borrowed */
@@ -17,6 +18,7 @@ struct lines {
   size_t end;
   bool is_at_end;
   bool is_skipping; /* inside a line that is too long */
+  uint64_t skipped; /* how long it is, once LINES_TOO_LONG was returned */
 };
 
 enum lines_result {

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct list_line {
   struct filter filter;
@@ -72,8 +73,8 @@ static int take_option(void *arg, const struct cli_option *option, char *value) 
 }
 
 static bool print_json(void *arg, const Auditstore__V1__StoredEvent *stored) {
-  (void)arg;
-  json_message_write(stdout, &stored->base);
+  const enum json_reader *reader = arg;
+  json_message_write(stdout, &stored->base, *reader);
   putchar('\n');
   return !ferror(stdout);
 }
@@ -132,7 +133,8 @@ static int run_list(struct tool *tool, int argc, char **argv) {
     code = tool_connect(tool);
   if (code != TOOL_OK)
     return code;
-  code = line.is_json ? pages_run(tool, &line.pages, print_json, NULL)
+  enum json_reader reader = json_reader_of(STDOUT_FILENO);
+  code = line.is_json ? pages_run(tool, &line.pages, print_json, &reader)
                       : print_table(tool, &line.pages);
   return tool_finish_output(code);
 }

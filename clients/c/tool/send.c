@@ -23,7 +23,7 @@ static const struct cli_option send_options[] = {
     {.name = "batch",
      .argument = "NUMBER",
      .help = "so many events in a batch (100), up to 1000",
-     .details = "A batch also ends at 1 MiB.",
+     .details = "A batch also ends before it would pass 1 MiB; a line that is longer is one alone.",
      .id = OPTION_BATCH},
     {.name = "partial",
      .help = "store the good lines and say what is wrong with the others (the default)",
@@ -66,6 +66,14 @@ static bool send_text(struct sender *sender, uint64_t number, char *text, size_t
   return true;
 }
 
+static void refuse_long_line(struct sender *sender, const struct lines *lines) {
+  char why[128];
+  snprintf(why, sizeof(why),
+           "has %" PRIu64 " bytes; at most %zu are allowed, and 1 MiB of event_data",
+           lines->skipped, LINES_MAX_BYTES);
+  sender_refuse(sender, lines->number, "", why);
+}
+
 /* Input that comes slowly is not held back until a batch is full, unless the batch has a meaning.
  */
 static bool flush_before_waiting(struct sender *sender, struct lines *lines, bool is_atomic) {
@@ -102,7 +110,7 @@ static enum input_end send_lines(struct sender *sender, struct lines *lines,
         return end_at_break(lines, options);
       break;
     case LINES_TOO_LONG:
-      sender_refuse(sender, lines->number, "", "longer than 512 KiB");
+      refuse_long_line(sender, lines);
       break;
     case LINES_END:
       return INPUT_SENT;
@@ -174,7 +182,7 @@ const struct cli_command send_command = {
     .details =
         "Reads JSON Lines from the file, or from standard input without one or with -, and stores "
         "them as events. The field names are those of proto/auditstore/v1/event.proto. A line has "
-        "at most 512 KiB. One such line, without the break:\n\n"
+        "at most 8 MiB. One such line, without the break:\n\n"
         "    {\"event_time\":\"2026-11-23T07:38:01Z\",\"event_type\":\"door.opened\",\n"
         "     \"event_category\":\"door\",\"event_action\":\"open\",\"outcome\":\"SUCCESS\"}\n\n"
         "Each line that isn't stored is named, with the reason. Lines whose answer "

@@ -206,13 +206,19 @@ static bool is_current_full(const struct sender *sender) {
          sender->current_bytes >= SENDER_MAX_BATCH_BYTES;
 }
 
+/* So that no batch is larger than it has to be: the server limits messages. */
+static bool make_room(struct sender *sender, size_t bytes) {
+  return sender->current_bytes + bytes <= SENDER_MAX_BATCH_BYTES || end_current(sender);
+}
+
 bool sender_add(struct sender *sender, uint64_t line, Auditstore__V1__AuditEvent *event,
                 size_t bytes) {
+  bool is_up = make_room(sender, bytes);
   sender->events[sender->current.count] = event;
   sender->current.lines[sender->current.count++] = line;
   sender->current.without_id += !event->event_id[0];
   sender->current_bytes += bytes;
-  return !is_current_full(sender) || end_current(sender);
+  return is_up && (!is_current_full(sender) || end_current(sender));
 }
 
 void sender_refuse(struct sender *sender, uint64_t line, const char *field, const char *why) {

@@ -146,7 +146,8 @@ static void book_refused_batch(struct sender *sender, const struct batch *batch,
   auditstore_rpc_status_violations(status, print_violation, &scan);
   print_range(sender, batch);
   fprintf(stderr, "batch refused: %s: ", auditstore_code_name((enum auditstore_code)status->code));
-  text_print_escaped(stderr, status_text(status));
+  /* The message names an event by its place in the batch; its line was named already. */
+  text_print_escaped(stderr, scan.printed ? "because of what is named above" : status_text(status));
   int64_t retry_ms = auditstore_rpc_status_retry_delay_ms(status);
   if (retry_ms >= 0)
     fprintf(stderr, " (the server says: try again in %.1f s)", (double)retry_ms / 1000);

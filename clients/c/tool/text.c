@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REPLACEMENT 0xFFFDU
-
 static size_t sequence_length(unsigned char lead) {
   if (lead < 0x80)
     return 1;
@@ -21,11 +19,11 @@ uint32_t text_next(const char **text) {
   static const unsigned char lead_bits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
   const unsigned char *bytes = (const unsigned char *)*text;
   size_t length = sequence_length(bytes[0]);
-  uint32_t code_point = length ? bytes[0] & lead_bits[length] : REPLACEMENT;
+  uint32_t code_point = length ? bytes[0] & lead_bits[length] : TEXT_REPLACEMENT;
   for (size_t i = 1; i < length; i++) {
     if ((bytes[i] & 0xC0) != 0x80) {
       *text += i;
-      return REPLACEMENT;
+      return TEXT_REPLACEMENT;
     }
     code_point = code_point << 6 | (bytes[i] & 0x3FU);
   }
@@ -44,8 +42,8 @@ void text_print_escaped(FILE *out, const char *text) {
     uint32_t code_point = text_next(&text);
     if (text_is_unsafe(code_point))
       fprintf(out, "\\u%04x", (unsigned)code_point);
-    else if (code_point == REPLACEMENT)
-      fputs("\xEF\xBF\xBD", out);
+    else if (code_point == TEXT_REPLACEMENT)
+      fputs(TEXT_REPLACEMENT_UTF8, out);
     else
       fwrite(start, 1, (size_t)(text - start), out);
   }

@@ -11,8 +11,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* What is shown of bytes that aren't UTF-8. */
+#define TEXT_REPLACEMENT      0xFFFDU
+#define TEXT_REPLACEMENT_UTF8 "\xEF\xBF\xBD"
+
 /* One code point of `text`, which isn't at its end; moves *text behind it. Bytes that aren't UTF-8
- * come one by one as U+FFFD. */
+ * come one by one as TEXT_REPLACEMENT. */
 uint32_t text_next(const char **text);
 
 /* Whether this code point must not reach a terminal as it is. */

@@ -95,6 +95,12 @@ static void print_violation(void *arg, const char *field, const char *descriptio
   fputc('\n', out);
 }
 
+static void count_only(void *arg, const char *field, const char *description) {
+  (void)arg;
+  (void)field;
+  (void)description;
+}
+
 /* ---- advice ---- */
 
 static void put_setting(const struct tool *tool, const char *what, enum setting_id id) {
@@ -204,7 +210,9 @@ int tool_fail(const struct tool *tool, const char *what, const struct auditstore
   fprintf(stderr, "auditstore: can't %s: %s: ", what, auditstore_code_name(status->code));
   text_print_escaped(stderr, status->message ? status->message : "no reason given");
   fputc('\n', stderr);
-  auditstore_status_violations(status, print_violation, stderr);
+  /* One alone is the message already. */
+  if (auditstore_status_violations(status, count_only, NULL) > 1)
+    auditstore_status_violations(status, print_violation, stderr);
   advise(tool, status);
   return tool_is_unreachable(status->code) ? TOOL_UNREACHABLE : TOOL_REFUSED;
 }
