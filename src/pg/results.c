@@ -34,12 +34,21 @@ static bool is_stale_plan(const struct pipeline_entry *entry, const char *sqlsta
     return false;
   if (entry->is_prepare)
     return strcmp(sqlstate, "42P05") == 0;
-  return entry->was_prepared && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0);
+  return entry->was_prepared && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0 ||
+                                 strcmp(sqlstate, "08P01") == 0);
 }
 
-static void describe(struct pg_outcome *outcome, const PGresult *result, enum error_code code) {
+/* A prepared statement is gone, or another's is there in its place: that is a pooler's doing. */
+static const char *advice_on(const struct pg_lease *conn, const struct pipeline_entry *entry,
+                             const char *sqlstate) {
+  bool is_named =
+      entry && entry->sql && entry->sql->name && conn->pool->config->prepared_statements;
+  return is_named ? pg_pooler_advice(sqlstate) : NULL;
+}
+
+static void describe(struct pg_outcome *outcome, const PGresult *result, enum error_code code,
+                     const char *advice) {
   const char *constraint = field(result, PG_DIAG_CONSTRAINT_NAME);
-  const char *advice = pg_pooler_advice(field(result, PG_DIAG_SQLSTATE));
   snprintf(outcome->sqlstate, sizeof(outcome->sqlstate), "%s", field(result, PG_DIAG_SQLSTATE));
   snprintf(outcome->constraint, sizeof(outcome->constraint), "%s", constraint);
   /* Without the detail: that holds the row's content. */
@@ -70,7 +79,7 @@ static void take_error(struct pg_lease *conn, const PGresult *result) {
   pg_conn_note_sqlstate(conn, sqlstate);
   pipeline->is_refused = true;
   pipeline->outcome.statement = current_statement(pipeline);
-  describe(&pipeline->outcome, result, code);
+  describe(&pipeline->outcome, result, code, advice_on(conn, entry, sqlstate));
 }
 
 /* ---- results ---- */
