@@ -401,6 +401,9 @@ void pg_session_start(struct pg_lease *conn) {
   error_set(&conn->session.refusal, ERR_UNAVAILABLE, "the server doesn't tell its settings");
   ask(conn);
   pg_run(conn, pg_dial_deadline(conn), &cb, conn);
+  /* The dial's limit alone: statement_timeout is for statements of the users. */
+  if (conn->pipeline.phase == PIPELINE_RUNNING)
+    pg_conn_arm(conn, pg_dial_deadline(conn));
 }
 
 void pg_session_reset(struct pg_lease *conn) {

@@ -16,7 +16,7 @@ WRITERS = 12
 TIMEOUT_S = 30
 
 
-class PoolerCase(harness.PostgresCase):
+class PoolerTest(harness.PostgresCase):
     def start_pooler(self, **settings):
         pooler = pgbouncer.PgBouncer(self.folder, self.postgres, **settings)
         self.addCleanup(pooler.stop)
@@ -57,15 +57,13 @@ class PoolerCase(harness.PostgresCase):
             harness.wait_until(lambda: self.lock_timeouts() > before, TIMEOUT_S, "a lock timeout")
         call.cancel()
 
-
-class SessionPoolTest(PoolerCase):
-    def test_with_all_defaults_everything_is_stored_and_found(self):
+    def test_in_session_mode_with_all_defaults_everything_is_stored_and_found(self):
         daemon, stub = self.start_behind(self.start_pooler(pool_mode="session"))
         self.check_all_is_stored(stub)
         self.assertIn("behind_pooler=true", daemon.log())
         self.assertEqual(daemon.metrics()["auditstore_pool_behind_pooler"], 1)
 
-    def test_the_lock_timeout_holds(self):
+    def test_in_session_mode_the_lock_timeout_holds(self):
         self.check_the_lock_timeout_holds("session")
 
     def test_a_pooler_that_swallows_the_options_changes_nothing(self):
@@ -75,16 +73,14 @@ class SessionPoolTest(PoolerCase):
         ready = next(line for line in daemon.log().splitlines() if "db pool ready" in line)
         self.assertIn("statement_timeout 17s; ", ready)
 
-
-class TransactionPoolTest(PoolerCase):
-    def test_with_all_defaults_everything_is_stored_and_found(self):
+    def test_in_transaction_mode_with_all_defaults_everything_is_stored_and_found(self):
         daemon, stub = self.start_behind(self.start_pooler(pool_mode="transaction",
                                                            default_pool_size=3))
         self.check_all_is_stored(stub)
         # That it stands there is told once, and not for each connection.
         self.assertEqual(daemon.log().count("a pooler stands before the database"), 1)
 
-    def test_the_lock_timeout_holds(self):
+    def test_in_transaction_mode_the_lock_timeout_holds(self):
         self.check_the_lock_timeout_holds("transaction")
 
     def test_what_another_client_did_to_a_shared_session_is_undone(self):
@@ -118,7 +114,7 @@ class TransactionPoolTest(PoolerCase):
                            " current_setting('search_path')")
             self.assertEqual(cursor.fetchone(), ("0", '"$user", public'))
 
-    def test_the_schema_is_made_through_it(self):
+    def test_the_schema_is_made_through_a_pooler(self):
         pooler = self.start_pooler(pool_mode="transaction")
         self.postgres.sql("CREATE DATABASE fresh")
         settings = {**pooler.daemon_settings(), "database.name": "fresh"}
@@ -137,9 +133,7 @@ class TransactionPoolTest(PoolerCase):
         daemon.wait_health("SERVING")
         self.check_all_is_stored(stub)
 
-
-class StatementPoolTest(PoolerCase):
-    def test_it_is_refused_and_the_remedy_is_named(self):
+    def test_statement_mode_is_refused_and_the_remedy_is_named(self):
         pooler = self.start_pooler(pool_mode="statement")
         daemon = self.start_daemon(pooler.daemon_settings(), wait_serving=False)
         harness.wait_until(lambda: "set its pool_mode to transaction or session" in daemon.log(),
@@ -151,8 +145,6 @@ class StatementPoolTest(PoolerCase):
                              timeout=TIMEOUT_S)
         self.assertEqual(refused.exception.code(), grpc.StatusCode.UNAVAILABLE)
 
-
-class DirectTest(PoolerCase):
     def test_without_a_pooler_none_is_spoken_of(self):
         daemon = self.start_daemon()
         self.check_all_is_stored(self.open_stub(daemon))
