@@ -17,7 +17,14 @@ enum {
   PREAMBLE_MAX_BYTES = 16384,
   VALUE_SIZE = 256,
   SPAN_SIZE = 24,
+  MS_PER_S = 1000,
+  S_PER_MIN = 60,
+  MIN_PER_H = 60,
+  H_PER_D = 24,
 };
+
+/* Parameters of the query. */
+enum { PARAM_PID, PARAM_NAMES, PARAM_VALUES, PARAM_GUARDS, PARAM_COUNT };
 
 /* ---- what is asked for ---- */
 
@@ -95,14 +102,14 @@ static_assert((int)TOLD_CLOSED < (int)PG_SESSION_TOLD_MAX, "a place for each war
 /* As the server writes it: in the largest unit that divides it. */
 static void format_span(int64_t us, char ret_text[SPAN_SIZE]) {
   static const struct {
-    int64_t ms;
     const char *name;
-  } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}, {1, "ms"}};
-  int64_t ms = us / CLOCK_US_PER_MS;
+    int64_t of_next; /* how many make one of the next */
+  } units[] = {{"ms", MS_PER_S}, {"s", S_PER_MIN}, {"min", MIN_PER_H}, {"h", H_PER_D}, {"d", 0}};
+  int64_t count = us / CLOCK_US_PER_MS;
   size_t i = 0;
-  while (ms % units[i].ms != 0)
-    i++;
-  snprintf(ret_text, SPAN_SIZE, "%" PRId64 "%s", ms / units[i].ms, ms == 0 ? "" : units[i].name);
+  for (; count > 0 && units[i].of_next > 0 && count % units[i].of_next == 0; i++)
+    count /= units[i].of_next;
+  snprintf(ret_text, SPAN_SIZE, "%" PRId64 "%s", count, count == 0 ? "" : units[i].name);
 }
 
 static void put_value(struct buf *out, const struct setting *setting,
@@ -174,7 +181,7 @@ static const struct pg_statement session_statement = {
         "          ELSE pg_catalog.set_config(a.name, a.value, pg_catalog.pg_backend_pid() <> $1)"
         "          END, pg_catalog.pg_backend_pid(), store.chosen, store.open, store.closed"
         "   FROM asked a, store",
-    .param_count = 4,
+    .param_count = PARAM_COUNT,
     .param_types = (const Oid[]){PG_INT4, PG_TEXT_ARRAY, PG_TEXT_ARRAY, PG_BOOL_ARRAY},
 };
 
@@ -202,21 +209,21 @@ static void put_arrays(const struct config_database *config, struct buf *names, 
 }
 
 static void ask(struct pg_lease *conn) {
-  enum { PID, NAMES, VALUES, GUARDS, COUNT };
-  struct buf params[COUNT];
-  const char *values[COUNT];
-  int lengths[COUNT];
-  for (int i = 0; i < COUNT; i++)
+  struct buf params[PARAM_COUNT];
+  const char *values[PARAM_COUNT];
+  int lengths[PARAM_COUNT];
+  for (int i = 0; i < PARAM_COUNT; i++)
     buf_init(&params[i], PARAMS_MAX_BYTES);
-  buf_append_be32(&params[PID], (uint32_t)PQbackendPID(conn->pq));
-  put_arrays(conn->pool->config, &params[NAMES], &params[VALUES], &params[GUARDS]);
-  for (int i = 0; i < COUNT; i++) {
+  buf_append_be32(&params[PARAM_PID], (uint32_t)PQbackendPID(conn->pq));
+  put_arrays(conn->pool->config, &params[PARAM_NAMES], &params[PARAM_VALUES],
+             &params[PARAM_GUARDS]);
+  for (int i = 0; i < PARAM_COUNT; i++) {
     values[i] = (const char *)buf_bytes(&params[i]);
     lengths[i] = (int)buf_len(&params[i]);
   }
   const struct pg_params sent = {.values = values, .lengths = lengths};
   pg_send(conn, &session_statement, &sent);
-  for (int i = 0; i < COUNT; i++)
+  for (int i = 0; i < PARAM_COUNT; i++)
     buf_deinit(&params[i]);
 }
 

@@ -284,46 +284,6 @@ static void a_statement_that_vanished_is_prepared_again(void **state) {
   close_world(&world, conn);
 }
 
-/* A pooler that shares sessions unseen: our name is taken there. */
-static void a_name_that_another_has_prepared_is_given_up_and_the_remedy_named(void **state) {
-  struct pg_world world;
-  struct pg_lease *conn = open_world(&world, state, __func__);
-  struct pg_world_run run;
-  static const struct pg_statement one = {.name = "one", .sql = "SELECT 1::int8"};
-  pg_world_script(&world, conn, "PREPARE one AS SELECT 2::int8", &run);
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
-  assert_int_equal(run.outcome.kind, PG_REFUSED);
-  assert_string_equal(run.outcome.sqlstate, "42P05");
-  assert_int_equal(run.outcome.err.code, ERR_UNAVAILABLE);
-  assert_non_null(strstr(run.outcome.err.text, "set database.prepared_statements to off"));
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
-  assert_int_equal(run.outcome.kind, PG_OK);
-  assert_int_equal(run.value, 1);
-  close_world(&world, conn);
-}
-
-static void another_statement_in_the_place_of_ours_is_given_up_too(void **state) {
-  struct pg_world world;
-  struct pg_lease *conn = open_world(&world, state, __func__);
-  struct pg_world_run run;
-  static const struct pg_statement one = {.name = "one", .sql = "SELECT 1::int8"};
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
-  pg_world_script(&world, conn, "DEALLOCATE one; PREPARE one (int8, int8) AS SELECT $1 + $2", &run);
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
-  assert_int_equal(run.outcome.kind, PG_REFUSED);
-  assert_string_equal(run.outcome.sqlstate, "08P01");
-  assert_int_equal(run.outcome.err.code, ERR_UNAVAILABLE);
-  assert_non_null(strstr(run.outcome.err.text, "set database.prepared_statements to off"));
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
-  assert_int_equal(run.value, 1);
-  close_world(&world, conn);
-}
-
 /* ---- loss ---- */
 
 static bool is_busy(void *arg) {
@@ -622,8 +582,6 @@ int main(int argc, char **argv) {
       cmocka_unit_test(a_script_runs_its_statements_as_one_transaction),
       cmocka_unit_test(a_script_that_fails_in_its_own_transaction_leaves_the_lease_usable),
       cmocka_unit_test(a_script_has_its_deadline),
-      cmocka_unit_test(a_name_that_another_has_prepared_is_given_up_and_the_remedy_named),
-      cmocka_unit_test(another_statement_in_the_place_of_ours_is_given_up_too),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);

@@ -375,6 +375,53 @@ static void a_warning_of_another_kind_leaves_the_commit_as_it_is(void **state) {
   close_world(&world);
 }
 
+/* ---- a pooler that isn't noticed ---- */
+
+static void a_name_that_another_has_prepared_is_given_up_and_the_remedy_named(void **state) {
+  struct pg_world world;
+  struct pg_world_run run;
+  open_world(&world, state, __func__);
+  pg_world_open(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
+  static const struct pg_statement one = {.name = "one", .sql = "SELECT 1::int8"};
+  pg_world_script(&world, conn, "PREPARE one AS SELECT 2::int8", &run);
+  pg_send(conn, &one, NULL);
+  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  assert_int_equal(run.outcome.kind, PG_REFUSED);
+  assert_string_equal(run.outcome.sqlstate, "42P05");
+  assert_int_equal(run.outcome.err.code, ERR_UNAVAILABLE);
+  assert_non_null(strstr(run.outcome.err.text, "set database.prepared_statements to off"));
+  pg_send(conn, &one, NULL);
+  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  assert_int_equal(run.outcome.kind, PG_OK);
+  assert_int_equal(run.value, 1);
+  pg_release(conn);
+  close_world(&world);
+}
+
+static void another_statement_in_the_place_of_ours_is_given_up_too(void **state) {
+  struct pg_world world;
+  struct pg_world_run run;
+  open_world(&world, state, __func__);
+  pg_world_open(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
+  static const struct pg_statement one = {.name = "one", .sql = "SELECT 1::int8"};
+  pg_send(conn, &one, NULL);
+  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_script(&world, conn, "DEALLOCATE one; PREPARE one (int8, int8) AS SELECT $1 + $2", &run);
+  pg_send(conn, &one, NULL);
+  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  assert_int_equal(run.outcome.kind, PG_REFUSED);
+  assert_string_equal(run.outcome.sqlstate, "08P01");
+  assert_int_equal(run.outcome.err.code, ERR_UNAVAILABLE);
+  assert_non_null(strstr(run.outcome.err.text, "set database.prepared_statements to off"));
+  pg_send(conn, &one, NULL);
+  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  assert_int_equal(run.value, 1);
+  pg_release(conn);
+  close_world(&world);
+}
+
 /* ---- the server's last words ---- */
 
 static void the_text_of_an_error_that_ends_the_session_is_told(void **state) {
@@ -436,6 +483,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(so_is_a_script),
       cmocka_unit_test(so_is_a_commit_whose_session_is_ended_while_it_waits),
       cmocka_unit_test(a_warning_of_another_kind_leaves_the_commit_as_it_is),
+      cmocka_unit_test(a_name_that_another_has_prepared_is_given_up_and_the_remedy_named),
+      cmocka_unit_test(another_statement_in_the_place_of_ours_is_given_up_too),
       cmocka_unit_test(the_text_of_an_error_that_ends_the_session_is_told),
       cmocka_unit_test(the_end_of_a_session_lent_and_unused_is_told_when_it_is_used),
   };
