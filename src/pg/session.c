@@ -66,8 +66,9 @@ static const struct setting settings[] = {
     FIXED("DateStyle", "ISO, MDY"),
     FIXED("IntervalStyle", "postgres"),
     FIXED("bytea_output", "hex"),
-    /* A policy on a table of ours makes errors, and never hides rows. */
-    FIXED("row_security", "off"),
+    /* A policy on a table of ours makes errors, and never hides rows, unless it is meant to. */
+    {"row_security", SETTING_FIXED, "off", 0,
+     "policies may hide events, as row_security is on for this role or database; " ADVICE_BACK},
     /* The word that a commit isn't on the standby is a WARNING. */
     FIXED("client_min_messages", "warning"),
     FIXED("default_transaction_isolation", "read committed"),
@@ -171,6 +172,13 @@ static const struct pg_statement session_statement = {
         "      WHEN store.open IS NULL AND store.has_place"
         "      THEN pg_catalog.ltrim(pg_catalog.regexp_replace(w.was,"
         "             '(^|,) *\"?pg_temp\"? *(?=,|$)', '', 'g'), ', ') || ', pg_temp' END"
+        "    WHEN w.name = 'row_security' AND EXISTS ("
+        "           SELECT FROM pg_catalog.pg_db_role_setting r"
+        "            WHERE r.setrole IN (0, (SELECT u.oid FROM pg_catalog.pg_roles u"
+        "                                     WHERE u.rolname = session_user))"
+        "              AND r.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d"
+        "                              WHERE d.datname = pg_catalog.current_database()))"
+        "              AND 'row_security=on' = ANY (r.setconfig)) THEN NULL"
         "    WHEN w.name = 'synchronous_commit'"
         "    THEN CASE w.was WHEN 'off' THEN 'on' ELSE w.was END"
         "    WHEN NOT w.is_guarded OR (w.was <> w.value"

@@ -67,6 +67,7 @@ static const struct {
 } dial_failures[] = {
     {"53300", NULL, PG_DIAL_TOO_MANY},
     {"57P03", NULL, PG_DIAL_STARTING},
+    {"57P01", NULL, PG_DIAL_STARTING}, /* ended while its session was made: it may be back soon */
     {"28", NULL, PG_DIAL_AUTH},
     {"3D", NULL, PG_DIAL_AUTH},
     {"42501", NULL, PG_DIAL_AUTH},

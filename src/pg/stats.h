@@ -44,7 +44,7 @@
   X(TLS,      "tls")                                                                                \
   X(AUTH,     "auth")      /* 28xxx, 3D000, 42501 */                                                \
   X(TOO_MANY, "too_many")  /* 53300 */                                                              \
-  X(STARTING, "starting")  /* 57P03 */                                                              \
+  X(STARTING, "starting")  /* 57P03, 57P01 */                                                       \
   X(SESSION,  "session")   /* the session isn't what it must be */                                  \
   X(OTHER,    "other")
 

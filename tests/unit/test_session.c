@@ -34,10 +34,12 @@ static void close_world(struct pg_world *world) {
       "ALTER ROLE auditstore RESET ALL",
       "ALTER DATABASE auditstore RESET ALL",
       "DROP SCHEMA IF EXISTS away, \"it's \\ odd\", closed CASCADE",
-      "DROP TABLE IF EXISTS public.ledger_batches",
+      "DROP TABLE IF EXISTS public.ledger_batches, public.guarded",
   };
   for (size_t i = 0; i < sizeof(undo) / sizeof(undo[0]); i++)
     pg_observer_run(world->observer, undo[i]);
+  if (pg_observer_int(world->observer, "SELECT count(*) FROM pg_roles WHERE rolname = 'guest'") > 0)
+    pg_observer_run(world->observer, "DROP OWNED BY guest; DROP ROLE guest");
   pg_world_deinit(world);
 }
 
@@ -58,7 +60,6 @@ struct wish {
 static const struct wish wishes[] = {
     {"standard_conforming_strings", "off", "on"},
     {"client_min_messages", "error", "warning"},
-    {"row_security", "on", "off"},
     {"DateStyle", "'SQL, DMY'", "ISO, MDY"},
     {"IntervalStyle", "sql_standard", "postgres"},
     {"bytea_output", "escape", "hex"},
@@ -171,6 +172,46 @@ static void the_statistics_say_what_was_read_back(void **state) {
   close_world(&world);
 }
 
+/* ---- policies ---- */
+
+static void make_policy(struct pg_world *world) {
+  pg_observer_run(world->observer,
+                  "CREATE ROLE guest LOGIN; CREATE TABLE guarded (id int8); "
+                  "INSERT INTO guarded VALUES (1); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; "
+                  "GRANT SELECT ON guarded TO guest; "
+                  "CREATE POLICY hiding ON guarded FOR SELECT USING (false)");
+  world->config.user = "guest";
+}
+
+static void a_policy_makes_an_error_and_hides_nothing(void **state) {
+  struct pg_world world;
+  struct pg_world_run run;
+  open_world(&world, state, __func__);
+  make_policy(&world);
+  pg_world_open(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
+  pg_world_send(conn, "SELECT count(*) FROM guarded");
+  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  assert_int_equal(run.outcome.kind, PG_REFUSED);
+  assert_string_equal(run.outcome.sqlstate, "42501");
+  pg_release(conn);
+  close_world(&world);
+}
+
+static void a_role_that_is_meant_to_see_less_does(void **state) {
+  struct pg_world world;
+  open_world(&world, state, __func__);
+  make_policy(&world);
+  pg_observer_run(world.observer, "ALTER ROLE guest SET row_security = on");
+  pg_world_open(&world);
+  struct pg_lease *conn = pg_world_acquire(&world);
+  assert_int_equal(pg_world_int(&world, conn, "SELECT count(*) FROM guarded"), 0);
+  struct pg_pool_stats stats = pg_world_stats(&world);
+  assert_non_null(strstr(stats.session.settings, "row_security on; "));
+  pg_release(conn);
+  close_world(&world);
+}
+
 /* ---- the schema ---- */
 
 static void check_path(struct pg_world *world, const char *path) {
@@ -271,7 +312,6 @@ static void a_store_that_the_role_may_not_use_does_not_stand_in_the_way(void **s
   open_world(&world, state, __func__);
   make_store(&world, "closed");
   make_store(&world, "away");
-  pg_observer_run(world.observer, "DROP ROLE IF EXISTS guest");
   pg_observer_run(world.observer, "CREATE ROLE guest LOGIN");
   pg_observer_run(world.observer, "GRANT USAGE ON SCHEMA away TO guest");
   world.config.user = "guest";
@@ -472,6 +512,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(a_server_reloaded_with_other_settings_changes_no_open_session),
       cmocka_unit_test(a_weaker_or_stronger_commit_that_waits_is_kept_and_pinned),
       cmocka_unit_test(the_statistics_say_what_was_read_back),
+      cmocka_unit_test(a_policy_makes_an_error_and_hides_nothing),
+      cmocka_unit_test(a_role_that_is_meant_to_see_less_does),
       cmocka_unit_test(the_store_is_found_wherever_the_search_path_leads),
       cmocka_unit_test(a_schema_with_an_odd_name_is_found_too),
       cmocka_unit_test(of_several_stores_the_first_in_the_search_path_is_meant),
