@@ -8,10 +8,10 @@
                 self.finish(self.lists(daemon, 20))                # 20 at once
             self.assertEqual(3, seen.most)
 
-The daemon's role isn't a superuser, and has row_security on, so policies apply to it: that for reading calls a
-function that sleeps, or waits until the gate opens. What a connection does is thus known to the test,
-and nothing but SQL stands between the daemon and PostgreSQL. After each test the pool's books are
-compared with the server's.
+The daemon's role isn't a superuser and is meant to be held by policies (row_security), so row security
+applies to it: the policy for reading calls a function that sleeps, or waits until the gate opens. What a
+connection does is thus known to the test, and nothing but SQL stands between the daemon and PostgreSQL.
+After each test the pool's books are compared with the server's.
 """
 
 import contextlib
