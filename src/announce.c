@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Those of announce_pool() besides the settings. */
-enum { OTHER_FIELDS = 6 };
+enum { OTHER_FIELDS = 8 };
 
 void announce_problems(enum log_level level, const char *event, const char *problems) {
   while (*problems) {
@@ -62,6 +62,8 @@ static void add_server(struct announcement *line, const struct pg_pool_stats *st
   add(line, KV("server_usable_connections", stats->server.usable));
   add(line, KV("daemons_that_fit", fitting));
   add(line, KV("memory_bytes", stats->memory_bytes));
+  add(line, KV("behind_pooler", stats->session.is_pooled));
+  add(line, KV("session", (const char *)stats->session.settings));
 }
 
 static void tell_settings(const struct config *config, const struct pg_pool_stats *stats,

@@ -32,7 +32,7 @@ void month_partition_name(int month, char ret_name[MONTH_NAME_SIZE]) {
 
 /* Names without a schema mean the schema of audit_events, whatever else the search path holds. */
 #define USE_SCHEMA_OF_EVENTS                                                                       \
-  "SELECT set_config('search_path', quote_ident(n.nspname), true) FROM pg_class c "                \
+  "SELECT set_config('search_path', quote_ident(n.nspname) || ', pg_temp', true) FROM pg_class c " \
   "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = 'audit_events'::regclass;"
 
 /* Attaching a table made before takes no lock that readers or writers of the events would wait for

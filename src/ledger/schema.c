@@ -96,12 +96,6 @@ static void read_probe(struct schema_run *run, const PGresult *result) {
     error_set(&run->err, ERR_INTERNAL, "unexpected answer to the question for the schema");
     return;
   }
-  check_encoding(run, result);
-  struct str durability = pg_field(result, 0, 2);
-  if (!run->is_migrating && str_equal(durability, str_z("off")))
-    error_set(&run->err, ERR_FAILED_PRECONDITION,
-              "synchronous_commit is off here, so what is acknowledged could be lost in a crash; "
-              "run: ALTER ROLE <this daemon's role> SET synchronous_commit = on");
   if (run->server_version < SERVER_VERSION_MIN)
     error_set(&run->err, ERR_FAILED_PRECONDITION,
               "the server is PostgreSQL %d.%d; 15 or later is needed: upgrade the server",
@@ -375,9 +369,7 @@ static void run_script(struct schema_run *run) {
 static void schema_run_step(struct schema_run *run, enum schema_step step) {
   static const struct pg_statement questions[] = {
       [SCHEMA_PROBE] = {.sql = "SELECT current_setting('server_version_num')::int4, "
-                               "to_regclass('schema_migrations') IS NOT NULL, "
-                               "current_setting('synchronous_commit'), "
-                               "current_setting('server_encoding') AS encoding"},
+                               "to_regclass('schema_migrations') IS NOT NULL"},
       [SCHEMA_READ] = {.sql = "SELECT version, checksum FROM schema_migrations ORDER BY version"},
       [SCHEMA_HOLDER] = {.sql = HOLDER_SQL},
   };

@@ -5,7 +5,7 @@
 static void check_deadlines(const struct pg_pool *pool, enum conn_state state) {
   for (struct list_link *link = pool->states[state].first; link; link = link->next) {
     const struct pg_lease *conn = LIST_ENTRY(link, struct pg_lease, link);
-    /* A ping whose outcome is known is told in this turn. */
+    /* An outcome that is known is told in this turn. */
     assert(conn->deadline_us != CLOCK_NEVER || conn->pipeline.phase == PIPELINE_DONE);
   }
 }
@@ -27,6 +27,7 @@ void pg_pool_check(const struct pg_pool *pool, int64_t now_us) {
   assert(slots == (size_t)pool->conn_count);
   assert(pool->counters.opened - pg_stats_closed(&pool->counters) == pg_pool_open(pool));
   check_deadlines(pool, CONN_CONNECTING);
+  check_deadlines(pool, CONN_SETTING);
   check_deadlines(pool, CONN_CHECKING);
   check_deadlines(pool, CONN_CLOSING);
   check_idle(pool, now_us);

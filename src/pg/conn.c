@@ -9,13 +9,13 @@
 enum { PERCENT_ALL = 100 };
 
 /*
- *                                    CHECKING
- *                                     ^   |
- *                                     |   v
- *   EMPTY -> RESOLVING -> CONNECTING -> IDLE <-> LEASED
- *     ^          |            |          |         |
- *     |          |            v          v         v
- *     +----------+---------CLOSING <-----+---------+
+ *                                               CHECKING
+ *                                                ^   |
+ *                                                |   v
+ *   EMPTY -> RESOLVING -> CONNECTING -> SETTING -> IDLE <-> LEASED
+ *     ^          |            |            |        |         |
+ *     |          |            v            v        v         v
+ *     +----------+---------CLOSING <-------+--------+---------+
  *
  * CHECKING closes as well. Those with a socket go to EMPTY directly when the server has closed it
  * already.
@@ -23,7 +23,8 @@ enum { PERCENT_ALL = 100 };
 static const unsigned successors[CONN_STATES] = {
     [CONN_EMPTY] = 1U << CONN_RESOLVING,
     [CONN_RESOLVING] = 1U << CONN_CONNECTING | 1U << CONN_EMPTY,
-    [CONN_CONNECTING] = 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
+    [CONN_CONNECTING] = 1U << CONN_SETTING | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
+    [CONN_SETTING] = 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
     [CONN_IDLE] = 1U << CONN_LEASED | 1U << CONN_CHECKING | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
     [CONN_CHECKING] = 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
     [CONN_LEASED] = 1U << CONN_IDLE | 1U << CONN_CLOSING | 1U << CONN_EMPTY,
@@ -31,7 +32,7 @@ static const unsigned successors[CONN_STATES] = {
 };
 
 static bool is_dial_state(enum conn_state state) {
-  return state == CONN_RESOLVING || state == CONN_CONNECTING;
+  return state == CONN_RESOLVING || state == CONN_CONNECTING || state == CONN_SETTING;
 }
 
 static bool is_open_state(enum conn_state state) {
@@ -101,6 +102,7 @@ static void on_event(void *arg, int status, int events) {
   case CONN_IDLE:
     on_idle_event(conn, status);
     break;
+  case CONN_SETTING:
   case CONN_CHECKING:
   case CONN_LEASED:
     pg_pipeline_event(conn, status, events);
@@ -119,6 +121,7 @@ static void on_timer(void *arg) {
   switch (conn->state) {
   case CONN_RESOLVING:
   case CONN_CONNECTING:
+  case CONN_SETTING:
     pg_dial_timeout(conn);
     break;
   case CONN_CHECKING:

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "pg/internal.h"
@@ -7,12 +8,16 @@
 
 static void give_up(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err) {
   pg_governor_failed(conn->pool, why, err);
-  if (conn->state == CONN_CONNECTING) {
+  if (conn->pq) {
     pg_conn_close(conn, PG_CLOSE_BROKEN);
     return;
   }
   pg_conn_arm(conn, CLOCK_NEVER);
   pg_conn_set_state(conn, CONN_EMPTY);
+}
+
+void pg_dial_fail(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err) {
+  give_up(conn, why, err);
 }
 
 static void give_up_as_libpq_says(struct pg_lease *conn) {
@@ -21,41 +26,63 @@ static void give_up_as_libpq_says(struct pg_lease *conn) {
   char text[PG_DIAL_TEXT_SIZE];
   struct error err;
   pg_sqlstate_of_message(message, sqlstate);
+  if (pg_pooler_refused_options(conn, sqlstate, message)) {
+    /* No failure of the server's: whoever waits gets another dial at once. */
+    pg_conn_close(conn, PG_CLOSE_BROKEN);
+    return;
+  }
   pg_one_line(message, text, sizeof(text));
   error_set(&err, ERR_UNAVAILABLE, "%s", text);
   give_up(conn, pg_dial_failure_of(sqlstate, message), &err);
 }
 
 static void succeed(struct pg_lease *conn) {
-  struct pg_pool *pool = conn->pool;
   PQsetErrorVerbosity(conn->pq, PQERRORS_DEFAULT);
   if (PQsetnonblocking(conn->pq, 1) != 0 || !PQenterPipelineMode(conn->pq) ||
       !pg_conn_watch(conn, UV_READABLE)) {
     give_up_as_libpq_says(conn);
     return;
   }
-  conn->born_us = pg_pool_now(pool);
+  conn->born_us = pg_pool_now(conn->pool);
   conn->jitter_share = random_below(PG_JITTER_SHARES);
   pg_conn_set_death(conn);
+  pg_session_start(conn);
+}
+
+void pg_dial_settle(struct pg_lease *conn) {
+  struct pg_pool *pool = conn->pool;
+  int64_t now_us = pg_pool_now(pool);
   pg_conn_arm(conn, CLOCK_NEVER);
-  histogram_add(&pool->counters.connect_us, conn->born_us - conn->dialed_us);
+  histogram_add(&pool->counters.connect_us, now_us - conn->dialed_us);
   pg_governor_succeeded(pool);
-  pg_pool_put_idle(pool, conn, conn->born_us);
+  pg_pool_put_idle(pool, conn, now_us);
 }
 
 /* ---- connecting ---- */
+
+/* The commit is on this server's disk, and somebody ended its wait for the standby: all that says
+ * so is a warning. Where in the server's source it comes from is in no language. */
+static void note_standby(struct pg_lease *conn, const PGresult *notice) {
+  const char *function = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
+  if (function && strcmp(function, "SyncRepWaitForLSN") == 0)
+    conn->pipeline.is_unconfirmed = true;
+}
 
 static void on_notice(void *arg, const PGresult *result) {
   struct pg_lease *conn = arg;
   const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
   if (!sqlstate)
     return;
+  note_standby(conn, result);
   /* While nothing runs, libpq turns the server's farewell into a notice. */
   const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
   pg_conn_note_sqlstate(conn, sqlstate);
   bool is_shutdown = pg_sqlstate_farewell(sqlstate) == PG_CLOSE_SERVER_SHUTDOWN;
-  if (is_shutdown || (severity && strcmp(severity, "FATAL") == 0))
-    pg_conn_condemn(conn, PG_CLOSE_BROKEN);
+  if (!is_shutdown && (!severity || strcmp(severity, "FATAL") != 0))
+    return;
+  const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  snprintf(conn->fatal, sizeof(conn->fatal), "%s (SQLSTATE %s)", text ? text : "?", sqlstate);
+  pg_conn_condemn(conn, PG_CLOSE_BROKEN);
 }
 
 static void watch_or_give_up(struct pg_lease *conn, int events) {
@@ -89,12 +116,15 @@ void pg_dial_event(struct pg_lease *conn) {
 static void connect_to(struct pg_lease *conn, const struct pg_endpoints *endpoints) {
   struct pg_pool *pool = conn->pool;
   struct error err;
-  PGconn *pq = pg_params_connect(pool->config, endpoints, pool->governor.shift, &err);
+  const struct pg_params_wish wish = {.first = pool->governor.shift,
+                                      .omits_options = pool->sessions.omits_options};
+  PGconn *pq = pg_params_connect(pool->config, endpoints, wish, &err);
   if (!pq) {
     give_up(conn, PG_DIAL_OTHER, &err);
     return;
   }
   conn->pq = pq;
+  conn->session.omitted_options = wish.omits_options;
   /* The code of a refused login is told in the text alone, and only if asked for. */
   PQsetErrorVerbosity(pq, PQERRORS_VERBOSE);
   PQsetNoticeReceiver(pq, on_notice, conn);
@@ -130,8 +160,14 @@ static void begin(struct pg_lease *conn) {
   conn->is_address_gone = false;
   conn->farewell = PG_CLOSE_BROKEN;
   conn->sqlstate[0] = '\0';
+  conn->fatal[0] = '\0';
   conn->uses = 0;
   conn->prepared = (struct prepared){0};
+  pg_session_reset(conn);
+}
+
+int64_t pg_dial_deadline(const struct pg_lease *conn) {
+  return deadline_after(conn->dialed_us, conn->pool->config->connect_timeout_us);
 }
 
 void pg_dial_start(struct pg_lease *conn) {
@@ -139,7 +175,7 @@ void pg_dial_start(struct pg_lease *conn) {
   begin(conn);
   conn->dialed_us = pg_pool_now(pool);
   pg_conn_set_state(conn, CONN_RESOLVING);
-  pg_conn_arm(conn, deadline_after(conn->dialed_us, pool->config->connect_timeout_us));
+  pg_conn_arm(conn, pg_dial_deadline(conn));
   conn->lookup = pg_lookup_start(pool->loop, pool->config, on_looked_up, conn);
 }
 
@@ -151,7 +187,7 @@ void pg_dial_timeout(struct pg_lease *conn) {
             (double)pool->config->connect_timeout_us / CLOCK_US_PER_S);
   /* One of several hosts that takes packets and never answers must not keep us from the others. */
   pool->governor.shift++;
-  if (conn->state == CONN_CONNECTING) {
+  if (conn->pq) {
     give_up(conn, PG_DIAL_TIMEOUT, &err);
     return;
   }
@@ -162,7 +198,7 @@ void pg_dial_timeout(struct pg_lease *conn) {
 }
 
 void pg_dial_abort(struct pg_lease *conn) {
-  if (conn->state == CONN_CONNECTING) {
+  if (conn->pq) {
     pg_conn_close(conn, PG_CLOSE_SHUTDOWN);
     return;
   }

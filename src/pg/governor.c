@@ -12,7 +12,7 @@ static int64_t draw_long_pause(int64_t min_us) {
 /* Any length up to a bound that doubles with each failure, so that daemons don't come in step. */
 static int64_t draw_backoff(const struct pg_pool *pool, enum pg_dial_failure why) {
   const struct config_database *config = pool->config;
-  if (why == PG_DIAL_AUTH)
+  if (why == PG_DIAL_AUTH || why == PG_DIAL_SESSION)
     return draw_long_pause(config->refused_backoff_min_us);
   int64_t max_us = config->connect_backoff_max_us;
   if (why == PG_DIAL_STARTING)

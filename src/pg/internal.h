@@ -16,12 +16,14 @@
 #include "base/random.h"
 #include "pg/hosts.h"
 #include "pg/pool.h"
+#include "pg/session.h"
 #include "pg/watch.h"
 
 enum {
   PG_PREPARED_MAX = 64,    /* statements prepared on one connection; more are sent unprepared */
   PG_NAME_SIZE = 64,       /* of a prepared statement's name: the server's limit */
   PG_DIAL_TEXT_SIZE = 512, /* of an error text made from libpq's */
+  PG_FATAL_TEXT_SIZE = 160,
   PG_JITTER_SHARES = 1000000,
   PG_PARAMS_TEXT_MAX = 65536 /* all texts of the settings together are shorter */
 };
@@ -32,6 +34,7 @@ enum conn_state {
   CONN_EMPTY,
   CONN_RESOLVING,  /* a dial: the host's name is looked up */
   CONN_CONNECTING, /* a dial: libpq connects and logs in */
+  CONN_SETTING,    /* a dial: the session is made what it must be */
   CONN_IDLE,
   CONN_CHECKING, /* idle for long: asked for a sign of life before it is handed out */
   CONN_LEASED,
@@ -53,6 +56,7 @@ struct pipeline_entry {
   int statement;
   bool is_prepare;
   bool was_prepared; /* by an earlier pipeline: its plan may be stale */
+  bool is_preamble;  /* the session's, not its user's */
   const struct pg_statement *sql;
 };
 
@@ -66,6 +70,7 @@ struct pipeline {
   bool is_broken;  /* a statement couldn't be queued */
   bool is_flushed; /* everything left for the server, the sync included */
   bool is_refused;
+  bool is_unconfirmed; /* the wait for the synchronous standby was cancelled */
   int statement_count;
   struct pg_pipeline_cb cb;
   void *arg;
@@ -102,9 +107,11 @@ struct pg_lease {
   bool is_leak_logged;
   enum pg_close_reason farewell; /* why it is dead, or will be closed; BROKEN until that is known */
   char sqlstate[6];              /* what the server ended it with, or "" */
-  const char *holder;            /* LEASED: who has it, since when */
+  char fatal[PG_FATAL_TEXT_SIZE]; /* in its words, or "" */
+  const char *holder;             /* LEASED: who has it, since when */
   int64_t leased_us;
   struct prepared prepared;
+  struct pg_session session;
   struct pipeline pipeline;
 };
 
@@ -254,7 +261,14 @@ void pg_dial_start(struct pg_lease *conn);
 void pg_dial_event(struct pg_lease *conn);
 void pg_dial_timeout(struct pg_lease *conn);
 
-/* RESOLVING or CONNECTING: gives up, counting nothing. */
+/* When a dial must have ended. */
+int64_t pg_dial_deadline(const struct pg_lease *conn);
+
+/* SETTING: the session is as it must be, or the dial has failed. */
+void pg_dial_settle(struct pg_lease *conn);
+void pg_dial_fail(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err);
+
+/* RESOLVING, CONNECTING or SETTING: gives up, counting nothing. */
 void pg_dial_abort(struct pg_lease *conn);
 
 struct pg_resolve;
@@ -267,10 +281,15 @@ struct pg_resolve *pg_resolve_start(struct loop *loop, const char *host, pg_reso
 /* Asks for an early end; cb runs all the same. */
 void pg_resolve_cancel(struct pg_resolve *resolve);
 
-/* Begins to connect to the endpoints, `first` (modulo their number) before the others. NULL: err
- * says why. Reads the password file. */
+struct pg_params_wish {
+  int first;          /* endpoint, modulo their number: dialled before the others */
+  bool omits_options; /* the server takes no settings while logging in */
+};
+
+/* Begins to connect to the endpoints. NULL: err says why. Reads the password file. */
 PGconn *pg_params_connect(const struct config_database *config,
-                          const struct pg_endpoints *endpoints, int first, struct error *err);
+                          const struct pg_endpoints *endpoints, struct pg_params_wish wish,
+                          struct error *err);
 
 /* All that a connection is made with, to see whether it changed. */
 void pg_params_text(const struct config_database *config, struct buf *ret_text);
@@ -296,6 +315,9 @@ void pg_pipeline_lose(struct pg_lease *conn, enum error_code code, const char *t
 
 /* The same with what libpq says. */
 void pg_pipeline_lose_connection(struct pg_lease *conn);
+
+/* What was done may be lost with this server: PG_LOST in doubt. The connection goes as well. */
+void pg_pipeline_doubt(struct pg_lease *conn);
 
 /* Takes every result that is there. */
 void pg_results_read(struct pg_lease *conn);
@@ -356,6 +378,7 @@ struct pg_pool {
   int64_t upkeep_at_us;   /* no idle connection is due earlier */
   int64_t slow_logged_us; /* 0: never */
   bool is_server_idle_logged;
+  struct pg_session_memory sessions;
   struct pg_pool_stats counters;       /* its counters; the gauges come from `states` */
   int (*ssl_pending)(const void *ssl); /* NULL when libpq came without OpenSSL */
   bool is_draining;
@@ -395,7 +418,8 @@ static inline int pg_pool_occupied(const struct pg_pool *pool) {
 struct pg_lease *pg_pool_empty_slot(struct pg_pool *pool);
 
 static inline int pg_pool_dialing(const struct pg_pool *pool) {
-  return pg_pool_count(pool, CONN_RESOLVING) + pg_pool_count(pool, CONN_CONNECTING);
+  return pg_pool_count(pool, CONN_RESOLVING) + pg_pool_count(pool, CONN_CONNECTING) +
+         pg_pool_count(pool, CONN_SETTING);
 }
 
 /* ---- upkeep: what closes idle connections ---- */
@@ -454,5 +478,5 @@ void pg_pool_check(const struct pg_pool *pool, int64_t now_us);
 /* ---- what runs a pipeline ---- */
 
 static inline bool pg_conn_is_busy(const struct pg_lease *conn) {
-  return conn->state == CONN_LEASED || conn->state == CONN_CHECKING;
+  return conn->state == CONN_LEASED || conn->state == CONN_CHECKING || conn->state == CONN_SETTING;
 }

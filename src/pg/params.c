@@ -110,8 +110,8 @@ static int64_t to_ms(int64_t us) {
   return us / CLOCK_US_PER_MS;
 }
 
-static void add_server_settings(struct params *params, const struct config_database *config) {
-  /* In the startup packet: no round trip, and nothing resets them. */
+static void add_options(struct params *params, const struct config_database *config) {
+  /* In the startup packet, so that they hold for the session's own statements already. */
   snprintf(params->options, sizeof(params->options),
            "-c statement_timeout=%" PRId64 " -c lock_timeout=%" PRId64
            " -c idle_in_transaction_session_timeout=%" PRId64
@@ -120,6 +120,9 @@ static void add_server_settings(struct params *params, const struct config_datab
            to_ms(config->statement_timeout_us), to_ms(config->lock_timeout_us),
            to_ms(config->idle_in_transaction_timeout_us), to_ms(config->client_check_interval_us));
   add(params, "options", params->options);
+}
+
+static void add_server_settings(struct params *params, const struct config_database *config) {
   add(params, "application_name", config->application_name);
   add(params, "client_encoding", "UTF8");
   add(params, "target_session_attrs", config->target_session_attrs);
@@ -148,15 +151,18 @@ static void add_network(struct params *params, const struct config_database *con
 }
 
 PGconn *pg_params_connect(const struct config_database *config,
-                          const struct pg_endpoints *endpoints, int first, struct error *err) {
+                          const struct pg_endpoints *endpoints, struct pg_params_wish wish,
+                          struct error *err) {
   struct params params = {0};
   if (read_password(config->password_file, params.password, err) < 0)
     return NULL;
-  add_endpoints(&params, endpoints, first);
+  add_endpoints(&params, endpoints, wish.first);
   add_network(&params, config);
   add(&params, "dbname", config->name);
   add(&params, "user", config->user);
   add(&params, "password", params.password);
+  if (!wish.omits_options)
+    add_options(&params, config);
   add_server_settings(&params, config);
   PGconn *pq = PQconnectStartParams(params.keys, params.values, 0);
   if (!pq)

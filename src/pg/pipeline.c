@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,7 @@ void pg_pipeline_begin(struct pg_lease *conn) {
   pipeline->is_broken = conn->is_dead;
   pipeline->is_flushed = false;
   pipeline->is_refused = false;
+  pipeline->is_unconfirmed = false;
   pipeline->outcome.sqlstate[0] = '\0';
   pipeline->outcome.constraint[0] = '\0';
   pipeline->outcome.statement = 0;
@@ -98,9 +100,23 @@ void pg_pipeline_lose(struct pg_lease *conn, enum error_code code, const char *t
 void pg_pipeline_lose_connection(struct pg_lease *conn) {
   const char *sqlstate = conn->pipeline.outcome.sqlstate;
   char text[PG_DIAL_TEXT_SIZE];
-  pg_one_line(PQerrorMessage(conn->pq), text, sizeof(text));
   enum error_code code = conn->pipeline.is_refused ? pg_error_code(sqlstate) : ERR_UNAVAILABLE;
+  /* The server's own words say more than that libpq found the socket closed. */
+  if (conn->pipeline.is_refused)
+    snprintf(text, sizeof(text), "%s", conn->pipeline.outcome.err.text);
+  else if (conn->fatal[0])
+    snprintf(text, sizeof(text), "%s", conn->fatal);
+  else
+    pg_one_line(PQerrorMessage(conn->pq), text, sizeof(text));
   pg_pipeline_lose(conn, code, text[0] ? text : "the server ends this connection");
+}
+
+void pg_pipeline_doubt(struct pg_lease *conn) {
+  pg_conn_condemn(conn, PG_CLOSE_UNCONFIRMED);
+  pg_pipeline_lose(
+      conn, ERR_UNAVAILABLE,
+      "committed on this server, but the wait for the synchronous standby was cancelled");
+  conn->pipeline.outcome.is_in_doubt = true;
 }
 
 void pg_pipeline_timeout(struct pg_lease *conn) {
@@ -144,7 +160,7 @@ static bool send_statement(struct pg_lease *conn, const struct pg_statement *sql
                            const struct pg_params *params, int index) {
   struct pipeline_entry entry = {.statement = index, .sql = sql};
   bool is_named = sql->name && conn->pool->config->prepared_statements &&
-                  conn->prepared.count < PG_PREPARED_MAX;
+                  !conn->session.is_pooled && conn->prepared.count < PG_PREPARED_MAX;
   bool is_sent = is_named
                      ? send_named(conn, sql, params, index, &entry.was_prepared)
                      : PQsendQueryParams(conn->pq, sql->sql, sql->param_count, sql->param_types,
@@ -152,6 +168,17 @@ static bool send_statement(struct pg_lease *conn, const struct pg_statement *sql
   if (is_sent)
     push_entry(&conn->pipeline, entry);
   return is_sent;
+}
+
+/* Behind a pooler the transaction may get a session that others have used. */
+static bool send_preamble(struct pg_lease *conn) {
+  const char *preamble = conn->session.preamble;
+  if (!preamble || conn->pipeline.entry_count > 0)
+    return true;
+  if (!PQsendQueryParams(conn->pq, preamble, 0, NULL, NULL, NULL, NULL, 1))
+    return false;
+  push_entry(&conn->pipeline, (struct pipeline_entry){.is_preamble = true});
+  return true;
 }
 
 void pg_send(struct pg_lease *conn, const struct pg_statement *statement,
@@ -163,7 +190,8 @@ void pg_send(struct pg_lease *conn, const struct pg_statement *statement,
   assert(pipeline->phase == PIPELINE_QUEUING);
   assert(statement->param_count <= PARAMS_MAX);
   int index = pipeline->statement_count++;
-  if (!pipeline->is_broken && !send_statement(conn, statement, params ? params : &none, index))
+  if (!pipeline->is_broken &&
+      !(send_preamble(conn) && send_statement(conn, statement, params ? params : &none, index)))
     pipeline->is_broken = true;
   if (!conn->is_dead)
     pg_conn_check(conn);

@@ -151,7 +151,8 @@ static void cut_leases(struct pg_pool *pool) {
 static void drain_step(struct pg_pool *pool, int64_t now_us) {
   struct pg_lease *conn;
   pg_waiters_fail_all(pool, PG_ACQUIRE_CLOSED);
-  while ((conn = first_in(pool, CONN_RESOLVING)) || (conn = first_in(pool, CONN_CONNECTING)))
+  while ((conn = first_in(pool, CONN_RESOLVING)) || (conn = first_in(pool, CONN_CONNECTING)) ||
+         (conn = first_in(pool, CONN_SETTING)))
     pg_dial_abort(conn);
   while ((conn = first_in(pool, CONN_IDLE)) || (conn = first_in(pool, CONN_CHECKING)))
     pg_conn_close(conn, PG_CLOSE_SHUTDOWN);
@@ -302,6 +303,7 @@ void pg_pool_reload(struct pg_pool *pool) {
   for (int i = 0; i < pool->conn_count; i++)
     pg_conn_set_death(pool->conns[i]);
   pool->is_server_idle_logged = false;
+  pg_session_forget(pool);
   pool->shrink.ends_at_us = CLOCK_NEVER;
   pg_shrink_note(pool);
   pg_governor_reset(pool);
@@ -331,6 +333,7 @@ void pg_pool_free(struct pg_pool *pool) {
     struct pg_lease *conn = pool->conns[i];
     assert(!conn->pq && (conn->state == CONN_EMPTY || conn->state == CONN_LEASED));
     pg_pipeline_deinit(conn);
+    pg_session_reset(conn);
     loop_timer_close(&conn->timer, on_timer_closed, pool);
   }
   loop_timer_close(&pool->wake, on_timer_closed, pool);

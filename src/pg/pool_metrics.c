@@ -21,6 +21,7 @@ enum {
   GENERATION,
   SERVER_MAX,
   SERVER_USABLE,
+  POOLED,
   ACQUIRES,
   WAITS,
   WAIT_SECONDS,
@@ -76,6 +77,8 @@ static const struct metric_family families[] = {
     [SERVER_USABLE] = {"auditstore_pool_server_usable_connections", METRIC_GAUGE, METRIC_NUMBER,
                        NULL,
                        "Those of them that this daemon's role may have, all its daemons together."},
+    [POOLED] = {"auditstore_pool_behind_pooler", METRIC_GAUGE, METRIC_NUMBER, NULL,
+                "1 when the connection made last goes through a pooler such as PgBouncer."},
     [ACQUIRES] = {"auditstore_pool_acquires_total", METRIC_COUNTER, METRIC_NUMBER, "result",
                   "Requests for a connection, by how they ended."},
     [WAITS] = {"auditstore_pool_waits_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
@@ -168,6 +171,7 @@ static void write_gauges(struct metrics *m, const struct pg_pool_stats *stats) {
   metrics_add(m, &families[GENERATION], stats->generation);
   metrics_add(m, &families[SERVER_MAX], stats->server.max_connections);
   metrics_add(m, &families[SERVER_USABLE], stats->server.usable);
+  metrics_add(m, &families[POOLED], stats->session.is_pooled);
 }
 
 static void write_counters(struct metrics *m, const struct pg_pool_stats *stats) {

@@ -14,6 +14,9 @@ static const struct pipeline_entry *current_entry(const struct pipeline *pipelin
 
 static int current_statement(const struct pipeline *pipeline) {
   const struct pipeline_entry *entry = current_entry(pipeline);
+  /* A script's preamble is none of its statements. */
+  if (pipeline->statement_count < 0)
+    return 0;
   /* An error at the sync (a deferred constraint) belongs to no statement: the last one is named. A
    * script has no entries: its statements are counted as they end. */
   if (entry)
@@ -24,20 +27,34 @@ static int current_statement(const struct pipeline *pipeline) {
 
 /* ---- refusals ---- */
 
-/* A plan that no longer fits the tables, or a statement that is gone: making it anew mends it. */
+/* A plan that no longer fits the tables, a statement that is gone, a name that another has taken:
+ * making it anew, under another name, mends it. */
 static bool is_stale_plan(const struct pipeline_entry *entry, const char *sqlstate) {
-  if (!entry || !entry->was_prepared)
+  if (!entry)
     return false;
-  return strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0;
+  if (entry->is_prepare)
+    return strcmp(sqlstate, "42P05") == 0;
+  return entry->was_prepared && (strcmp(sqlstate, "26000") == 0 || strcmp(sqlstate, "0A000") == 0 ||
+                                 strcmp(sqlstate, "08P01") == 0);
 }
 
-static void describe(struct pg_outcome *outcome, const PGresult *result, enum error_code code) {
+/* A prepared statement is gone, or another's is there in its place: that is a pooler's doing. */
+static const char *advice_on(const struct pg_lease *conn, const struct pipeline_entry *entry,
+                             const char *sqlstate) {
+  bool is_named =
+      entry && entry->sql && entry->sql->name && conn->pool->config->prepared_statements;
+  return is_named ? pg_pooler_advice(sqlstate) : NULL;
+}
+
+static void describe(struct pg_outcome *outcome, const PGresult *result, enum error_code code,
+                     const char *advice) {
   const char *constraint = field(result, PG_DIAG_CONSTRAINT_NAME);
   snprintf(outcome->sqlstate, sizeof(outcome->sqlstate), "%s", field(result, PG_DIAG_SQLSTATE));
   snprintf(outcome->constraint, sizeof(outcome->constraint), "%s", constraint);
   /* Without the detail: that holds the row's content. */
-  error_set(&outcome->err, code, "%s (SQLSTATE %s%s%s)", field(result, PG_DIAG_MESSAGE_PRIMARY),
-            outcome->sqlstate, constraint[0] ? ", constraint " : "", constraint);
+  error_set(&outcome->err, code, "%s (SQLSTATE %s%s%s)%s%s", field(result, PG_DIAG_MESSAGE_PRIMARY),
+            outcome->sqlstate, constraint[0] ? ", constraint " : "", constraint, advice ? ": " : "",
+            advice ? advice : "");
 }
 
 static bool is_fatal(const PGresult *result) {
@@ -62,7 +79,7 @@ static void take_error(struct pg_lease *conn, const PGresult *result) {
   pg_conn_note_sqlstate(conn, sqlstate);
   pipeline->is_refused = true;
   pipeline->outcome.statement = current_statement(pipeline);
-  describe(&pipeline->outcome, result, code);
+  describe(&pipeline->outcome, result, code, advice_on(conn, entry, sqlstate));
 }
 
 /* ---- results ---- */
@@ -70,8 +87,9 @@ static void take_error(struct pg_lease *conn, const PGresult *result) {
 static void take_success(struct pg_lease *conn, const PGresult *result) {
   struct pipeline *pipeline = &conn->pipeline;
   const struct pipeline_entry *entry = current_entry(pipeline);
-  bool is_prepare = entry && entry->is_prepare;
-  if (is_prepare || pipeline->is_refused || !pipeline->cb.on_result)
+  bool is_own =
+      (entry && (entry->is_prepare || entry->is_preamble)) || pipeline->statement_count < 0;
+  if (is_own || pipeline->is_refused || !pipeline->cb.on_result)
     return;
   pipeline->cb.on_result(pipeline->arg, current_statement(pipeline), result);
 }
@@ -80,6 +98,8 @@ static void take_sync(struct pg_lease *conn) {
   struct pipeline *pipeline = &conn->pipeline;
   if (PQtransactionStatus(conn->pq) != PQTRANS_IDLE)
     pg_pipeline_lose(conn, ERR_INTERNAL, "a pipeline left a transaction open");
+  else if (pipeline->is_unconfirmed)
+    pg_pipeline_doubt(conn);
   else
     pg_pipeline_finish(conn, pipeline->is_refused ? PG_REFUSED : PG_OK);
 }

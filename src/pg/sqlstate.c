@@ -14,6 +14,8 @@ static const struct {
     {"57014", ERR_TIMEOUT}, /* statement_timeout: nothing of ours sends cancels */
     {"57", ERR_UNAVAILABLE},
     {"08", ERR_UNAVAILABLE},
+    {"25P", ERR_UNAVAILABLE},   /* a time-out of the server's ended the session */
+    {"42P05", ERR_UNAVAILABLE}, /* a prepared statement's name is taken: made anew under another */
     {"25006", ERR_UNAVAILABLE}, /* a demoted primary: another connection may find the new one */
     {"26", ERR_UNAVAILABLE},    /* a prepared statement went; it is made again on next use */
     {"40", ERR_UNAVAILABLE},    /* serialization failure, deadlock: the same request may succeed */
@@ -65,6 +67,7 @@ static const struct {
 } dial_failures[] = {
     {"53300", NULL, PG_DIAL_TOO_MANY},
     {"57P03", NULL, PG_DIAL_STARTING},
+    {"57P01", NULL, PG_DIAL_STARTING}, /* ended while its session was made: it may be back soon */
     {"28", NULL, PG_DIAL_AUTH},
     {"3D", NULL, PG_DIAL_AUTH},
     {"42501", NULL, PG_DIAL_AUTH},

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/histogram.h"
@@ -33,6 +34,7 @@
   X(GENERATION,      "generation")      /* older than a shutdown, a demotion or a reload */         \
   X(ADDRESS,         "address")         /* its host has other addresses now */                      \
   X(CANCEL,          "cancel")          /* given back amid a statement */                           \
+  X(UNCONFIRMED,     "unconfirmed")     /* a commit didn't wait for the standby to the end */       \
   X(SHUTDOWN,        "shutdown")        /* this pool drains */
 
 #define PG_DIAL_FAILURES(X)                                                                        \
@@ -42,7 +44,8 @@
   X(TLS,      "tls")                                                                                \
   X(AUTH,     "auth")      /* 28xxx, 3D000, 42501 */                                                \
   X(TOO_MANY, "too_many")  /* 53300 */                                                              \
-  X(STARTING, "starting")  /* 57P03 */                                                              \
+  X(STARTING, "starting")  /* 57P03, 57P01 */                                                       \
+  X(SESSION,  "session")   /* the session isn't what it must be */                                  \
   X(OTHER,    "other")
 
 #define PG_ACQUIRE_RESULTS(X)                                                                      \
@@ -77,6 +80,12 @@ struct pg_server_limits {
   int version;         /* as libpq says it: 150018 */
   int max_connections; /* the server's */
   int usable;          /* of those a role like ours may have, all its daemons together */
+};
+
+/* What the session of the connection made last was found to be. */
+struct pg_session_facts {
+  bool is_pooled;      /* a pooler stands between */
+  char settings[1024]; /* "statement_timeout 30s; ...", as read back; "" before the first */
 };
 
 /* One consistent snapshot. opened - (all of closed) = open = in_use + idle, and
@@ -114,6 +123,7 @@ struct pg_pool_stats {
   struct histogram connect_us; /* of dials that succeeded */
   struct histogram hold_us;    /* from connection to release */
 
+  struct pg_session_facts session;
   struct pg_server_limits server; /* zero until pg_limits_read() was answered */
   int64_t memory_bytes; /* most that the pool takes by its settings, big results not included */
 };

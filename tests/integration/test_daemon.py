@@ -95,15 +95,6 @@ class SchemaTest(unittest.TestCase):
         self.assertIn("999", done.stderr)
 
 
-class DurabilityTest(harness.PostgresCase):
-    def test_a_role_whose_commits_do_not_wait_for_the_disk_is_refused(self):
-        settings = {"server.listen": "127.0.0.1:0", **self.postgres.daemon_settings()}
-        self.postgres.sql("ALTER ROLE auditstore SET synchronous_commit = off")
-        done = harness.run_daemon(settings=settings)
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("SET synchronous_commit = on", done.stderr)
-
-
 class TableLock:
     """Holds audit_events against readers, so that every connection of the pool gets stuck."""
 

@@ -51,7 +51,8 @@ class ReloadTest(slow_store.PoolCase):
         daemon = self.start({"database.max_open_conns": 20, "database.max_idle_conns": 20})
         with self.closed_gate():
             futures = self.lists(daemon, 20)
-            self.wait_count(daemon, 20)
+            # A connection that isn't lent yet would be closed for being one too many.
+            harness.wait_until(lambda: daemon.metrics()["auditstore_pool_in_use"] == 20, what="use")
             self.reload(daemon, {"database.max_open_conns": 5, "database.max_idle_conns": 5})
             self.assertEqual(20, self.observer.count(daemon.application))
         self.finish(futures)

@@ -15,7 +15,9 @@ CONSTANTS = {
     "PERCENT_ALL", "LIFETIME_LAST_PART", "PG_JITTER_SHARES", "ADDRESSES_MAX", "PG_ADDRESS_SIZE",
     "PG_ENDPOINTS_MAX", "PG_PREPARED_MAX", "PG_NAME_SIZE", "PG_DIAL_TEXT_SIZE", "PG_PARAMS_TEXT_MAX",
     "PG_SNAPSHOT_SIZE", "PQ_MEMORY_BYTES", "PARAMS_MAX", "PASSWORD_SIZE", "NUMBER_SIZE", "OPTIONS_SIZE",
-    "ENTRIES_FIRST",
+    "ENTRIES_FIRST", "PG_FATAL_TEXT_SIZE", "PG_SESSION_TOLD_MAX", "PG_SESSION_TOLD_SIZE", "VERSION_MIN",
+    "PARAMS_MAX_BYTES", "PREAMBLE_MAX_BYTES", "VALUE_SIZE", "SPAN_SIZE", "MS_PER_S", "S_PER_MIN", "MIN_PER_H",
+    "H_PER_D",
 }
 # Formats of the protocol, and a borrower of the pool's connections: neither is the pool.
 EXEMPT = ("src/pg/binary.c", "src/pg/binary.h", "src/pg/sqlstate.c", "src/pg/server_clock.c")

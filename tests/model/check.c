@@ -45,7 +45,7 @@ void memory_reload(struct world *world, bool is_generation_new) {
 /* At least so long a pause; what was drawn is known. */
 static int64_t least_pause(const struct world *world, enum pg_dial_failure why) {
   const struct config_database *config = &world->config;
-  if (why == PG_DIAL_AUTH)
+  if (why == PG_DIAL_AUTH || why == PG_DIAL_SESSION)
     return config->refused_backoff_min_us;
   int64_t most_us = config->connect_backoff_max_us;
   if (why == PG_DIAL_STARTING)
@@ -270,6 +270,11 @@ static void check_slot(struct world *world, const struct pg_lease *conn) {
     check_death(world, conn);
     check_idle_slot(world, conn);
     break;
+  case CONN_SETTING:
+    check_death(world, conn);
+    must(is_timed, "the making of a session has no deadline");
+    check_busy_slot(world, conn);
+    break;
   case CONN_CHECKING:
     must(is_timed, "a ping has no deadline");
     check_busy_slot(world, conn);
@@ -323,6 +328,7 @@ static void check_gauges(const struct world *world) {
     open += line->is_open;
     dialled += !line->is_open && !line->is_finished;
   }
+  open -= pg_pool_count(world->pool, CONN_SETTING);
   bool is_cut = world->is_draining && world->now_us >= world->drain_deadline_us;
   must(is_cut || stats.open == open, "open is %d, %d connections are", stats.open, open);
   must(stats.connecting >= dialled, "connecting is %d, %d are dialled", stats.connecting, dialled);

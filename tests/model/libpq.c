@@ -10,11 +10,20 @@ struct pg_result {
   ExecStatusType status;
   char sqlstate[6];
   const char *severity;
+  bool is_session;
+  bool is_standby_notice;
+  const struct pg_conn *line;
 };
 
-static PGresult *make_result(struct world *world, const struct item *item) {
+static PGresult *make_result(const struct pg_conn *line, const struct item *item) {
+  struct world *world = line->world;
   PGresult *result = calloc(1, sizeof(*result));
-  *result = (PGresult){.world = world, .status = item->status, .severity = item->severity};
+  *result = (PGresult){.world = world,
+                       .status = item->status,
+                       .severity = item->severity,
+                       .is_session = item->is_session,
+                       .is_standby_notice = item->is_standby_notice,
+                       .line = line};
   memcpy(result->sqlstate, item->sqlstate, sizeof(result->sqlstate));
   world->results++;
   return result;
@@ -34,25 +43,57 @@ char *PQresultErrorField(const PGresult *result, int field) {
     return result->sqlstate[0] ? (char *)(uintptr_t)result->sqlstate : NULL;
   if (field == PG_DIAG_SEVERITY_NONLOCALIZED)
     return (char *)(uintptr_t)result->severity;
+  if (field == PG_DIAG_SOURCE_FUNCTION && result->is_standby_notice)
+    return (char *)(uintptr_t) "SyncRepWaitForLSN";
   return NULL;
 }
 
 int PQntuples(const PGresult *result) {
-  (void)result;
-  return 0;
+  return result->is_session ? 1 : 0;
 }
 
-/* Results have no rows: nobody asks for these. */
+/* Nobody asks for any rows but that of the session's settings: a setting, its old value, what was
+ * asked for and what it is, the process, and the schemas that have a store. */
+enum { COLUMN_ASKED = 2, COLUMN_NOW = 3, COLUMN_PID = 4, SESSION_COLUMNS = 8 };
+
+static const char *session_value(const PGresult *result, int column) {
+  static const char *const values[SESSION_COLUMNS] = {"row_security", "on",     "off", "off", "",
+                                                      "public",       "public", ""};
+  /* Whose process it is decides whether a pooler stands between. */
+  static const char own[] = {0, 0, 0, 1};
+  static const char others[] = {0, 0, 0, 2};
+  const struct pg_conn *line = result->line;
+  if (column == COLUMN_PID)
+    return line->is_pooled ? others : own;
+  return column == COLUMN_NOW && line->is_amiss ? "on" : values[column];
+}
+
 char *PQgetvalue(const PGresult *result, int row, int column) {
-  (void)result;
-  must(false, "a value of row %d, column %d", row, column);
-  return NULL;
+  must(result->is_session && row == 0 && column < SESSION_COLUMNS, "a value of row %d, column %d",
+       row, column);
+  return (char *)(uintptr_t)session_value(result, column);
 }
 
 int PQgetlength(const PGresult *result, int row, int column) {
-  (void)result;
-  must(false, "a length of row %d, column %d", row, column);
-  return 0;
+  must(result->is_session && row == 0 && column < SESSION_COLUMNS, "a length of row %d, column %d",
+       row, column);
+  return column == COLUMN_PID ? 4 : (int)strlen(session_value(result, column));
+}
+
+int PQgetisnull(const PGresult *result, int row, int column) {
+  (void)row;
+  (void)column;
+  return !result->is_session;
+}
+
+int PQbackendPID(const PGconn *line) {
+  (void)line;
+  return 1;
+}
+
+int PQserverVersion(const PGconn *line) {
+  (void)line;
+  return 150000;
 }
 
 /* ---- dialling ---- */
@@ -85,6 +126,8 @@ static struct pg_conn *make_line(struct world *world) {
                            .epoch = world->memory.epoch,
                            .die_at_us = CLOCK_NEVER};
   snprintf(line->address, sizeof(line->address), "10.0.0.%u", world->server.address);
+  line->is_pooled = world->server.is_pooler;
+  line->is_amiss = !world->server.is_calm && world_chance(world, 30);
   line->writable_at_us = world->now_us + world_latency(world);
   list_push_back(&world->lines, &line->link);
   return line;
@@ -92,7 +135,6 @@ static struct pg_conn *make_line(struct world *world) {
 
 PGconn *PQconnectStartParams(const char *const *keys, const char *const *values, int expand) {
   struct world *world = world_current();
-  (void)keys;
   (void)values;
   (void)expand;
   check_dial(world);
@@ -106,6 +148,8 @@ PGconn *PQconnectStartParams(const char *const *keys, const char *const *values,
   line->has_backend = world->server.is_up;
   line->phase = world->server.is_up ? DIAL_CONNECT : DIAL_REFUSED;
   line->rounds = (int)world_pick(world, 3);
+  for (; *keys; keys++)
+    line->is_refused_options |= line->is_pooled && strcmp(*keys, "options") == 0;
   trace(world, "connection %u is dialled", line->number);
   int count = server_count(world);
   /* After a reload that lowered the limit those that had their slots before may still connect. */
@@ -146,7 +190,8 @@ static PostgresPollingStatusType poll_login(struct pg_conn *line) {
     return fail(line, "server closed the connection unexpectedly\n");
   if (item.sqlstate[0]) {
     char message[64];
-    snprintf(message, sizeof(message), "FATAL:  %s: sorry\n", item.sqlstate);
+    snprintf(message, sizeof(message), "FATAL:  %s: %s\n", item.sqlstate,
+             line->is_refused_options ? "unsupported startup parameter: options" : "sorry");
     return fail(line, message);
   }
   if (line->rounds-- > 0) {
@@ -316,13 +361,13 @@ int PQsendQueryPrepared(PGconn *line, const char *name, int count, const char *c
 int PQsendQueryParams(PGconn *line, const char *sql, int count, const Oid *types,
                       const char *const *values, const int *lengths, const int *formats,
                       int format) {
-  (void)sql;
   (void)count;
   (void)types;
   (void)values;
   (void)lengths;
   (void)formats;
   must(format == 1, "a text result");
+  line->asks_session = strstr(sql, "pg_backend_pid") != NULL;
   return send_statement(line);
 }
 
@@ -345,7 +390,7 @@ int PQpipelineSync(PGconn *line) {
 }
 
 int PQsendQuery(PGconn *line, const char *sql) {
-  (void)sql;
+  line->is_begin = strstr(sql, "BEGIN") != NULL;
   if (line->awaited > 0 || !may_send(line, false))
     return 0;
   line->has_script = true;
@@ -409,7 +454,7 @@ static void give_notices(struct pg_conn *line) {
   while (is_notice(line)) {
     struct item item = pop(line);
     must(item.kind == ITEM_RESULT && item.sqlstate[0], "an answer that nobody awaits");
-    PGresult *result = make_result(line->world, &item);
+    PGresult *result = make_result(line, &item);
     hear(line, &item);
     if (strcmp(item.sqlstate, "57P01") == 0 || strcmp(item.sqlstate, "57P02") == 0)
       line->has_heard_farewell = true;
@@ -428,12 +473,12 @@ static PGresult *tell_loss(struct pg_conn *line) {
     return NULL;
   line->is_loss_told = true;
   const struct item item = {.status = PGRES_FATAL_ERROR};
-  return make_result(line->world, &item);
+  return make_result(line, &item);
 }
 
 static PGresult *take_copy(struct pg_conn *line) {
   must(++line->copies_read < 3, "a COPY result is read again and again");
-  return make_result(line->world, &line->items[0]);
+  return make_result(line, &line->items[0]);
 }
 
 PGresult *PQgetResult(PGconn *line) {
@@ -457,5 +502,5 @@ PGresult *PQgetResult(PGconn *line) {
   if (item.kind == ITEM_SYNC)
     item.status = PGRES_PIPELINE_SYNC;
   hear(line, &item);
-  return make_result(line->world, &item);
+  return make_result(line, &item);
 }

@@ -8,6 +8,7 @@ enum { STEPS_MAX = 70 };
 static void begin(struct world *world) {
   struct error err;
   world->server = (struct server){.is_up = !world_chance(world, 16), .address = 1};
+  world->server.is_pooler = world_chance(world, 4);
   world->server.max_connections = 2 + (int)world_pick(world, 10);
   world->is_faulty = world->was_faulty = world_chance(world, 4);
   world->memory.down_since_us = CLOCK_NEVER;
@@ -25,7 +26,8 @@ static void release_all(struct world *world) {
 
 static void calm_down(struct world *world) {
   struct server *server = &world->server;
-  *server = (struct server){.is_up = true, .is_calm = true, .address = server->address};
+  *server = (struct server){
+      .is_up = true, .is_calm = true, .is_pooler = server->is_pooler, .address = server->address};
   server->max_connections = world->config.max_open_conns + 8;
   world->is_faulty = false;
   server_hang(world, false);

@@ -38,6 +38,14 @@ static void push_result(struct pg_conn *line, ExecStatusType status) {
   push(line, (struct item){.kind = ITEM_RESULT, .status = status});
 }
 
+static void push_standby_notice(struct pg_conn *line) {
+  push(line, (struct item){.kind = ITEM_RESULT,
+                           .status = PGRES_NONFATAL_ERROR,
+                           .sqlstate = "01000",
+                           .severity = "WARNING",
+                           .is_standby_notice = true});
+}
+
 static void push_end(struct pg_conn *line) {
   push(line, (struct item){.kind = ITEM_END});
 }
@@ -57,8 +65,11 @@ static int backends(const struct world *world) {
   return count;
 }
 
-static const char *why_refused(const struct world *world) {
+static const char *why_refused(const struct pg_conn *line) {
+  const struct world *world = line->world;
   const struct server *server = &world->server;
+  if (line->is_refused_options)
+    return "08P01";
   if (server->is_starting)
     return "57P03";
   if (server->refuses_logins)
@@ -67,14 +78,13 @@ static const char *why_refused(const struct world *world) {
 }
 
 void server_login(struct pg_conn *line) {
-  struct world *world = line->world;
   if (!line->has_backend)
     return;
   if (line->rounds > 0) {
     push(line, (struct item){.kind = ITEM_LOGIN});
     return;
   }
-  const char *sqlstate = why_refused(world);
+  const char *sqlstate = why_refused(line);
   struct item item = {.kind = ITEM_LOGIN};
   memcpy(item.sqlstate, sqlstate, strlen(sqlstate) + 1);
   push(line, item);
@@ -91,6 +101,7 @@ enum fate {
   FATE_KILLED,
   FATE_COPY,
   FATE_LEFT_OPEN, /* a transaction */
+  FATE_UNCONFIRMED,
   FATE_SILENT,
   FATE_LOST,
 };
@@ -98,7 +109,7 @@ enum fate {
 static enum fate draw_fate(struct world *world) {
   static const enum fate rare[] = {FATE_REFUSED, FATE_REFUSED,   FATE_REFUSED, FATE_STALE,
                                    FATE_KILLED,  FATE_COPY,      FATE_SILENT,  FATE_LOST,
-                                   FATE_STALE,   FATE_LEFT_OPEN, FATE_REFUSED, FATE_REFUSED};
+                                   FATE_STALE,   FATE_LEFT_OPEN, FATE_REFUSED, FATE_UNCONFIRMED};
   if (world->server.is_calm || !world_chance(world, 5))
     return FATE_FINE;
   return rare[world_pick(world, (int64_t)(sizeof(rare) / sizeof(rare[0])))];
@@ -119,21 +130,29 @@ static bool is_refused(const struct world *world, enum fate fate) {
 static void answer_pipeline(struct pg_conn *line, enum fate fate) {
   struct world *world = line->world;
   int failing = line->statements;
-  if (line->statements > 0 && is_refused(world, fate))
+  /* Settings can be made where nothing may be written. */
+  bool is_fine = line->asks_session && fate == FATE_FINE;
+  if (line->statements > 0 && !is_fine && is_refused(world, fate))
     failing = (int)world_pick(world, line->statements);
   for (int i = 0; i < line->statements; i++) {
     if (i == failing)
       push_error(line, draw_error(world, fate), "ERROR");
+    else if (line->asks_session && i < failing)
+      push(line, (struct item){.kind = ITEM_RESULT, .status = PGRES_TUPLES_OK, .is_session = true});
     else
       push_result(line, i > failing ? PGRES_PIPELINE_ABORTED : PGRES_COMMAND_OK);
     push_end(line);
   }
+  if (fate == FATE_UNCONFIRMED && failing == line->statements)
+    push_standby_notice(line);
   push(line, (struct item){.kind = ITEM_SYNC, .is_in_transaction = fate == FATE_LEFT_OPEN});
 }
 
 static void answer_script(struct pg_conn *line, enum fate fate) {
   bool is_rollback = line->is_in_transaction;
-  bool stays_open = fate == FATE_LEFT_OPEN && !is_rollback;
+  bool stays_open = (fate == FATE_LEFT_OPEN || line->is_begin) && !is_rollback;
+  if (fate == FATE_UNCONFIRMED && !is_rollback && !stays_open)
+    push_standby_notice(line);
   if (!is_rollback && is_refused(line->world, fate))
     push_error(line, draw_error(line->world, fate), "ERROR");
   else

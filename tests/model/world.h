@@ -30,7 +30,8 @@ struct server {
   bool is_starting; /* 57P03 */
   bool is_read_only;
   bool refuses_logins;
-  bool is_calm; /* answers soon and well: the end of a schedule */
+  bool is_pooler; /* stands before it: takes no options, shares sessions */
+  bool is_calm;   /* answers soon and well: the end of a schedule */
   int max_connections;
   int others; /* connections of other programs */
   uint32_t address;
@@ -45,6 +46,8 @@ struct item {
   char sqlstate[6];
   const char *severity;
   bool is_in_transaction; /* ITEM_END, ITEM_SYNC */
+  bool is_session;        /* the answer to the question for the settings */
+  bool is_standby_notice; /* the wait for the standby was cancelled */
 };
 
 enum dial_phase { DIAL_CONNECT, DIAL_REFUSED, DIAL_LOGIN, DIAL_OVER };
@@ -74,6 +77,11 @@ struct pg_conn {
   int statements;  /* in the output */
   int awaited;     /* ends and syncs that libpq expects */
   bool is_in_transaction;
+  bool is_pooled;
+  bool is_amiss;           /* its session keeps a setting that it shouldn't have */
+  bool is_refused_options; /* it sends them, and a pooler takes none */
+  bool asks_session;       /* in the output: the question for the settings */
+  bool is_begin;           /* in the output: a script that leaves a transaction open */
   bool has_heard_farewell;
   bool is_loss_told;
   int copies_read;

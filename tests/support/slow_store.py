@@ -8,10 +8,10 @@
                 self.finish(self.lists(daemon, 20))                # 20 at once
             self.assertEqual(3, seen.most)
 
-The daemon's role isn't a superuser, so row security applies to it: the policy for reading calls a
-function that sleeps, or waits until the gate opens. What a connection does is thus known to the test,
-and nothing but SQL stands between the daemon and PostgreSQL. After each test the pool's books are
-compared with the server's.
+The daemon's role isn't a superuser and is meant to be held by policies (row_security), so row security
+applies to it: the policy for reading calls a function that sleeps, or waits until the gate opens. What a
+connection does is thus known to the test, and nothing but SQL stands between the daemon and PostgreSQL.
+After each test the pool's books are compared with the server's.
 """
 
 import contextlib
@@ -41,6 +41,7 @@ BEGIN
 END $$;
 ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE audit_events FORCE ROW LEVEL SECURITY;
+ALTER ROLE store SET row_security = on;
 CREATE POLICY reading ON audit_events FOR SELECT USING ((SELECT gate()));
 CREATE POLICY writing ON audit_events FOR INSERT WITH CHECK (true);
 """
