@@ -18,11 +18,15 @@
  * publish called OK survives kill -9 and power loss, and is sent by the next publisher on that
  * folder, before anything new.
  *
- * For good means INVALID_ARGUMENT, ALREADY_EXISTS and OUT_OF_RANGE: the same event will never be
- * taken; and RESOURCE_EXHAUSTED without advice when to come back, for an event above 64 KiB that
- * ends five streams in a row, alone on each, since a store that finds a message too large says no
- * more. Everything else is waited out, UNAUTHENTICATED and PERMISSION_DENIED too, since an
- * operator can mend them; the counters tell what it waits for.
+ * For good means that the same event will never be taken:
+ *   INVALID_ARGUMENT, ALREADY_EXISTS, OUT_OF_RANGE, and FAILED_PRECONDITION said of this event;
+ *   INTERNAL, UNKNOWN, DATA_LOSS, and FAILED_PRECONDITION said of more than one event: when it was
+ *     sent alone and met with that max_internal_tries times;
+ *   RESOURCE_EXHAUSTED without advice when to come back, for an event above 64 KiB that ends five
+ *     streams in a row, alone on each, since a store that finds a message too large says no more.
+ * A batch that is refused so is halved until each bad event is alone, and its neighbours are sent;
+ * one bad event holds up nothing else. All else is waited out, UNAUTHENTICATED and
+ * PERMISSION_DENIED too, since an operator can mend them; the counters tell what it waits for.
  *
  * Threads. All calls may be made from any thread. Unlike the rest of the library, a publisher has a
  * thread of its own, with all signals blocked, which does the sending and runs the callback. After
@@ -110,6 +114,11 @@ struct auditstore_publisher_options {
                               when the store refuses a batch for the time being */
   int answer_timeout_ms;   /* a batch unanswered for so long: the stream is given up, and all is
                               sent again on a new one; 0: 60000 */
+  /* After so many INTERNAL and the like an event that was sent alone is refused for good. By
+   * default that takes 1.5 s. A further one, while the store takes nothing in between, is tried for
+   * 3 s at least, the next for 6 s, up to 25 min: it may be the store that is broken. 0: 5;
+   * negative: never, then such an event holds up all others. */
+  int max_internal_tries;
 
   /* Folder of the spool, made with mode 0700 when it isn't there; of one publisher at a time. With
    * it each event goes to disk before publish returns OK, unless when_full is SPILL. NULL: none. */

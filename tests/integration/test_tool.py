@@ -478,11 +478,48 @@ class MisbehavingServerTest(unittest.TestCase):
             receipts = [self.stubs.store.Receipt(first_index=0, count=3, duplicate=True),
                         self.stubs.store.Receipt(first_index=4, count=6)]
             yield self.answer(first, receipts=receipts, rejected=[rejected])
+            for _ in requests:  # to its end
+                pass
         done = self.send_to(script, lines(20))
         self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertEqual(done.stderr, "input:4: is another\n")
+        self.assertEqual(done.stderr, "input:4: refused: is another\n")
         self.assertEqual(done.stdout, "acknowledged 19 (3 of them stored before), refused 1, "
                                       "unconfirmed 0\n")
+
+    def refuse(self, code, message):
+        """Each batch, as a store does that can't keep one of its events."""
+        def script(requests, _):
+            for request in requests:
+                yield self.answer(request, receipts=[],
+                                  status=self.stubs.status.Status(code=code, message=message))
+        return script
+
+    def test_the_line_that_an_atomic_batch_failed_at_is_named(self):
+        for code, name in ((9, "FAILED_PRECONDITION"), (11, "OUT_OF_RANGE")):
+            done = self.send_to(self.refuse(code, "events[3]: the database refuses this row"), lines(10))
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("input:4: refused: the database refuses this row\n"
+                          f"input:1-10: batch refused: {name}: ", done.stderr)
+            self.assertIn("refused 10, unconfirmed 0", done.stdout)
+            self.assertNotIn("may be stored", done.stderr)
+        done = self.send_to(self.refuse(9, "PostgreSQL refuses events[77] and \x1b[31m"), lines(10))
+        self.assertEqual(done.stderr.count("input:"), 1, done.stderr)
+        done = self.send_to(self.refuse(9, "can't keep events[9]"), lines(10))
+        self.assertIn("input:10: refused: can't keep events[9]\n", done.stderr)
+
+    def test_an_event_refused_for_now_is_told_with_the_advice(self):
+        def script(requests, _):
+            status = self.stubs.status.Status(code=14, message="the row wasn't stored as sent")
+            detail = self.stubs.details.RetryInfo()
+            detail.retry_delay.FromMilliseconds(1500)
+            status.details.add().Pack(detail)
+            for request in requests:
+                yield self.answer(request, receipts=[self.stubs.store.Receipt(count=9)],
+                                  rejected=[self.stubs.store.RejectedEvent(index=9, status=status)])
+        done = self.send_to(script, lines(10))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.stderr, "input:10: refused: the row wasn't stored as sent "
+                                      "(the server says: try again in 1.5 s)\n")
 
     def test_a_batch_refused_for_now_is_told_with_the_advice(self):
         def script(requests, _):

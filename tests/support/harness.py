@@ -150,10 +150,11 @@ class TemporaryFolder:
 class Postgres:
     """A PostgreSQL server of one's own; settings are lines of postgresql.conf."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, *, is_there=False, **settings):
+        """is_there: the folder has a server that runs."""
         self.folder = folder
-        self.env = {}  # added to the environment of the server that is started next
-        self._run("start", *[f"{key}={value}" for key, value in settings.items()])
+        if not is_there:
+            self._run("start", *[f"{key}={value}" for key, value in settings.items()])
         self.host = "127.0.0.1"
         self.port = int((folder / "port").read_text())
         self.user = "auditstore"  # the daemons' role; questions are asked by the superuser
@@ -167,6 +168,11 @@ class Postgres:
                                   env={**os.environ, **self.env})
         if done.returncode != 0:
             raise RuntimeError(f"private_postgres {verb}: {log.read_text()}")
+
+    def copy(self, folder):
+        """A server of its own with what this one has now."""
+        self._run("copy", str(folder))
+        return Postgres(folder, is_there=True)
 
     def stop(self, mode="fast"):
         self._run("stop", mode)

@@ -5,6 +5,7 @@
     proxy.hold_new = True                  # new ones are accepted and pass nothing
     proxy.cut()                            # those that are open are closed
     proxy.cut_in = 1000                    # the one that passes the 1000th byte from now on is closed
+    proxy.switch(port)                     # those that are open are closed, new ones go there
     proxy.inject(data)                     # bytes for the client, as if the server had sent them
     proxy.accepted                         # how many connections there were
 """
@@ -25,6 +26,7 @@ class _Link:
     def __init__(self, proxy, client):
         self.proxy = proxy
         self.client = client
+        self.target_port = proxy.target_port
         self.server = None
         self.is_frozen = proxy.hold_new
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -34,7 +36,7 @@ class _Link:
         with contextlib.suppress(OSError, ssl.SSLError):
             if self.proxy.tls:
                 self.start_tls()
-            self.server = socket.create_connection(("127.0.0.1", self.proxy.target_port))
+            self.server = socket.create_connection(("127.0.0.1", self.target_port))
             if self.proxy.buffer_bytes:
                 self.shrink(self.server)
             while self.step():
@@ -52,7 +54,12 @@ class _Link:
         self.client.sendall(b"S")
         self.client = self.proxy.tls.wrap_socket(self.client, server_side=True)
 
+    def is_stale(self):
+        return self.target_port != self.proxy.target_port
+
     def step(self):
+        if self.is_stale():
+            return False
         if self.is_frozen:
             self.proxy.thaw.wait(0.05)
             return not self.proxy.is_closed
@@ -137,6 +144,15 @@ class Proxy:
         links, self.links = self.links, []
         for link in links:
             link.close()
+
+    def switch(self, port):
+        """When this returns, nothing goes to the old server any more."""
+        self.target_port = port
+        while stale := [link for link in self.links if link.is_stale()]:
+            for link in stale:
+                link.close()
+                link.thread.join()
+                self.links.remove(link)
 
     def inject(self, data):
         for link in self.links:

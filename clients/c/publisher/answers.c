@@ -1,19 +1,19 @@
 /* What the store says about a batch, event by event. */
 #include "private.h"
+#include "verdict.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #define REASON_TEXT_BYTES 320
+/* It may be the store that is broken. Doubled for each event in a row that was given up, up to 25
+ * minutes: one that fails at everything for a day costs some seventy events, not all. */
+#define GIVE_UP_EVERY_US      (1500LL * 1000)
+#define MAX_GIVE_UP_DOUBLINGS 10
 
-/* ---- what a code means ---- */
-
-/* The same event will never be taken. All others an operator, or time, can mend. */
-static bool is_for_good(int code) {
-  return code == AUDITSTORE_INVALID_ARGUMENT || code == AUDITSTORE_ALREADY_EXISTS ||
-         code == AUDITSTORE_OUT_OF_RANGE;
-}
+/* ---- what a status says ---- */
 
 static const char *message_of(const Google__Rpc__Status *status) {
   return status && status->message ? status->message : "";
@@ -40,6 +40,17 @@ static void rejection_text(const Google__Rpc__Status *status, char *text, size_t
   auditstore_rpc_status_violations(status, take_first_violation, &reason);
   if (!*text)
     snprintf(text, size, "%s", message_of(status));
+}
+
+/* Its message is `text`, for as long as that lives. */
+static struct failure failure_of(const Google__Rpc__Status *status, char *text, size_t size) {
+  rejection_text(status, text, size);
+  int64_t delay_ms = auditstore_rpc_status_retry_delay_ms(status);
+  bool is_known = status->code > AUDITSTORE_OK && status->code <= AUDITSTORE_UNAUTHENTICATED;
+  return (struct failure){.code =
+                              is_known ? (enum auditstore_code)status->code : AUDITSTORE_UNKNOWN,
+                          .message = text,
+                          .advice_ms = delay_ms > 0 ? delay_ms : -1}; /* at once is no advice */
 }
 
 /* ---- telling ---- */
@@ -110,6 +121,49 @@ static void reject(struct auditstore_publisher *p, const struct batch *b, struct
   tell(p, b, e, &result);
 }
 
+/* ---- failed at ---- */
+
+static bool may_give_up(const struct auditstore_publisher *p, const struct batch_event *e) {
+  const struct sender *s = &p->sender;
+  int most = p->options.max_internal_tries;
+  return most > 0 && e->failures >= most && (s->given_up == 0 || monotonic_us() >= s->give_up_us);
+}
+
+static void note_given_up(struct sender *s) {
+  if (s->given_up < MAX_GIVE_UP_DOUBLINGS)
+    s->given_up++;
+  s->give_up_us = monotonic_us() + (GIVE_UP_EVERY_US << s->given_up);
+}
+
+/* An event that the store fails at each time would hold up all that come behind it. */
+static void note_failure(struct auditstore_publisher *p, const struct batch *b,
+                         struct batch_event *e, const struct failure *failure) {
+  const char *message = failure->message ? failure->message : "";
+  if (e->failures < INT_MAX)
+    e->failures++;
+  if (may_give_up(p, e)) {
+    char text[REASON_TEXT_BYTES + 64];
+    snprintf(text, sizeof(text), "given up at try %d, alone: %s", e->failures, message);
+    reject(p, b, e, failure->code, text);
+  }
+  if (e->is_settled)
+    note_given_up(&p->sender);
+  else
+    sender_hold_failed(p, e->failures, failure->advice_ms, failure->code, message);
+}
+
+static void fail_left_out(struct auditstore_publisher *p, struct batch *b) {
+  static const struct failure left_out = {.code = AUDITSTORE_INTERNAL,
+                                          .message = "the store's answer leaves the event out",
+                                          .advice_ms = -1};
+  for (size_t i = 0; i < b->count; i++) {
+    struct batch_event *e = &b->events[i];
+    if (!e->is_settled && !e->is_answered)
+      note_failure(p, b, e, &left_out);
+    e->is_answered = false;
+  }
+}
+
 /* ---- one batch ---- */
 
 /* Done, or what is left of it is sent again. */
@@ -124,8 +178,6 @@ static void conclude(struct auditstore_publisher *p, struct batch *b) {
   }
   if (left < b->count && !batch_compact(b))
     sender_hold(p, -1, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
-  if (p->sender.hold_until_us <= monotonic_us())
-    sender_hold(p, -1, AUDITSTORE_INTERNAL, "the store's answer leaves events out");
 }
 
 /* 0 for what lies outside the years 1 to 9999. */
@@ -154,6 +206,8 @@ static bool take_receipt(struct auditstore_publisher *p, struct batch *b,
     result.sequence = (int64_t)((uint64_t)receipt->first_sequence + i);
     tell(p, b, e, &result);
   }
+  if (settled > 0)
+    p->sender.given_up = 0;
   pthread_mutex_lock(&p->lock);
   p->counts.acknowledged += settled;
   p->counts.duplicates += receipt->duplicate ? settled : 0;
@@ -169,13 +223,19 @@ static bool take_rejection(struct auditstore_publisher *p, struct batch *b,
   struct batch_event *e = &b->events[rejected->index];
   if (e->is_settled)
     return true;
-  if (is_for_good(status->code)) {
-    char text[REASON_TEXT_BYTES];
-    rejection_text(status, text, sizeof(text));
-    reject(p, b, e, (enum auditstore_code)status->code, text);
-  } else {
-    sender_hold(p, auditstore_rpc_status_retry_delay_ms(status), (enum auditstore_code)status->code,
-                message_of(status));
+  char text[REASON_TEXT_BYTES];
+  const struct failure failure = failure_of(status, text, sizeof(text));
+  e->is_answered = true;
+  switch (verdict_of_event(status->code)) {
+  case VERDICT_WAITS:
+    sender_hold(p, failure.advice_ms, failure.code, failure.message);
+    break;
+  case VERDICT_FINAL:
+    reject(p, b, e, failure.code, failure.message);
+    break;
+  case VERDICT_FAILED:
+    note_failure(p, b, e, &failure);
+    break;
   }
   return true;
 }
@@ -187,7 +247,10 @@ static bool take_stored(struct auditstore_publisher *p, struct batch *b,
     makes_sense = take_receipt(p, b, answer->receipts[i]);
   for (size_t i = 0; i < answer->n_rejected && makes_sense; i++)
     makes_sense = take_rejection(p, b, answer->rejected[i]);
-  if (makes_sense && b->id > p->sender.trouble_id) {
+  if (makes_sense)
+    fail_left_out(p, b);
+  bool is_over = b->id > p->sender.trouble_id && b->first_number >= p->sender.isolating;
+  if (makes_sense && is_over) {
     p->sender.window = p->options.max_in_flight;
     p->sender.pause_us = 0;
   }
@@ -219,18 +282,38 @@ void answer_reject_only(struct auditstore_publisher *p, struct batch *b, enum au
   conclude(p, b);
 }
 
+void answer_failed(struct auditstore_publisher *p, struct batch *b, const struct failure *failure) {
+  uint64_t behind = b->first_number + b->span;
+  if (b->count == 1) {
+    note_failure(p, b, &b->events[0], failure);
+    conclude(p, b);
+  } else if (sender_halve(p, b)) {
+    if (behind > p->sender.isolating)
+      p->sender.isolating = behind;
+    sender_hold_failed(p, 0, failure->advice_ms, failure->code, failure->message);
+  } else {
+    sender_hold(p, -1, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
+  }
+}
+
 static void take_refusal(struct auditstore_publisher *p, struct batch *b,
                          const Google__Rpc__Status *status) {
+  char text[REASON_TEXT_BYTES];
+  const struct failure failure = failure_of(status, text, sizeof(text));
   sender_take_back(p, b);
-  if (!is_for_good(status->code)) {
-    sender_hold(p, auditstore_rpc_status_retry_delay_ms(status), (enum auditstore_code)status->code,
-                message_of(status));
-  } else if (b->count > 1) {
-    take_too_large(p, b, status);
-  } else {
-    char text[REASON_TEXT_BYTES];
-    rejection_text(status, text, sizeof(text));
-    answer_reject_only(p, b, (enum auditstore_code)status->code, text);
+  switch (verdict_of_batch(status->code)) {
+  case VERDICT_WAITS:
+    sender_hold(p, failure.advice_ms, failure.code, failure.message);
+    break;
+  case VERDICT_FINAL:
+    if (b->count > 1)
+      take_too_large(p, b, status);
+    else
+      answer_reject_only(p, b, failure.code, failure.message);
+    break;
+  case VERDICT_FAILED:
+    answer_failed(p, b, &failure);
+    break;
   }
 }
 

@@ -12,7 +12,9 @@ struct batch_event {
   uint32_t start; /* of the packed event, in the body */
   uint32_t len;
   uint32_t nth; /* its number is the batch's first_number + nth */
+  int failures; /* how often the store failed at it, alone */
   bool is_settled;
+  bool is_answered; /* the answer that is being taken says something of it */
 };
 
 struct batch {

@@ -48,6 +48,11 @@ struct sender {
   int64_t pause_us;      /* of the last hold without advice */
   uint64_t next_id;      /* of requests */
   uint64_t trouble_id;   /* of the last request before the last trouble */
+  uint64_t isolating; /* one batch at a time until all numbers below are answered: the store failed
+                         at a batch, and which of its events is at fault isn't known */
+  int given_up;       /* events since the store took one, counted up to some: it had failed at them
+                         too often */
+  int64_t give_up_us; /* monotonic: not before is another one given up */
   struct spool_reader reader;
 };
 
@@ -110,6 +115,12 @@ void *sender_run(void *publisher);
 void sender_hold(struct auditstore_publisher *p, int64_t delay_ms, enum auditstore_code code,
                  const char *message);
 
+/* The same after the store failed at an event alone, so many times now (0: at a batch, which is
+ * halved): the pause doubles with each. Advice of the store (-1: none) that is longer is
+ * followed. */
+void sender_hold_failed(struct auditstore_publisher *p, int failures, int64_t advice_ms,
+                        enum auditstore_code code, const char *message);
+
 /* Takes the batch as not sent. */
 void sender_take_back(struct auditstore_publisher *p, struct batch *batch);
 
@@ -119,9 +130,21 @@ bool sender_halve(struct auditstore_publisher *p, struct batch *batch);
 
 /* ---- answers.c ---- */
 
+/* Borrowed. */
+struct failure {
+  enum auditstore_code code;
+  const char *message; /* may be NULL */
+  int64_t advice_ms;   /* of RetryInfo; -1: none */
+};
+
 /* False: the store's answer makes no sense. */
 bool answer_take(struct auditstore_publisher *p,
                  const Auditstore__V1__StreamEventsResponse *answer);
+
+/* The store failed at the batch: it is halved. Of a single event it is counted, and once too often
+ * is for good. */
+void answer_failed(struct auditstore_publisher *p, struct batch *batch,
+                   const struct failure *failure);
 
 /* The store will never take the only event of this batch. */
 void answer_reject_only(struct auditstore_publisher *p, struct batch *batch,

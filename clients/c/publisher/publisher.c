@@ -14,6 +14,7 @@
 #define MIN_SPOOL_BYTES        ((uint64_t)128 * KIB)
 #define SPOOL_BATCHES          4
 #define FAIL_OPEN_UNSYNCED_MS  1000
+#define MAX_INTERNAL_TRIES     5
 #define UNBOUNDED_QUEUE_EVENTS ((size_t)UINT32_MAX)
 
 /* ---- options ---- */
@@ -29,6 +30,7 @@ static void complete(struct auditstore_publisher_options *o) {
   o->max_batch_bytes = o->max_batch_bytes ? o->max_batch_bytes : MIB;
   o->max_in_flight = o->max_in_flight ? o->max_in_flight : 8;
   o->answer_timeout_ms = o->answer_timeout_ms ? o->answer_timeout_ms : 60000;
+  o->max_internal_tries = o->max_internal_tries ? o->max_internal_tries : MAX_INTERNAL_TRIES;
   o->spool_max_bytes = o->spool_max_bytes ? o->spool_max_bytes : GIB;
   if (is_open && o->spool_dir && o->spool_unsynced_ms == 0)
     o->spool_unsynced_ms = FAIL_OPEN_UNSYNCED_MS;

@@ -9,6 +9,7 @@
  * and under load batches grow by themselves.
  */
 #include "private.h"
+#include "verdict.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -96,26 +97,46 @@ static void note(struct auditstore_publisher *p, enum auditstore_code code, cons
 
 /* ---- trouble ---- */
 
-/* Varied, so that publishers that were stopped together don't come back together. */
+/* So that publishers that were stopped together don't come back together. */
+static int64_t varied_ms(int64_t pause_us) {
+  int64_t spread = pause_us * JITTER_PERCENT / 100;
+  return (pause_us - spread + monotonic_us() % (2 * spread)) / 1000;
+}
+
 static int64_t next_pause_ms(struct sender *s) {
   s->pause_us = s->pause_us == 0 ? FIRST_PAUSE_MS * 1000 : s->pause_us * 2;
   if (s->pause_us > MAX_PAUSE_MS * 1000)
     s->pause_us = MAX_PAUSE_MS * 1000;
-  int64_t spread = s->pause_us * JITTER_PERCENT / 100;
-  return (s->pause_us - spread + monotonic_us() % (2 * spread)) / 1000;
+  return varied_ms(s->pause_us);
 }
 
-void sender_hold(struct auditstore_publisher *p, int64_t delay_ms, enum auditstore_code code,
-                 const char *message) {
+static int64_t advised_ms(int64_t advice_ms) {
+  return advice_ms < MAX_ADVICE_MS ? advice_ms : MAX_ADVICE_MS;
+}
+
+static void hold_for(struct auditstore_publisher *p, int64_t pause_ms, enum auditstore_code code,
+                     const char *message) {
   struct sender *s = &p->sender;
-  int64_t advice_ms = delay_ms < MAX_ADVICE_MS ? delay_ms : MAX_ADVICE_MS;
-  int64_t pause_ms = advice_ms >= 0 ? advice_ms : next_pause_ms(s);
   int64_t until_us = monotonic_us() + pause_ms * 1000;
   if (until_us > s->hold_until_us)
     s->hold_until_us = until_us;
   s->window = 1;
   s->trouble_id = s->next_id;
   note(p, code, message);
+}
+
+void sender_hold(struct auditstore_publisher *p, int64_t delay_ms, enum auditstore_code code,
+                 const char *message) {
+  hold_for(p, delay_ms >= 0 ? advised_ms(delay_ms) : next_pause_ms(&p->sender), code, message);
+}
+
+void sender_hold_failed(struct auditstore_publisher *p, int failures, int64_t advice_ms,
+                        enum auditstore_code code, const char *message) {
+  int64_t pause_us = FIRST_PAUSE_MS * 1000;
+  for (int i = 1; i < failures && pause_us < MAX_PAUSE_MS * 1000; i++)
+    pause_us *= 2;
+  int64_t pause_ms = varied_ms(pause_us);
+  hold_for(p, advice_ms > pause_ms ? advised_ms(advice_ms) : pause_ms, code, message);
 }
 
 void sender_take_back(struct auditstore_publisher *p, struct batch *batch) {
@@ -237,6 +258,8 @@ static void lose_stream(struct auditstore_publisher *p, const char *why) {
     shrink(p, only, &status);
   else if (only)
     only->exhausted = 0;
+  if (only && !why && verdict_of_stream((int)status.code) == VERDICT_FAILED)
+    answer_failed(p, only, &(struct failure){status.code, status.message, delay_ms});
   auditstore_status_deinit(&status);
 }
 

@@ -185,7 +185,8 @@ const struct cli_command send_command = {
         "at most 8 MiB. One such line, without the break:\n\n"
         "    {\"event_time\":\"2026-11-23T07:38:01Z\",\"event_type\":\"door.opened\",\n"
         "     \"event_category\":\"door\",\"event_action\":\"open\",\"outcome\":\"SUCCESS\"}\n\n"
-        "Each line that isn't stored is named, with the reason. Lines whose answer "
+        "Each line that isn't stored is named, with the reason: it is refused, and its neighbours "
+        "are stored all the same, unless --atomic is on. Lines whose answer "
         "doesn't come, because the connection breaks, are unconfirmed: they may be stored or not. "
         "Nothing is sent twice; sending lines that have an event_id again is harmless.",
     .options = {send_options},

@@ -28,9 +28,13 @@ void sender_clear_progress(struct sender *sender) {
     fputs("\r\033[K", stderr);
 }
 
-static void print_line(struct sender *sender, uint64_t line, const char *field, const char *why) {
+static void begin_line(struct sender *sender, uint64_t line) {
   sender_clear_progress(sender);
   fprintf(stderr, "%s:%" PRIu64 ": ", sender->options.source, line);
+}
+
+static void print_line(struct sender *sender, uint64_t line, const char *field, const char *why) {
+  begin_line(sender, line);
   if (field[0]) {
     text_print_escaped(stderr, field);
     fputs(": ", stderr);
@@ -92,23 +96,50 @@ struct violation_scan {
   size_t printed;
 };
 
+#define EVENT_PREFIX "events["
+
+/* What follows the "]" of "events[3]...", and the line of that event. NULL: none is named. */
+static const char *find_line(const struct batch *batch, const char *name, uint64_t *ret_line) {
+  char *end = NULL;
+  if (strncmp(name, EVENT_PREFIX, sizeof(EVENT_PREFIX) - 1) != 0)
+    return NULL;
+  size_t index = strtoul(name + sizeof(EVENT_PREFIX) - 1, &end, 10);
+  if (index >= batch->count || *end != ']')
+    return NULL;
+  *ret_line = batch->lines[index];
+  return end + 1;
+}
+
 /* "events[3].actor.id" names the line and leaves "actor.id". */
 static void print_violation(void *arg, const char *field, const char *description) {
   struct violation_scan *scan = arg;
-  static const char prefix[] = "events[";
-  char *end = NULL;
-  if (strncmp(field, prefix, sizeof(prefix) - 1) != 0)
+  uint64_t line = 0;
+  const char *rest = find_line(scan->batch, field, &line);
+  if (!rest)
     return;
-  size_t index = strtoul(field + sizeof(prefix) - 1, &end, 10);
-  if (index >= scan->batch->count || *end != ']')
-    return;
-  print_line(scan->sender, scan->batch->lines[index], end[1] == '.' ? end + 2 : "", description);
+  print_line(scan->sender, line, *rest == '.' ? rest + 1 : "", description);
   scan->printed++;
+}
+
+static void print_advice(const Google__Rpc__Status *status) {
+  int64_t retry_ms = auditstore_rpc_status_retry_delay_ms(status);
+  if (retry_ms >= 0)
+    fprintf(stderr, " (the server says: try again in %.1f s)", (double)retry_ms / 1000);
 }
 
 static const char *status_text(const Google__Rpc__Status *status) {
   return status->message[0] ? status->message
                             : auditstore_code_name((enum auditstore_code)status->code);
+}
+
+/* Where no field is to blame, as when PostgreSQL refuses the row. */
+static void print_refusal(struct sender *sender, uint64_t line, const Google__Rpc__Status *status,
+                          const char *why) {
+  begin_line(sender, line);
+  fputs("refused: ", stderr);
+  text_print_escaped(stderr, why);
+  print_advice(status);
+  fputc('\n', stderr);
 }
 
 static void book_rejected(struct sender *sender, const struct batch *batch,
@@ -118,7 +149,8 @@ static void book_rejected(struct sender *sender, const struct batch *batch,
   struct violation_scan scan = {.sender = sender, .batch = batch};
   auditstore_rpc_status_violations(rejected->status, print_violation, &scan);
   if (!scan.printed)
-    print_line(sender, batch->lines[rejected->index], "", status_text(rejected->status));
+    print_refusal(sender, batch->lines[rejected->index], rejected->status,
+                  status_text(rejected->status));
   sender->totals.refused++;
 }
 
@@ -133,6 +165,7 @@ static bool is_certain_refusal(int code) {
   case AUDITSTORE_UNAUTHENTICATED:
   case AUDITSTORE_RESOURCE_EXHAUSTED:
   case AUDITSTORE_FAILED_PRECONDITION:
+  case AUDITSTORE_OUT_OF_RANGE:
   case AUDITSTORE_UNIMPLEMENTED:
     return true;
   default:
@@ -140,17 +173,28 @@ static bool is_certain_refusal(int code) {
   }
 }
 
+/* What an atomic batch failed at may stand in the text alone: "events[3]: why". */
+static void print_named_line(struct sender *sender, const struct batch *batch,
+                             const Google__Rpc__Status *status) {
+  const char *text = status_text(status);
+  const char *name = strstr(text, EVENT_PREFIX);
+  uint64_t line = 0;
+  const char *rest = name ? find_line(batch, name, &line) : NULL;
+  if (rest)
+    print_refusal(sender, line, status,
+                  name == text && strncmp(rest, ": ", 2) == 0 ? rest + 2 : text);
+}
+
 static void book_refused_batch(struct sender *sender, const struct batch *batch,
                                const Google__Rpc__Status *status) {
   struct violation_scan scan = {.sender = sender, .batch = batch};
   auditstore_rpc_status_violations(status, print_violation, &scan);
+  if (!scan.printed && is_certain_refusal(status->code))
+    print_named_line(sender, batch, status);
   print_range(sender, batch);
   fprintf(stderr, "batch refused: %s: ", auditstore_code_name((enum auditstore_code)status->code));
-  /* The message names an event by its place in the batch; its line was named already. */
-  text_print_escaped(stderr, scan.printed ? "because of what is named above" : status_text(status));
-  int64_t retry_ms = auditstore_rpc_status_retry_delay_ms(status);
-  if (retry_ms >= 0)
-    fprintf(stderr, " (the server says: try again in %.1f s)", (double)retry_ms / 1000);
+  text_print_escaped(stderr, status_text(status));
+  print_advice(status);
   fputc('\n', stderr);
   if (is_certain_refusal(status->code))
     sender->totals.refused += batch->count;

@@ -140,7 +140,11 @@ static void answer_taken(struct peer *c, const Auditstore__V1__StreamEventsReque
   struct status_parts status;
   at.seconds = 1700000000;
   at.nanos = 5000;
-  size_t end = batch->n_events - (reply->action == STORE_FORGET ? 1 : 0);
+  size_t end = batch->n_events;
+  if (reply->action == STORE_FORGET)
+    end--;
+  else if (reply->action == STORE_FORGET_ALL)
+    end = 0;
   for (size_t i = 0; i < end; i++) {
     bool is_duplicate = false;
     if (reply->action == STORE_REJECT && i == reply->index)
@@ -211,7 +215,8 @@ static void on_message(struct peer *c, const uint8_t *bytes, size_t len) {
   else if (reply.action == STORE_NONSENSE || reply.action == STORE_STRANGE)
     answer_nonsense(c, batch, reply.action == STORE_STRANGE);
   else if (reply.action == STORE_TAKE || reply.action == STORE_LATER ||
-           reply.action == STORE_REJECT || reply.action == STORE_FORGET)
+           reply.action == STORE_REJECT || reply.action == STORE_FORGET ||
+           reply.action == STORE_FORGET_ALL)
     answer_taken(c, batch, &reply);
   if (reply.action != STORE_LATER && buf_len(&c->late) > 0) {
     buf_append(&c->out, buf_bytes(&c->late), buf_len(&c->late));

@@ -23,7 +23,8 @@ enum store_action {
   STORE_END,        /* ends the call with `code` */
   STORE_NONSENSE,   /* an answer that makes no sense */
   STORE_STRANGE,    /* an answer to a batch that nobody sent */
-  STORE_FORGET      /* OK, but without the last event */
+  STORE_FORGET,     /* OK, but without the last event */
+  STORE_FORGET_ALL  /* OK, without any */
 };
 
 struct store_reply {
