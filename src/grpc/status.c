@@ -182,6 +182,27 @@ void grpc_status_set_resource(struct grpc_status *status, const char *type, stru
   status->resource->description = keep(status, description, MAX_DESCRIPTION_BYTES);
 }
 
+static void copy_resource(struct grpc_status *copy, const Google__Rpc__ResourceInfo *resource) {
+  char type[MAX_FIELD_BYTES + 1];
+  char description[MAX_DESCRIPTION_BYTES + 1];
+  const ProtobufCBinaryData *name = &resource->resource_name;
+  snprintf(type, sizeof(type), "%.*s", (int)resource->resource_type.len,
+           (const char *)resource->resource_type.data);
+  snprintf(description, sizeof(description), "%.*s", (int)resource->description.len,
+           (const char *)resource->description.data);
+  grpc_status_set_resource(copy, type, str_of(name->data, name->len), description);
+}
+
+struct grpc_status *grpc_status_copy(const struct grpc_status *status) {
+  struct grpc_status *copy = grpc_status_new(status->code, "%s", status->message);
+  copy->retry_delay_us = status->retry_delay_us;
+  copy->reason = status->reason;
+  copy->reason_domain = status->reason_domain;
+  if (status->resource)
+    copy_resource(copy, status->resource);
+  return copy;
+}
+
 /* ---- the whole ---- */
 
 static void add_detail(struct grpc_status *status, const char *type_url,

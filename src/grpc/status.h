@@ -20,6 +20,9 @@ struct grpc_status *grpc_status_new(enum grpc_code code, const char *format, ...
 struct grpc_status *grpc_status_from_error(const struct error *err);
 void grpc_status_free(struct grpc_status *status); /* NULL is fine */
 
+/* Another one of the same code, text and details, violations apart. */
+struct grpc_status *grpc_status_copy(const struct grpc_status *status);
+
 enum grpc_code grpc_status_code(const struct grpc_status *status);
 const char *grpc_status_message(const struct grpc_status *status);
 
