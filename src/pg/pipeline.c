@@ -53,6 +53,7 @@ void pg_pipeline_begin(struct pg_lease *conn) {
   pipeline->outcome.sqlstate[0] = '\0';
   pipeline->outcome.constraint[0] = '\0';
   pipeline->outcome.statement = 0;
+  pipeline->outcome.is_at_commit = false;
   pipeline->outcome.is_in_doubt = false;
   pipeline->outcome.err.code = ERR_OK;
   pipeline->outcome.err.text[0] = '\0';

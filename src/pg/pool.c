@@ -131,6 +131,11 @@ void pg_release(struct pg_lease *conn) {
     pg_conn_close(conn, reason);
 }
 
+void pg_discard(struct pg_lease *conn) {
+  pg_conn_condemn(conn, PG_CLOSE_PROTOCOL);
+  pg_release(conn);
+}
+
 /* ---- draining ---- */
 
 static struct pg_lease *first_in(const struct pg_pool *pool, enum conn_state state) {

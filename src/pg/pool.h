@@ -65,6 +65,10 @@ void pg_acquire_cancel(struct pg_waiter *waiter);
  * pipeline under way the connection is closed and on_done doesn't run. */
 void pg_release(struct pg_lease *conn);
 
+/* The same for a connection whose session isn't to be used again, such as one whose prepared
+ * statements have plans that were made while the tables were others: it is closed. */
+void pg_discard(struct pg_lease *conn);
+
 /* ---- pipelines ---- */
 
 /* One SQL statement of the program's text. With a name it is prepared once per connection, on first
@@ -90,10 +94,11 @@ enum pg_outcome_kind {
 
 struct pg_outcome {
   enum pg_outcome_kind kind;
-  bool is_in_doubt; /* PG_LOST only: the sync was sent, so it may have committed */
-  int statement;    /* PG_REFUSED: the index of the refused one; the last when it was the commit */
-  char sqlstate[6]; /* "23505"; "" when there is none */
-  struct error err; /* code by pg_error_code(), text for the log */
+  bool is_in_doubt;  /* PG_LOST only: the sync was sent, so it may have committed */
+  bool is_at_commit; /* PG_REFUSED only: by what was put off to the commit, not by a statement */
+  int statement;     /* PG_REFUSED: the index of the refused one; the last when it was the commit */
+  char sqlstate[6];  /* "23505"; "" when there is none */
+  struct error err;  /* code by pg_error_code(), text for the log */
   char constraint[64]; /* constraint named in the refusal, or "" */
 };
 

@@ -79,6 +79,7 @@ static void take_error(struct pg_lease *conn, const PGresult *result) {
   pg_conn_note_sqlstate(conn, sqlstate);
   pipeline->is_refused = true;
   pipeline->outcome.statement = current_statement(pipeline);
+  pipeline->outcome.is_at_commit = !entry && pipeline->entry_count > 0;
   describe(&pipeline->outcome, result, code, advice_on(conn, entry, sqlstate));
 }
 

@@ -37,6 +37,9 @@ struct server_clock {
   int64_t at_us; /* when it was server_us there */
   int64_t uncertainty_us;
 
+  int64_t acquires; /* connections that the pool had lent when the last question ended */
+  bool is_wanted;   /* a refusal asks for an answer */
+
   int64_t told_us; /* the difference logged last; 0: none is to be taken back */
   int64_t told_at_us;
   int64_t refusals;
@@ -107,6 +110,7 @@ void server_clock_count_refusal(struct server_clock *clock) {
   clock->refusals++;
   tell(clock);
   bool is_asking = clock->waiter || clock->conn;
+  clock->is_wanted = true;
   if (clock->is_started && !clock->is_closing && !is_asking)
     loop_timer_set(&clock->timer, clock->answered_us + READ_AGAIN_US);
 }
@@ -124,9 +128,17 @@ static void report_first(struct server_clock *clock) {
     first(clock->first_arg);
 }
 
+static int64_t count_acquires(const struct server_clock *clock) {
+  struct pg_pool_stats stats;
+  pg_pool_stats(clock->pool, &stats);
+  return stats.acquires[PG_ACQUIRE_OK];
+}
+
 /* Whatever came of it: a pool that is down logs that itself, and what was known stays true. */
 static void end_question(struct server_clock *clock) {
   clock->answered_us = now_us(clock);
+  clock->acquires = count_acquires(clock);
+  clock->is_wanted = false;
   loop_timer_set(&clock->timer, clock->answered_us + READ_EVERY_US);
   tell(clock);
   report_first(clock);
@@ -176,11 +188,21 @@ static void on_acquired(void *arg, struct pg_lease *conn, const struct error *er
   pg_run(conn, clock->asked_us + READ_TIMEOUT_US, &cb, clock);
 }
 
-static void ask(void *arg) {
-  struct server_clock *clock = arg;
+static void ask(struct server_clock *clock) {
   assert(!clock->waiter && !clock->conn);
   clock->waiter =
       pg_acquire(clock->pool, now_us(clock) + READ_TIMEOUT_US, "clock", on_acquired, clock);
+}
+
+/* A pool that nobody uses isn't kept awake: its connections may come to their idle time. */
+static void on_timer(void *arg) {
+  struct server_clock *clock = arg;
+  if (clock->is_wanted || count_acquires(clock) != clock->acquires) {
+    ask(clock);
+    return;
+  }
+  tell(clock);
+  loop_timer_set(&clock->timer, now_us(clock) + READ_EVERY_US);
 }
 
 /* ---- life cycle ---- */
@@ -189,7 +211,7 @@ struct server_clock *server_clock_new(struct loop *loop, struct pg_pool *pool) {
   struct server_clock *clock = xcalloc(1, sizeof(*clock));
   clock->loop = loop;
   clock->pool = pool;
-  loop_timer_init(&clock->timer, loop, ask, clock);
+  loop_timer_init(&clock->timer, loop, on_timer, clock);
   return clock;
 }
 

@@ -1,10 +1,11 @@
 /*
  * server_clock: how far this machine's wall clock is from PostgreSQL's.
  *
- * PostgreSQL is asked for its time at the start and every 30 s. Each answer is kept with the
- * monotonic time at the middle of its round trip. The monotonic clock doesn't jump, so PostgreSQL's
- * time is known from then on without asking again, and a jump of this machine's wall clock shows in
- * the next difference that anybody asks for.
+ * PostgreSQL is asked for its time at the start and every 30 s in which the pool was used: one that
+ * nobody uses may come to its idle time. Each answer is kept with the monotonic time at the middle
+ * of its round trip. The monotonic clock doesn't jump, so PostgreSQL's time is known from then on
+ * without asking again, and a jump of this machine's wall clock shows in the next difference that
+ * anybody asks for.
  *
  * Which of the two clocks is wrong isn't known here. A difference above a second is logged, and
  * again when it has doubled, halved or changed its sign, and each hour; so is its end.

@@ -173,6 +173,52 @@ static void without_a_connection_nothing_is_known_and_the_start_goes_on(void **s
   f->database.acquire_timeout_us = old_timeout_us;
 }
 
+/* The loop's time, which runs ahead as far as the test says. */
+static int64_t ahead_us;
+
+static int64_t monotonic_ahead(const struct clock *clock) {
+  (void)clock;
+  return clock_monotonic_us(&clock_system) + ahead_us;
+}
+
+static int64_t count_lent(struct pg_fixture *f) {
+  struct pg_pool_stats stats;
+  pg_pool_stats(f->pool, &stats);
+  return stats.acquires[PG_ACQUIRE_OK];
+}
+
+/* Half a minute passes. */
+static void pass_time(struct pg_fixture *f) {
+  ahead_us += 31 * CLOCK_US_PER_S;
+  for (int i = 0; i < 50; i++)
+    uv_run(&f->uv, UV_RUN_NOWAIT);
+}
+
+static void a_pool_that_nobody_uses_is_left_alone(void **state) {
+  struct pg_fixture *f = *state;
+  int64_t (*real)(const struct clock *clock) = f->clock.monotonic_us;
+  ahead_us = 0;
+  f->clock.monotonic_us = monotonic_ahead;
+  struct world *w = open_world(f);
+  read_first(w);
+  int64_t lent = count_lent(f);
+  pass_time(f);
+  pass_time(f);
+  assert_int_equal(count_lent(f), lent);
+  struct pg_lease *conn = NULL;
+  pg_acquire(f->pool, CLOCK_NEVER, "test", on_lease, &conn);
+  while (!conn)
+    uv_run(&f->uv, UV_RUN_ONCE);
+  pg_release(conn);
+  pass_time(f);
+  int64_t limit_us = pg_fixture_deadline(f);
+  while (count_lent(f) < lent + 2 && clock_monotonic_us(&f->clock) < limit_us)
+    uv_run(&f->uv, UV_RUN_ONCE);
+  assert_int_equal(count_lent(f), lent + 2);
+  close_world(w);
+  f->clock.monotonic_us = real;
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pg_fixture_setup, pg_fixture_teardown)
 
 int main(void) {
@@ -183,6 +229,7 @@ int main(void) {
       cmocka_unit_test(certain_is_what_exceeds_the_measurement_s_error),
       TEST(a_refusal_is_counted_and_asks_again),
       TEST(closing_ends_a_question_that_waits_or_is_under_way),
+      TEST(a_pool_that_nobody_uses_is_left_alone),
       TEST(without_a_connection_nothing_is_known_and_the_start_goes_on),
   };
   return cmocka_run_group_tests(tests, pg_fixture_group_setup, pg_fixture_group_teardown);
