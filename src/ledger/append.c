@@ -6,21 +6,18 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "ledger/rows.h"
+#include "ledger/append_sql.h"
 
 /* PostgreSQL refuses messages of 1 GiB; the callers' own bounds lie far below. */
 #define ENCODED_MAX_BYTES (1024LL * 1024 * 1024 - 1024)
-#define SQL_MAX_BYTES     16384
-
-/* Parameters of the events' insert: the ledger and the first sequence, then one array per column of
- * struct event, then received_at, principal and place (the event's index in the caller's order).
- * The lookup has the arrays alone. */
-#define EVENT_SCALARS 2
-#define ROW_ARRAYS    (EVENT_COLUMN_COUNT + 3)
-#define PARAMS_MAX    (EVENT_SCALARS + ROW_ARRAYS)
 
 /* Before the one element of an array: number of dimensions, flags, type, length, lower bound. */
 #define ARRAY_HEADER_BYTES 20
+
+/* PostgreSQL's word for a statement that a rule stands in the way of, or whose columns have other
+ * types than when it was prepared. */
+#define FEATURE_NOT_SUPPORTED "0A000"
+#define NOT_A_NUMBER          "22P02"
 
 /* Each stored level stands for so many of the log. */
 #define STORED_LEVEL_STEP 8
@@ -30,10 +27,10 @@ struct appender {
   int *order;         /* owned; indices of the items by event_id and time */
   int order_cap;
   int param_count;
-  size_t offsets[PARAMS_MAX + 1];
-  bool is_null[PARAMS_MAX];
-  const char *values[PARAMS_MAX];
-  int lengths[PARAMS_MAX];
+  size_t offsets[APPEND_PARAMS_MAX + 1];
+  bool is_null[APPEND_PARAMS_MAX];
+  const char *values[APPEND_PARAMS_MAX];
+  int lengths[APPEND_PARAMS_MAX];
 };
 
 struct appender *appender_new(void) {
@@ -48,211 +45,6 @@ void appender_free(struct appender *a) {
   buf_deinit(&a->encoded);
   free(a->order);
   free(a);
-}
-
-/* ---- SQL, made once from event_columns ---- */
-
-struct sql {
-  char text[SQL_MAX_BYTES];
-  Oid types[PARAMS_MAX];
-};
-
-static void sql_add(struct buf *out, const char *text) {
-  bool ok = buf_append_str(out, text);
-  assert(ok);
-  (void)ok;
-}
-
-/* "name, name, ..." with a prefix before each. */
-static void sql_add_names(struct buf *out, const char *prefix) {
-  for (int i = 0; i < EVENT_COLUMN_COUNT; i++) {
-    sql_add(out, prefix);
-    sql_add(out, event_columns[i].name);
-    sql_add(out, ", ");
-  }
-}
-
-static void sql_add_unnest(struct buf *out, int first_param) {
-  sql_add(out, "unnest(");
-  for (int i = 0; i < ROW_ARRAYS; i++) {
-    bool ok = buf_append_format(out, "%s$%d", i ? ", " : "", first_param + i);
-    assert(ok);
-    (void)ok;
-  }
-  sql_add(out, ") AS u(");
-  sql_add_names(out, "");
-  sql_add(out, "received_at, principal, place)");
-}
-
-static void sql_finish(struct buf *out, struct sql *sql, int first_array) {
-  memcpy(sql->text, buf_bytes(out), buf_len(out));
-  sql->text[buf_len(out)] = '\0';
-  buf_deinit(out);
-  for (int i = 0; i < EVENT_COLUMN_COUNT; i++)
-    sql->types[first_array + i] = (Oid)event_columns[i].array;
-  sql->types[first_array + EVENT_COLUMN_COUNT] = PG_TIMESTAMPTZ_ARRAY;
-  sql->types[first_array + EVENT_COLUMN_COUNT + 1] = PG_TEXT_ARRAY;
-  sql->types[first_array + EVENT_COLUMN_COUNT + 2] = PG_INT4_ARRAY;
-}
-
-static void make_insert(struct sql *sql) {
-  struct buf out;
-  buf_init(&out, SQL_MAX_BYTES - 1);
-  sql_add(&out, "INSERT INTO audit_events (");
-  sql_add_names(&out, "");
-  sql_add(&out, "received_at, principal, ledger_id, sequence) SELECT ");
-  sql_add_names(&out, "u.");
-  sql_add(&out, "u.received_at, u.principal, $1, $2 + u.place FROM ");
-  sql_add_unnest(&out, EVENT_SCALARS + 1);
-  sql_finish(&out, sql, EVENT_SCALARS);
-  for (int i = 0; i < EVENT_SCALARS; i++)
-    sql->types[i] = PG_INT8;
-}
-
-/* A single event has no need of arrays: PostgreSQL takes 50 us to set up the rows of 29 of them, as
- * long as it takes to insert the row. */
-static void make_insert_one(struct sql *sql) {
-  struct buf out;
-  buf_init(&out, SQL_MAX_BYTES - 1);
-  sql_add(&out, "INSERT INTO audit_events (");
-  sql_add_names(&out, "");
-  sql_add(&out, "received_at, principal, ledger_id, sequence) VALUES (");
-  for (int i = 0; i < EVENT_COLUMN_COUNT + 2; i++) {
-    bool ok = buf_append_format(&out, "$%d, ", EVENT_SCALARS + 1 + i);
-    assert(ok);
-    (void)ok;
-  }
-  bool ok = buf_append_format(&out, "$1, $2 + $%d)", PARAMS_MAX);
-  assert(ok);
-  (void)ok;
-  sql_finish(&out, sql, EVENT_SCALARS);
-  for (int i = 0; i < EVENT_SCALARS; i++)
-    sql->types[i] = PG_INT8;
-  for (int i = 0; i < EVENT_COLUMN_COUNT; i++)
-    sql->types[EVENT_SCALARS + i] = (Oid)event_columns[i].element;
-  sql->types[PARAMS_MAX - 3] = PG_TIMESTAMPTZ;
-  sql->types[PARAMS_MAX - 2] = PG_TEXT;
-  sql->types[PARAMS_MAX - 1] = PG_INT4;
-}
-
-/* The subquery is a lateral one with a limit so that each id is always looked up in the primary
- * key, whatever the planner believes of the tables' sizes when the statement is prepared. */
-static void make_lookup(struct sql *sql) {
-  struct buf out;
-  buf_init(&out, SQL_MAX_BYTES - 1);
-  sql_add(&out,
-          "SELECT u.place, e.ledger_id, e.sequence, e.received_at,"
-          " coalesce(b.committed_at, e.received_at), ");
-  for (int i = 0; i < EVENT_COLUMN_COUNT; i++) {
-    const struct event_column *c = &event_columns[i];
-    bool ok = buf_append_format(&out, "%se.%s%s IS NOT DISTINCT FROM u.%s%s", i ? " AND " : "",
-                                c->name, c->cast, c->name, c->cast);
-    assert(ok);
-    (void)ok;
-  }
-  sql_add(&out, " FROM ");
-  sql_add_unnest(&out, 1);
-  sql_add(&out,
-          " CROSS JOIN LATERAL (SELECT * FROM audit_events a WHERE a.event_id = u.event_id"
-          " AND a.event_time = u.event_time LIMIT 1) AS e"
-          " LEFT JOIN LATERAL (SELECT committed_at FROM ledger_batches"
-          " WHERE ledger_id = e.ledger_id AND first_sequence <= e.sequence"
-          " ORDER BY first_sequence DESC LIMIT 1) AS b ON true");
-  sql_finish(&out, sql, 0);
-}
-
-static const struct pg_statement *insert_statement(void) {
-  static struct sql sql;
-  static struct pg_statement statement = {.name = "append_events",
-                                          .param_count = PARAMS_MAX,
-                                          .sql = sql.text,
-                                          .param_types = sql.types};
-  if (!sql.text[0])
-    make_insert(&sql);
-  return &statement;
-}
-
-static const struct pg_statement *insert_one_statement(void) {
-  static struct sql sql;
-  static struct pg_statement statement = {
-      .name = "append_event", .param_count = PARAMS_MAX, .sql = sql.text, .param_types = sql.types};
-  if (!sql.text[0])
-    make_insert_one(&sql);
-  return &statement;
-}
-
-static const struct pg_statement *lookup_statement(void) {
-  static struct sql sql;
-  static struct pg_statement statement = {.name = "append_lookup",
-                                          .param_count = ROW_ARRAYS,
-                                          .sql = sql.text,
-                                          .param_types = sql.types};
-  if (!sql.text[0])
-    make_lookup(&sql);
-  return &statement;
-}
-
-/* A ledger that isn't the claim's, or has another size or edge, would get the size -1, which its
- * constraint refuses: the transaction ends, and the events are gone with it. The edge tells when
- * the batch that this one was sent behind was written after all, but with other events. */
-static const struct pg_statement *advance_statement(void) {
-  static const Oid types[] = {
-      PG_INT8,  /* $1 ledger */
-      PG_INT8,  /* $2 its size */
-      PG_INT8,  /* $3 how many events */
-      PG_UUID,  /* $4 owner */
-      PG_BYTEA, /* $5 edge before the batch */
-      PG_BYTEA, /* $6 edge behind it */
-      PG_INT8,  /* $7 lease, in microseconds */
-  };
-  static const struct pg_statement statement = {
-      .name = "append_advance",
-      .sql =
-          "UPDATE ledgers SET edge = $6, leased_until = now() + $7 * interval '1 microsecond',"
-          "  tree_size = CASE WHEN tree_size = $2 AND owner = $4 AND edge = $5"
-          "  THEN tree_size + $3 ELSE -1 END"
-          " WHERE ledger_id = $1",
-      .param_count = sizeof(types) / sizeof(types[0]),
-      .param_types = types,
-  };
-  return &statement;
-}
-
-/* A ledger whose row is gone gives no place. */
-static const struct pg_statement *record_statement(void) {
-  static const Oid types[] = {
-      PG_INT8,        /* $1 ledger */
-      PG_INT8,        /* $2 how many events */
-      PG_BYTEA,       /* $3 leaf hashes */
-      PG_BYTEA,       /* $4 root */
-      PG_TIMESTAMPTZ, /* $5 committed_at */
-      PG_TEXT,        /* $6 checkpoint */
-  };
-  static const struct pg_statement statement = {
-      .name = "append_record",
-      .sql =
-          "INSERT INTO ledger_batches (ledger_id, first_sequence, event_count, leaf_hashes,"
-          "  root, committed_at, checkpoint)"
-          " VALUES ($1, coalesce((SELECT tree_size - $2 FROM ledgers WHERE ledger_id = $1), -1),"
-          "  $2, $3, $4, $5, $6)",
-      .param_count = sizeof(types) / sizeof(types[0]),
-      .param_types = types,
-  };
-  return &statement;
-}
-
-static const struct pg_statement *nodes_statement(void) {
-  static const Oid types[] = {PG_INT8, PG_INT2_ARRAY, PG_INT8_ARRAY, PG_BYTEA_ARRAY};
-  static const struct pg_statement statement = {
-      .name = "append_nodes",
-      .sql =
-          "INSERT INTO ledger_nodes (ledger_id, level, node_index, hash)"
-          " SELECT $1, n.level, n.node_index, n.hash"
-          " FROM unnest($2, $3, $4) AS n(level, node_index, hash)",
-      .param_count = sizeof(types) / sizeof(types[0]),
-      .param_types = types,
-  };
-  return &statement;
 }
 
 /* ---- encoding ---- */
@@ -439,17 +231,23 @@ void append_send_turn(struct pg_lease *conn, int64_t ledger_id, int64_t sequence
   pg_send(conn, &statement, &(struct pg_params){.values = &value, .lengths = &length});
 }
 
-void append_send_events(struct appender *a, struct pg_lease *conn, const struct claim *claim,
-                        const struct append_item *items, int count) {
+static void put_placed_rows(struct appender *a, const struct claim *claim,
+                            const struct append_item *items, int count) {
   assert(count > 0);
   appender_begin(a);
   put_int8(a, claim->ledger_id);
   put_int8(a, claim->edge.size);
+  put_int8(a, count);
   put_rows(a, items, count);
   appender_locate(a);
+}
+
+void append_send_events(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                        const struct append_item *items, int count) {
+  put_placed_rows(a, claim, items, count);
   if (count == 1)
-    appender_unwrap(a, EVENT_SCALARS);
-  appender_send(a, conn, count == 1 ? insert_one_statement() : insert_statement());
+    appender_unwrap(a, APPEND_EVENT_SCALARS);
+  appender_send(a, conn, count == 1 ? append_insert_one_statement() : append_insert_statement());
 }
 
 static void send_nodes(struct appender *a, struct pg_lease *conn, const struct claim *claim,
@@ -460,11 +258,23 @@ static void send_nodes(struct appender *a, struct pg_lease *conn, const struct c
   put_nodes(a, growth, PG_INT8, put_index);
   put_nodes(a, growth, PG_BYTEA, put_hash);
   appender_locate(a);
-  appender_send(a, conn, nodes_statement());
+  appender_send(a, conn, append_nodes_statement());
 }
 
 static int64_t event_count(const struct seal *seal) {
   return seal->growth.after.size - seal->growth.before.size;
+}
+
+static void send_check(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                       const struct seal *seal) {
+  appender_begin(a);
+  put_int8(a, claim->ledger_id);
+  put_int8(a, seal->growth.after.size);
+  put_bytes(a, claim->owner.bytes, sizeof(claim->owner.bytes));
+  put_edge(a, &seal->growth.after);
+  put_int8(a, claim->fingerprint);
+  appender_locate(a);
+  appender_send(a, conn, append_check_statement());
 }
 
 void append_send_advance(struct appender *a, struct pg_lease *conn, const struct claim *claim,
@@ -478,31 +288,76 @@ void append_send_advance(struct appender *a, struct pg_lease *conn, const struct
   put_edge(a, &seal->growth.after);
   put_int8(a, lease_us);
   appender_locate(a);
-  appender_send(a, conn, advance_statement());
+  appender_send(a, conn, append_advance_statement());
 }
 
-void append_send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
-                        const struct seal *seal) {
-  const struct merkle_growth *growth = &seal->growth;
-  if (stored_nodes(growth) > 0)
-    send_nodes(a, conn, claim, growth);
+static void send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                        const struct seal *seal, const struct pg_statement *statement) {
   appender_begin(a);
   put_int8(a, claim->ledger_id);
+  put_int8(a, claim->edge.size);
   put_int8(a, event_count(seal));
-  put_bytes(a, growth->nodes, (size_t)event_count(seal) * MERKLE_HASH_SIZE);
+  put_bytes(a, seal->growth.nodes, (size_t)event_count(seal) * MERKLE_HASH_SIZE);
   put_bytes(a, seal->root.bytes, MERKLE_HASH_SIZE);
   put_timestamptz(a, seal->committed_us);
   put_note(a, &seal->note);
   appender_locate(a);
-  appender_send(a, conn, record_statement());
+  appender_send(a, conn, statement);
 }
 
-/* Whatever else breaks a constraint of the ledgers' tables means that they aren't as we know them
- * too. */
+void append_send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                        const struct seal *seal) {
+  if (stored_nodes(&seal->growth) > 0)
+    send_nodes(a, conn, claim, &seal->growth);
+  send_record(a, conn, claim, seal, append_record_statement());
+  send_check(a, conn, claim, seal);
+}
+
+void append_send_compare(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                         const struct seal *seal, const struct append_item *items) {
+  pg_send(conn, append_constraints_statement(), NULL);
+  put_placed_rows(a, claim, items, (int)event_count(seal));
+  appender_send(a, conn, append_compare_statement());
+  send_record(a, conn, claim, seal, append_compare_record_statement());
+  send_check(a, conn, claim, seal);
+}
+
+/* Events, advance, nodes, record, check, constraints. */
+int append_count_before_compare(const struct seal *seal) {
+  return 5 + (stored_nodes(&seal->growth) > 0 ? 1 : 0);
+}
+
+/* ---- how a write ends ---- */
+
+static bool is_one_of(const char *text, const char *const names[], size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (strcmp(text, names[i]) == 0)
+      return true;
+  }
+  return false;
+}
+
 bool append_is_stale(const struct pg_outcome *outcome) {
-  static const char prefix[] = "ledger";
+  static const char *const names[] = {"ledgers_tree_size_check", "ledger_batches_pkey",
+                                      "ledger_nodes_pkey"};
   return outcome->kind == PG_REFUSED &&
-         strncmp(outcome->constraint, prefix, sizeof(prefix) - 1) == 0;
+         is_one_of(outcome->constraint, names, sizeof(names) / sizeof(names[0]));
+}
+
+bool append_is_in_the_way(const struct pg_outcome *outcome) {
+  static const char *const names[] = {"ledger_batches_pkey", "ledger_nodes_pkey"};
+  return outcome->kind == PG_REFUSED &&
+         is_one_of(outcome->constraint, names, sizeof(names) / sizeof(names[0]));
+}
+
+bool append_is_altered(const struct pg_outcome *outcome) {
+  bool is_marked = strcmp(outcome->sqlstate, NOT_A_NUMBER) == 0 &&
+                   strstr(outcome->err.text, APPEND_ALTERED_MARK) != NULL;
+  return outcome->kind == PG_REFUSED && (is_marked || append_may_have_stale_plans(outcome));
+}
+
+bool append_may_have_stale_plans(const struct pg_outcome *outcome) {
+  return outcome->kind == PG_REFUSED && strcmp(outcome->sqlstate, FEATURE_NOT_SUPPORTED) == 0;
 }
 
 void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct append_item *items,
@@ -511,7 +366,8 @@ void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct 
   appender_begin(a);
   put_rows(a, items, count);
   appender_locate(a);
-  appender_send(a, conn, lookup_statement());
+  appender_send(a, conn, append_lookup_statement());
+  pg_send(conn, append_confirm_statement(), NULL);
 }
 
 /* ---- results ---- */

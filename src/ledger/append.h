@@ -7,6 +7,11 @@
  * effect together: two writers never take the same place. While the server is at one part the
  * caller can compute the next.
  *
+ * That a statement succeeded isn't taken for its effect: each counts its rows inside the
+ * transaction, which ends when one is missing. What could change rows unseen is looked for by the
+ * claim (ledger/surroundings.h) and held against that in each write; where there is such a thing,
+ * the caller adds a comparison of every row.
+ *
  * Two batches of one ledger may be under way on two connections: the second's claim is what the
  * first's will be once it is committed. Each batch that another may be sent behind takes its turn
  * first, and the one behind asks for that turn before its advance: so it waits for the other's end
@@ -38,17 +43,38 @@ void append_send_events(struct appender *a, struct pg_lease *conn, const struct 
 void append_send_advance(struct appender *a, struct pg_lease *conn, const struct claim *claim,
                          const struct seal *seal, int64_t lease_us);
 
-/* Queues the events' record behind that, with the checkpoint if `seal` is signed. */
+/* Queues the events' record behind that, with the checkpoint if `seal` is signed, and a check that
+ * nothing but what the claim knows stands on the tables. */
 void append_send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
                         const struct seal *seal);
 
+/* Queues, last of all, the comparison of every row with what was sent. It costs about as much as
+ * the inserts: for tables with triggers, which may have changed anything. */
+void append_send_compare(struct appender *a, struct pg_lease *conn, const struct claim *claim,
+                         const struct seal *seal, const struct append_item *items);
+
+/* How many statements a whole write queues from its events on, up to the comparison of the rows; of
+ * the turn of another, one more. */
+int append_count_before_compare(const struct seal *seal);
+
 /* Whether a pipeline of all parts was refused because the ledger was another's, or had another size
- * or edge. */
+ * or edge, or rows of it that aren't its last ones'. */
 bool append_is_stale(const struct pg_outcome *outcome);
+
+/* Of these, the last: a record or a node stands where the next one belongs. */
+bool append_is_in_the_way(const struct pg_outcome *outcome);
+
+/* Whether it was refused because a statement didn't do what it was sent for: a row was dropped or
+ * changed, or something else stands on the tables than when the ledger was claimed. */
+bool append_is_altered(const struct pg_outcome *outcome);
+
+/* Of these: the connection has prepared statements that aren't good any more. Discard it. */
+bool append_may_have_stale_plans(const struct pg_outcome *outcome);
 
 /* What is stored under the ids and times of a batch: for each found item its index, its place, when
  * it was committed and whether the content is the same, compared by PostgreSQL over every column.
- */
+ * Once the pipeline has ended well it is as durable as a commit of our own: a row whose own commit
+ * didn't wait for the standby is on it by then. The rows are the first statement's result. */
 struct append_match {
   int index;
   struct event_place place;

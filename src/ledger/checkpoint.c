@@ -183,8 +183,3 @@ enum checkpoint_trust checkpoint_judge(const struct checkpoint *checkpoint,
   buf_deinit(&expected);
   return trust;
 }
-
-bool checkpoint_matches(const struct checkpoint *checkpoint, const struct checkpoint_signer *signer,
-                        struct str note) {
-  return note.len > 0 && checkpoint_judge(checkpoint, signer, note) != CHECKPOINT_BAD;
-}

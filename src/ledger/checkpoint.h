@@ -45,7 +45,3 @@ enum checkpoint_trust {
  * it is never GOOD. */
 enum checkpoint_trust checkpoint_judge(const struct checkpoint *checkpoint,
                                        const struct checkpoint_signer *signer, struct str note);
-
-/* Whether `note` is one of `checkpoint` and isn't CHECKPOINT_BAD. */
-bool checkpoint_matches(const struct checkpoint *checkpoint, const struct checkpoint_signer *signer,
-                        struct str note);

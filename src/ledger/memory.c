@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "ledger/memory_file.h"
+#include "ledger/store_row.h"
 
 /* A write begins no sooner after the one before. */
 #define WRITE_EVERY_US CLOCK_US_PER_S
@@ -225,6 +226,12 @@ void ledger_memory_note(struct ledger_memory *m, int64_t ledger_id,
   assert(!m->is_closing);
   if (take_in(m, ledger_id, head))
     touch(m);
+}
+
+void ledger_memory_end_epoch(struct ledger_memory *m) {
+  assert(!m->is_closing);
+  m->last_id = (m->last_id / STORE_EPOCH_IDS + 1) * STORE_EPOCH_IDS;
+  touch(m);
 }
 
 void ledger_memory_reset(struct ledger_memory *m, const struct ledger_known *known, int count) {

@@ -66,6 +66,10 @@ void ledger_memory_note(struct ledger_memory *m, int64_t ledger_id, const struct
 /* The largest ledger id ever seen, also by earlier processes with this file; 0: none. */
 int64_t ledger_memory_last_id(const struct ledger_memory *m);
 
+/* The ids that are left of this epoch (ledger/store_row.h) count as seen: the database went back,
+ * and others may have used them on the copy that answered before. */
+void ledger_memory_end_epoch(struct ledger_memory *m);
+
 /* All that is known, by ascending ids; free() it. NULL and 0: nothing. */
 struct ledger_known *ledger_memory_list(const struct ledger_memory *m, int *ret_count);
 

@@ -56,7 +56,7 @@ static bool format_text(const struct memory_text *text, struct buf *out) {
   return buf_append_format(out, "%s\n", digest);
 }
 
-static int cant(const char *verb, const char *path, struct error *err) {
+static int refuse(const char *verb, const char *path, struct error *err) {
   return error_set(err, ERR_FAILED_PRECONDITION, "can't %s \"%s\": %s", verb, path,
                    strerror(errno));
 }
@@ -69,13 +69,13 @@ int memory_file_lock(const char *path, int *ret_fd, struct error *err) {
     return error_set(err, ERR_FAILED_PRECONDITION, "\"%s\": the name is too long", path);
   int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
   if (fd < 0)
-    return cant("open the lock", name, err);
+    return refuse("open the lock", name, err);
   if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
     int rc = errno == EWOULDBLOCK ? error_set(err, ERR_FAILED_PRECONDITION,
                                               "another process has \"%s\": stop it first, or give "
                                               "each daemon a file of its own",
                                               name)
-                                  : cant("lock", name, err);
+                                  : refuse("lock", name, err);
     close(fd);
     return rc;
   }
@@ -98,7 +98,7 @@ static int read_all(int fd, const char *path, struct buf *out, struct error *err
     if (got < 0 && errno == EINTR)
       continue;
     if (got < 0)
-      return cant("read", path, err);
+      return refuse("read", path, err);
     if (got == 0)
       return 0;
     buf_commit(out, (size_t)got);
@@ -112,7 +112,7 @@ static int slurp(const char *path, struct buf *out, struct error *err) {
   if (fd < 0 && errno == ENOENT)
     return error_set(err, ERR_NOT_FOUND, "there is no \"%s\"", path);
   if (fd < 0)
-    return cant("open", path, err);
+    return refuse("open", path, err);
   int rc =
       fstat(fd, &status) == 0 && !S_ISREG(status.st_mode)
           ? error_set(err, ERR_FAILED_PRECONDITION,
@@ -255,7 +255,7 @@ static int sync_folder(const char *path, struct error *err) {
   snprintf(folder, sizeof(folder), "%.*s", (int)len, path);
   int fd = open(slash ? (len ? folder : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0 || fsync(fd) < 0) {
-    int rc = cant("sync the folder of", path, err);
+    int rc = refuse("sync the folder of", path, err);
     if (fd >= 0)
       close(fd);
     return rc;
@@ -267,11 +267,11 @@ static int sync_folder(const char *path, struct error *err) {
 static int write_temporary(const char *name, struct str text, struct error *err) {
   int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0)
-    return cant("create", name, err);
+    return refuse("create", name, err);
   bool ok = fchmod(fd, 0600) == 0 && write_all(fd, text) && fsync(fd) == 0;
-  int rc = ok ? 0 : cant("write", name, err);
+  int rc = ok ? 0 : refuse("write", name, err);
   if (close(fd) < 0 && rc == 0)
-    rc = cant("write", name, err);
+    rc = refuse("write", name, err);
   return rc;
 }
 
@@ -281,7 +281,7 @@ static int replace(const char *path, struct str text, struct error *err) {
     return error_set(err, ERR_FAILED_PRECONDITION, "\"%s\": the name is too long", path);
   int rc = write_temporary(name, text, err);
   if (rc == 0 && rename(name, path) < 0)
-    rc = cant("replace", path, err);
+    rc = refuse("replace", path, err);
   if (rc < 0) {
     unlink(name);
     return rc;

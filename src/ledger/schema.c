@@ -96,6 +96,7 @@ static void read_probe(struct schema_run *run, const PGresult *result) {
     error_set(&run->err, ERR_INTERNAL, "unexpected answer to the question for the schema");
     return;
   }
+  check_encoding(run, result);
   if (run->server_version < SERVER_VERSION_MIN)
     error_set(&run->err, ERR_FAILED_PRECONDITION,
               "the server is PostgreSQL %d.%d; 15 or later is needed: upgrade the server",
@@ -369,7 +370,8 @@ static void run_script(struct schema_run *run) {
 static void schema_run_step(struct schema_run *run, enum schema_step step) {
   static const struct pg_statement questions[] = {
       [SCHEMA_PROBE] = {.sql = "SELECT current_setting('server_version_num')::int4, "
-                               "to_regclass('schema_migrations') IS NOT NULL"},
+                               "to_regclass('schema_migrations') IS NOT NULL, "
+                               "current_setting('server_encoding') AS encoding"},
       [SCHEMA_READ] = {.sql = "SELECT version, checksum FROM schema_migrations ORDER BY version"},
       [SCHEMA_HOLDER] = {.sql = HOLDER_SQL},
   };

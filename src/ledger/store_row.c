@@ -73,7 +73,10 @@ static void on_done(void *arg, const struct pg_outcome *outcome) {
     send_step(r);
     return;
   }
-  if (ok)
+  if (ok && !r->has_origin)
+    error_set(&r->err, ERR_FAILED_PRECONDITION,
+              "the table store has no name, and takes none: a trigger or rule on it may be why");
+  else if (ok)
     check_origin(r);
   if (outcome->kind != PG_OK)
     finish(r, &outcome->err);

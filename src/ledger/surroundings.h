@@ -9,9 +9,6 @@
  *   BLOCKING  what is written can't be trusted to be there, or to stay: no write may be answered
  *             as done
  *
- * A trigger that is deferred runs at the commit, behind any comparison that the transaction makes,
- * unless that says SET CONSTRAINTS ALL IMMEDIATE first.
- *
  * Names are looked up as the session's statements do, by its search_path. Nothing here waits or
  * asks by itself; the lease's pipeline does.
  */
@@ -37,7 +34,7 @@ struct surroundings {
   char text[SURROUNDINGS_TEXT_SIZE];
 };
 
-/* Queues one statement, which isn't prepared: it is needed seldom. The server refuses it when a
+/* Queues one statement, which isn't prepared, as it is seldom asked. The server refuses it when a
  * table or a column of ours is gone (SQLSTATE 42P01, 42703); its text names which. */
 void surroundings_send(struct pg_lease *conn);
 
@@ -61,8 +58,5 @@ int surroundings_read(const PGresult *result, struct surroundings *ret, struct e
  * aren't ours, VACUUM, ANALYZE. schema_migrations, which no such transaction writes to, isn't
  * looked at; nor is each partition, which would cost too much in every write: one that is made
  * UNLOGGED or foreign is found when the surroundings are read again. When a table or a column of
- * ours is gone, it is refused (SQLSTATE 42P01, 42703), as each write is.
- *
- * It costs some 18 us, however many partitions there are, and 0.1 us more for each trigger that
- * other programs have in the same database, foreign keys' included. */
+ * ours is gone, it is refused (SQLSTATE 42P01, 42703), as each write is. */
 const char *surroundings_fingerprint_sql(void);

@@ -13,7 +13,9 @@
   X(ledger_nodes, "r", "ledger_id, level, node_index")
 
 /* The same, of those that are written now and then. */
-#define TABLES_OTHER(X) X(schema_migrations, "r", "version")
+#define TABLES_OTHER(X)                                                                            \
+  X(schema_migrations, "r", "version")                                                             \
+  X(store, "r", "store_id")
 
 /* table, column, type */
 #define COLUMNS_WRITTEN(X)                                                                         \
@@ -53,6 +55,7 @@
   X(ledgers, owner, "uuid")                                                                        \
   X(ledgers, leased_until, "timestamptz")                                                          \
   X(ledgers, suspect_since, "timestamptz")                                                         \
+  X(ledgers, closed_since, "timestamptz")                                                          \
   X(ledgers, created_at, "timestamptz")                                                            \
   X(ledger_batches, ledger_id, "int8")                                                             \
   X(ledger_batches, first_sequence, "int8")                                                        \
@@ -70,4 +73,9 @@
   X(schema_migrations, version, "int4")                                                            \
   X(schema_migrations, name, "text")                                                               \
   X(schema_migrations, checksum, "bytea")                                                          \
-  X(schema_migrations, applied_at, "timestamptz")
+  X(schema_migrations, applied_at, "timestamptz")                                                  \
+  X(store, store_id, "uuid")                                                                       \
+  X(store, origin, "text")                                                                         \
+  X(store, epoch, "int4")                                                                          \
+  X(store, next_ledger_id, "int8")                                                                 \
+  X(store, created_at, "timestamptz")

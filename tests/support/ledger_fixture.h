@@ -17,6 +17,9 @@ struct fixture {
   struct claim claim;
   struct seal seal;
   struct checkpoint_signer signer;
+  struct ledger_memory *memory; /* empty: the test notes what it wants known */
+  bool compares;                /* writes compare their rows */
+  int64_t first_new_id;         /* of claims */
   struct pg_lease *conn;
   bool is_done;
   struct pg_outcome outcome;

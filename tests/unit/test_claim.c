@@ -110,27 +110,72 @@ static void a_ledger_that_is_being_written_is_passed_over(void **state) {
   assert_int_equal(other.ledger_id, 2);
 }
 
-/* Two that find nothing free would make the same ledger: the second waits for the first, and sees
- * that it came too late. */
-static void who_comes_second_in_making_one_tries_again(void **state) {
+/* A row that stands under the id that is next, as somebody who wrote it by hand leaves it. */
+static void an_id_that_is_taken_is_passed_over(void **state) {
   struct fixture *f = *state;
   sql(f,
       "INSERT INTO ledgers (ledger_id, owner, leased_until)"
       " VALUES (1, gen_random_uuid(), now() + interval '1 hour')");
-  sql(f,
-      "CREATE FUNCTION be_second() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-      " IF pg_trigger_depth() = 1 THEN INSERT INTO ledgers (ledger_id, owner, leased_until)"
-      " VALUES (new.ledger_id, gen_random_uuid(), now() + interval '1 hour'); END IF;"
-      " RETURN new; END $$");
-  sql(f,
-      "CREATE TRIGGER be_second BEFORE INSERT ON ledgers"
-      " FOR EACH ROW EXECUTE FUNCTION be_second()");
-  enum claim_verdict verdict = claim_ledger(f, &f->claim);
-  sql(f, "DROP TRIGGER be_second ON ledgers");
-  sql(f, "DROP FUNCTION be_second()");
-  assert_int_equal(verdict, CLAIM_RACED);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_RACED);
   assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
-  assert_int_equal(f->claim.ledger_id, 3);
+  assert_int_equal(f->claim.ledger_id, 2);
+}
+
+static void an_id_is_never_used_again(void **state) {
+  struct fixture *f = *state;
+  claim_ledger(f, &f->claim);
+  sql(f, "DELETE FROM ledgers");
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.ledger_id, 2);
+  assert_true(f->answer.is_gone);
+  sql(f, "DELETE FROM ledgers");
+  f->first_new_id = 40;
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.ledger_id, 40);
+  assert_int_equal(store_number(&f->store, "SELECT next_ledger_id FROM store"), 41);
+}
+
+/* ---- answers that were lost ---- */
+
+/* Two claims of one owner, neither of which knows of the other. */
+static void claim_twice(struct fixture *f, struct claim *claim) {
+  claim_init(claim);
+  struct claim lost = *claim;
+  claim_ledger(f, &lost);
+  sql(f, "UPDATE ledgers SET owner = gen_random_uuid() WHERE ledger_id = 1");
+  claim_ledger(f, claim);
+  assert_int_equal(claim->ledger_id, 2);
+  sql(f, "UPDATE ledgers SET owner = (SELECT owner FROM ledgers WHERE ledger_id = 2)");
+}
+
+static void what_a_lost_answer_left_is_given_back(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  claim_twice(f, &f->claim);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.ledger_id, 2);
+  assert_true(append_events(f, &f->claim, 1, 2));
+  assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
+  assert_int_equal(other.ledger_id, 1);
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM ledgers"), 2);
+}
+
+static void what_an_unknown_claim_made_is_found(void **state) {
+  struct fixture *f = *state;
+  for (int i = 0; i < 5; i++) {
+    f->claim.ledger_id = 0;
+    assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+    assert_int_equal(f->claim.ledger_id, 1);
+  }
+  assert_int_equal(store_number(&f->store, "SELECT count(*) FROM ledgers"), 1);
+}
+
+static void one_of_several_that_is_suspect_does_not_stand_in_the_way(void **state) {
+  struct fixture *f = *state;
+  claim_twice(f, &f->claim);
+  sql(f, "UPDATE ledgers SET suspect_since = now() WHERE ledger_id = 2");
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  assert_int_equal(f->claim.ledger_id, 1);
 }
 
 /* ---- what is stored ---- */
@@ -165,7 +210,9 @@ static void check_tampering(struct fixture *f, const struct tampering *tampering
   assert_true(append_events(f, &f->claim, 4, 2));
   sql(f, "UPDATE ledgers SET owner = NULL");
   sql(f, tampering->statement);
-  assert_int_equal(claim_ledger(f, &other), tampering->reason ? CLAIM_SUSPECT : CLAIM_HELD);
+  enum claim_verdict verdict = claim_ledger(f, &other);
+  if (verdict != (tampering->reason ? CLAIM_SUSPECT : CLAIM_HELD))
+    fail_msg("%s: %d, %s", tampering->statement, (int)verdict, f->answer.reason);
   if (!tampering->reason)
     return;
   assert_int_equal(f->answer.ledger_id, 1);
@@ -178,7 +225,8 @@ static void what_does_not_fit_together_is_suspect(void **state) {
   struct signing_key *key = NULL;
   static const struct tampering cases[] = {
       {"SELECT 1", NULL},
-      {"UPDATE ledger_batches SET checkpoint = NULL", NULL},
+      {"UPDATE ledger_batches SET checkpoint = NULL WHERE first_sequence = 0", NULL},
+      {"UPDATE ledger_batches SET checkpoint = NULL WHERE first_sequence = 3", "isn't signed"},
       {"UPDATE ledgers SET tree_size = 6", "isn't where the last"},
       {"UPDATE ledgers SET tree_size = 7", "edge isn't that"},
       {"UPDATE ledgers SET edge = edge || '\\x00'", "edge isn't that"},
@@ -215,6 +263,162 @@ static void a_suspect_ledger_is_never_claimed_again(void **state) {
   assert_int_equal(f->claim.ledger_id, 3);
 }
 
+/* ---- whose signature it has ---- */
+
+/* A ledger of three events that nobody owns, written with `key`. */
+static void write_signed(struct fixture *f, const struct signing_key *key) {
+  f->signer.key = key;
+  claim_ledger(f, &f->claim);
+  assert_true(append_events(f, &f->claim, 1, 3));
+  sql(f, "UPDATE ledgers SET owner = NULL");
+}
+
+static void a_tail_signed_with_an_unknown_key_is_not_adopted(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  struct signing_key *own = NULL;
+  struct signing_key *foreign = NULL;
+  sign(f, &own);
+  sign(f, &foreign);
+  write_signed(f, foreign);
+  f->signer.key = own;
+  assert_int_equal(claim_ledger(f, &other), CLAIM_SUSPECT);
+  assert_non_null(strstr(f->answer.reason, "trusted"));
+  signing_key_free(own);
+  signing_key_free(foreign);
+}
+
+static void without_a_key_nothing_can_be_judged(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  struct signing_key *key = NULL;
+  sign(f, &key);
+  write_signed(f, key);
+  f->signer.key = NULL;
+  assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
+  signing_key_free(key);
+}
+
+static void a_ledger_that_was_never_signed_is_left_without_an_alarm(void **state) {
+  struct fixture *f = *state;
+  struct claim other = other_claim();
+  struct signing_key *key = NULL;
+  write_signed(f, NULL);
+  sign(f, &key);
+  assert_int_equal(claim_ledger(f, &other), CLAIM_UNPROVED);
+  claim_send_close(f->conn, &other, f->answer.ledger_id);
+  run(f, NULL);
+  assert_ok(f);
+  assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
+  assert_int_equal(other.ledger_id, 2);
+  assert_int_equal(store_number(&f->store,
+                                "SELECT count(*) FROM ledgers WHERE ledger_id = 1"
+                                " AND closed_since IS NOT NULL AND suspect_since IS NULL"),
+                   1);
+  signing_key_free(key);
+}
+
+/* ---- what was known of it ---- */
+
+static struct ledger_head head_of(struct fixture *f, const struct claim *claim) {
+  return (struct ledger_head){claim->edge.size, merkle_edge_root(&claim->edge, f->seal.hasher)};
+}
+
+static void what_is_known_needs_no_signature(void **state) {
+  struct fixture *f = *state;
+  struct signing_key *key = NULL;
+  struct signing_key *next = NULL;
+  sign(f, &next);
+  sign(f, &key);
+  write_signed(f, key);
+  struct ledger_head head = head_of(f, &f->claim);
+  ledger_memory_note(f->memory, 1, &head);
+  f->signer.key = next;
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
+  signing_key_free(key);
+  signing_key_free(next);
+}
+
+static void a_ledger_that_is_smaller_than_known_is_suspect(void **state) {
+  struct fixture *f = *state;
+  claim_ledger(f, &f->claim);
+  assert_true(append_events(f, &f->claim, 1, 3));
+  struct claim before = f->claim;
+  assert_true(append_events(f, &f->claim, 4, 2));
+  struct ledger_head head = head_of(f, &f->claim);
+  ledger_memory_note(f->memory, 1, &head);
+  sql(f, "DELETE FROM ledger_batches WHERE first_sequence = 3");
+  sql(f, "UPDATE ledgers SET tree_size = 3");
+  char text[256];
+  struct buf edge;
+  buf_init(&edge, 1024);
+  assert_true(merkle_edge_pack(&before.edge, &edge));
+  int len = snprintf(text, sizeof(text), "UPDATE ledgers SET edge = '\\x");
+  for (size_t i = 0; i < buf_len(&edge); i++)
+    len += snprintf(text + len, sizeof(text) - (size_t)len, "%02x", buf_bytes(&edge)[i]);
+  snprintf(text + len, sizeof(text) - (size_t)len, "'");
+  buf_deinit(&edge);
+  sql(f, text);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_SUSPECT);
+  assert_non_null(strstr(f->answer.reason, "smaller"));
+}
+
+static void a_ledger_with_another_root_than_known_is_suspect(void **state) {
+  struct fixture *f = *state;
+  claim_ledger(f, &f->claim);
+  assert_true(append_events(f, &f->claim, 1, 3));
+  struct ledger_head head = head_of(f, &f->claim);
+  head.root.bytes[7] ^= 1;
+  ledger_memory_note(f->memory, 1, &head);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_SUSPECT);
+  assert_non_null(strstr(f->answer.reason, "another root"));
+}
+
+static bool was_recalled;
+
+static void on_recalled(void *arg, int statement, const PGresult *result) {
+  struct fixture *f = arg;
+  (void)statement;
+  was_recalled = claim_read_recall(result, &f->answer.known);
+}
+
+/* Whether it is one that has grown, and has what was known of it in its past. */
+static bool recalls(struct fixture *f, const struct ledger_head *known) {
+  ledger_memory_reset(f->memory, &(struct ledger_known){1, *known}, 1);
+  assert_int_equal(claim_ledger(f, &f->claim), CLAIM_GREW);
+  claim_send_recall(f->conn, &f->claim, f->answer.ledger_id, f->answer.known.size);
+  run(f, on_recalled);
+  assert_ok(f);
+  return was_recalled;
+}
+
+static void a_ledger_that_has_grown_has_what_was_known_in_its_past(void **state) {
+  struct fixture *f = *state;
+  claim_ledger(f, &f->claim);
+  assert_true(append_events(f, &f->claim, 1, 3));
+  struct ledger_head head = head_of(f, &f->claim);
+  assert_true(append_events(f, &f->claim, 4, 2));
+  assert_true(append_events(f, &f->claim, 6, 1));
+  assert_true(recalls(f, &head));
+  struct ledger_head other = head;
+  other.root.bytes[0] ^= 1;
+  assert_false(recalls(f, &other));
+  other = head;
+  other.size = 4;
+  assert_false(recalls(f, &other));
+  sql(f, "DELETE FROM ledger_batches WHERE first_sequence = 0");
+  assert_false(recalls(f, &head));
+}
+
+static void the_time_of_the_last_record_is_told(void **state) {
+  struct fixture *f = *state;
+  claim_ledger(f, &f->claim);
+  assert_true(f->answer.committed_us == INT64_MIN);
+  assert_true(append_events(f, &f->claim, 1, 3));
+  claim_ledger(f, &f->claim);
+  assert_int_equal(f->answer.committed_us, COMMITTED_US);
+}
+
 /* ---- the record of a batch ---- */
 
 static bool bytes_are(struct fixture *f, const char *query, const void *bytes, size_t len) {
@@ -237,7 +441,7 @@ static void a_batch_is_recorded_with_its_hashes(void **state) {
   struct str note = str_of(buf_bytes(&f->seal.note), buf_len(&f->seal.note));
   assert(note.data);
   const struct checkpoint checkpoint = {.ledger_id = 1, .size = 5, .root = f->seal.root};
-  assert_true(checkpoint_matches(&checkpoint, &f->signer, note));
+  assert_int_equal(checkpoint_judge(&checkpoint, &f->signer, note), CHECKPOINT_GOOD);
   assert_true(bytes_are(f, "SELECT leaf_hashes FROM ledger_batches WHERE first_sequence = 3",
                         f->seal.growth.nodes, (size_t)2 * MERKLE_HASH_SIZE));
   assert_true(bytes_are(f, "SELECT root FROM ledger_batches WHERE first_sequence = 3",
@@ -305,9 +509,21 @@ int main(void) {
       TEST(a_write_extends_the_lease),
       TEST(a_ledger_given_back_is_free_at_once),
       TEST(a_ledger_that_is_being_written_is_passed_over),
-      TEST(who_comes_second_in_making_one_tries_again),
+      TEST(an_id_that_is_taken_is_passed_over),
+      TEST(an_id_is_never_used_again),
+      TEST(what_a_lost_answer_left_is_given_back),
+      TEST(what_an_unknown_claim_made_is_found),
+      TEST(one_of_several_that_is_suspect_does_not_stand_in_the_way),
       TEST(what_does_not_fit_together_is_suspect),
       TEST(a_suspect_ledger_is_never_claimed_again),
+      TEST(a_tail_signed_with_an_unknown_key_is_not_adopted),
+      TEST(without_a_key_nothing_can_be_judged),
+      TEST(a_ledger_that_was_never_signed_is_left_without_an_alarm),
+      TEST(what_is_known_needs_no_signature),
+      TEST(a_ledger_that_is_smaller_than_known_is_suspect),
+      TEST(a_ledger_with_another_root_than_known_is_suspect),
+      TEST(a_ledger_that_has_grown_has_what_was_known_in_its_past),
+      TEST(the_time_of_the_last_record_is_told),
       TEST(a_batch_is_recorded_with_its_hashes),
       TEST(an_event_read_back_has_its_leaf),
       TEST(complete_subtrees_of_256_are_stored),

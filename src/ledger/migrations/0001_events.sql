@@ -2,7 +2,7 @@
 
 -- What this store is called, and what no ledger was called yet. One row, for good.
 CREATE TABLE store (
-  store_id       uuid        NOT NULL DEFAULT gen_random_uuid(),
+  store_id       uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
   -- The first part of every ledger's name, ORIGIN/LEDGER_ID. Null until the first daemon sets it.
   origin         text        CHECK (octet_length(origin) BETWEEN 1 AND 200),
   -- Begins anew after each restore: nothing goes on under the name that it had before.
