@@ -46,16 +46,41 @@ struct grpc_status *answer_expired(const struct ingest_request *request,
 }
 
 struct grpc_status *answer_refused(const struct pg_outcome *outcome) {
-  if (error_is_retryable(outcome->err.code))
-    return grpc_status_from_error(&outcome->err);
-  return grpc_status_new(GRPC_INTERNAL, "PostgreSQL refused the events: SQLSTATE %s%s%s",
-                         outcome->sqlstate, outcome->constraint[0] ? ", constraint " : "",
-                         outcome->constraint);
+  return grpc_status_new(GRPC_INTERNAL,
+                         "PostgreSQL refused the write: SQLSTATE %s; nothing was stored",
+                         outcome->sqlstate);
 }
 
-struct grpc_status *answer_contended(void) {
-  return retryable(grpc_status_new(
-      GRPC_UNAVAILABLE, "other writers of the same events got in the way; nothing was stored"));
+struct grpc_status *answer_refused_event(const struct pg_outcome *outcome) {
+  return grpc_status_new(
+      GRPC_FAILED_PRECONDITION,
+      "the database doesn't take this event: SQLSTATE %s, raised by a constraint "
+      "or trigger of its operator's; it isn't stored, and won't be as it is",
+      outcome->sqlstate);
+}
+
+struct grpc_status *answer_refused_request(const struct pg_outcome *outcome, int count) {
+  if (count == 1)
+    return answer_refused_event(outcome);
+  return grpc_status_new(GRPC_FAILED_PRECONDITION,
+                         "the database doesn't take one of these %d events: SQLSTATE %s, raised by "
+                         "a constraint or trigger of its operator's; nothing of the request is "
+                         "stored; in the mode PARTIAL the others are, and that one is named",
+                         count, outcome->sqlstate);
+}
+
+struct grpc_status *answer_altered(void) {
+  return retryable(
+      grpc_status_new(GRPC_UNAVAILABLE,
+                      "the database drops or changes what is written to it: nothing was stored; "
+                      "the store's operator has to mend that, the daemon's log says what"));
+}
+
+struct grpc_status *answer_out_of_order(void) {
+  return retryable(
+      grpc_status_new(GRPC_UNAVAILABLE,
+                      "the database's answers can't be read: nothing was stored; the daemon's "
+                      "log says why"));
 }
 
 struct grpc_status *answer_clock_in_doubt(int64_t difference_us) {

@@ -20,11 +20,20 @@ struct grpc_status *answer_unknown(void);
 struct grpc_status *answer_expired(const struct ingest_request *request,
                                    const struct error *reason);
 
-/* PostgreSQL refused the request, which passed validation. */
+/* PostgreSQL refused the write, and not because of what was to be written. */
 struct grpc_status *answer_refused(const struct pg_outcome *outcome);
 
-/* Nothing is wrong with the request, but others got in its way too often. */
-struct grpc_status *answer_contended(void);
+/* PostgreSQL refuses this event, which passed validation, for good. */
+struct grpc_status *answer_refused_event(const struct pg_outcome *outcome);
+
+/* The same of a request that is stored whole or not at all, of which it is one event. */
+struct grpc_status *answer_refused_request(const struct pg_outcome *outcome, int count);
+
+/* What PostgreSQL would have stored isn't what was sent. */
+struct grpc_status *answer_altered(void);
+
+/* PostgreSQL's answers have another shape than its tables promise. */
+struct grpc_status *answer_out_of_order(void);
 
 /* An event's time is acceptable or not by which of two clocks is asked; they differ by so much. */
 struct grpc_status *answer_clock_in_doubt(int64_t difference_us);

@@ -1,6 +1,7 @@
 #include "ingest/batch.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,9 +51,9 @@ static void batch_reserve(struct batch *b, int count) {
   b->item_cap = count;
 }
 
-static void batch_gather_request(struct batch *b, int index) {
+static void batch_gather_request(struct batch *b, int index, int max_items) {
   const struct ingest_request *request = b->requests[index];
-  for (int i = 0; i < request->count; i++) {
+  for (int i = 0; i < request->count && b->item_count < max_items; i++) {
     if (!result_is_open(&request->results[i]))
       continue;
     b->items[b->item_count] = (struct append_item){.event = &request->events[i],
@@ -110,17 +111,19 @@ static void batch_cut(struct batch *b, int end) {
     b->group_count += b->requests[i] != NULL;
 }
 
-void batch_gather(struct batch *b, int max_requests, bool cut_at_twins) {
+const struct batch_bounds batch_all = {.max_requests = INT_MAX, .max_items = INT_MAX};
+
+void batch_gather(struct batch *b, const struct batch_bounds *bounds) {
   batch_reserve(b, b->event_count);
   b->item_count = b->group_count = 0;
   b->is_cut = false;
-  for (int i = 0; i < b->request_count && b->group_count < max_requests; i++) {
+  for (int i = 0; i < b->request_count && b->group_count < bounds->max_requests; i++) {
     if (!b->requests[i])
       continue;
-    batch_gather_request(b, i);
+    batch_gather_request(b, i, bounds->max_items);
     b->group_count++;
   }
-  int end = cut_at_twins ? batch_first_twin(b) : b->request_count;
+  int end = bounds->cuts_twins ? batch_first_twin(b) : b->request_count;
   if (end < b->request_count)
     batch_cut(b, end);
 }
@@ -149,6 +152,8 @@ void batch_attach_proofs(struct batch *b, const struct seal *seal) {
       continue;
     if (!request->proofs)
       request->proofs = proofs_new(seal, result->ledger_id, request->count);
+    else if (!proofs_are_of(request->proofs, seal, result->ledger_id))
+      continue;
     proofs_add(request->proofs, seal, b->slots[i].index, result->sequence);
   }
 }
@@ -201,7 +206,7 @@ static void settle_repeats(struct ingest_request *request) {
       continue;
     const struct ingest_result *original = &request->results[result->sequence];
     if (original->status) {
-      *result = (struct ingest_result){.status = answer_conflict(&request->events[i])};
+      *result = (struct ingest_result){.status = grpc_status_copy(original->status)};
       continue;
     }
     *result = *original;
@@ -228,9 +233,31 @@ static bool request_is_decided(const struct ingest_request *request) {
   return true;
 }
 
+/* Some of it is stored already: the failure is of what isn't. */
+static void fail_the_rest(struct ingest_request *request, const struct grpc_status *failure) {
+  for (int i = 0; i < request->count; i++) {
+    if (result_is_open(&request->results[i]))
+      request->results[i].status = grpc_status_copy(failure);
+  }
+  settle_repeats(request);
+}
+
+static bool is_stored_in_part(const struct ingest_request *request) {
+  for (int i = 0; i < request->count && !request->is_atomic; i++) {
+    if (request->results[i].ledger_id)
+      return true;
+  }
+  return false;
+}
+
 void batch_settle(struct batch *b, int index, struct grpc_status *failure) {
   struct ingest_request *request = b->requests[index];
   assert(request);
+  if (failure && is_stored_in_part(request)) {
+    fail_the_rest(request, failure);
+    grpc_status_free(failure);
+    failure = NULL;
+  }
   request->failure = failure;
   b->requests[index] = NULL;
   b->open_count--;

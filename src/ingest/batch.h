@@ -44,9 +44,16 @@ void batch_clear(struct batch *b);
 
 void batch_add(struct batch *b, struct ingest_request *request);
 
-/* Makes the group of the first `max_requests` open requests, and its items. With cut_at_twins it
- * ends before a request that holds a twin of an event in the group. */
-void batch_gather(struct batch *b, int max_requests, bool cut_at_twins);
+/* How much a group may hold. */
+struct batch_bounds {
+  int max_requests;
+  int max_items;   /* INT_MAX, or of a group of one request: its first ones */
+  bool cuts_twins; /* it ends before a request that holds a twin of an event in the group */
+};
+extern const struct batch_bounds batch_all;
+
+/* Makes the group of the first open requests, and its items. */
+void batch_gather(struct batch *b, const struct batch_bounds *bounds);
 
 /* The group's items were written from first->sequence on. */
 struct batch_place {
@@ -56,7 +63,8 @@ struct batch_place {
 };
 void batch_mark_written(struct batch *b, const struct batch_place *first);
 
-/* The same items, of requests that want it, get proofs from the seal they were written with. */
+/* The same items, of requests that want it, get proofs from the seal they were written with; those
+ * of a request that was written in several parts, of the first. */
 void batch_attach_proofs(struct batch *b, const struct seal *seal);
 
 /* An item was found stored. `ledger_id` is the one the lane wrote to last: what is found there with
@@ -71,7 +79,8 @@ void batch_mark_twins(struct batch *b);
  * `settled`. Returns how many. */
 int batch_settle_decided(struct batch *b);
 
-/* Moves one open request, or all of the group, or all, to `settled`. Takes `failure`. */
+/* Moves one open request to `settled`. Takes `failure`, which is that of its open events alone when
+ * some of a request that isn't atomic are stored already. */
 void batch_settle(struct batch *b, int index, struct grpc_status *failure);
 
 /* When the first and the last open request expire. */

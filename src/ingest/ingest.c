@@ -17,7 +17,8 @@ struct ingest {
   const struct config_ingest *config; /* borrowed */
   struct queue queue;
   struct ingest_stats stats; /* its counters; the gauges come from `queue` */
-  struct lane **lanes;       /* owned */
+  struct surroundings surroundings;
+  struct lane **lanes; /* owned */
   struct loop_task dispatch;
   struct loop_timer expiry; /* the first request of the queue expires */
   int64_t expiry_at_us;
@@ -90,6 +91,8 @@ struct ingest *ingest_new(struct loop *loop, const struct ingest_options *option
       .config = config,
       .ledger = options->ledger,
       .signer = options->signer,
+      .memory = options->memory,
+      .surroundings = &ingest->surroundings,
       .answer = answer_request,
       .on_change = on_lane_change,
       .arg = ingest,

@@ -71,7 +71,7 @@ struct ingest_options {
   const struct config_ingest *config;
   const struct config_ledger *ledger;
   const struct checkpoint_signer *signer; /* its keys may change between two turns of the loop */
-  struct ledger_memory *memory;           /* what lanes know to be committed; NULL: nobody asks */
+  struct ledger_memory *memory;           /* told of each commit, asked at each claim */
 };
 struct ingest *ingest_new(struct loop *loop, const struct ingest_options *options);
 

@@ -11,14 +11,20 @@
 
 #define BACKOFF_FIRST_US 5000LL
 #define BACKOFF_MAX_US   (500LL * 1000)
-/* How often the server may contradict itself about the same events before we give up. */
-#define MAX_FRUITLESS   8
-#define MAX_FORCE_TRIES 3
+/* A claim looks at more than each write can: what was done to a partition, such as making it
+ * UNLOGGED, is noticed after so long at most. */
+#define CLAIM_AGAIN_US (60 * CLOCK_US_PER_S)
 /* Timers may fire up to a millisecond early. */
 #define TIMER_SLACK_US 1000
 
-static void on_pause_over(void *arg) {
-  lane_advance(arg);
+/* The pause is over; or, while the lane waits for its leader or makes sure of its ledger,
+ * somebody's time is up. */
+static void on_timer(void *arg) {
+  struct lane *lane = arg;
+  if (lane->state == LANE_CLAIMING)
+    lane_watch_expiry(lane);
+  else
+    lane_advance(lane);
 }
 
 /* ---- life cycle ---- */
@@ -29,7 +35,7 @@ struct lane *lane_new(const struct lane_env *env) {
   claim_init(&lane->claim);
   seal_init(&lane->seal);
   lane->appender = appender_new();
-  loop_timer_init(&lane->pause, env->loop, on_pause_over, lane);
+  loop_timer_init(&lane->pause, env->loop, on_timer, lane);
   return lane;
 }
 
@@ -115,6 +121,12 @@ static void lane_expire(struct lane *lane) {
   }
 }
 
+void lane_watch_expiry(struct lane *lane) {
+  lane_expire(lane);
+  lane_answer(lane);
+  loop_timer_set(&lane->pause, batch_first_expiry(&lane->batch));
+}
+
 void lane_fail_all(struct lane *lane, lane_make_answer *make, const void *arg) {
   for (int i = 0; i < lane->batch.request_count; i++) {
     if (lane->batch.requests[i])
@@ -124,19 +136,6 @@ void lane_fail_all(struct lane *lane, lane_make_answer *make, const void *arg) {
 
 static struct grpc_status *make_out_of_reach(const void *arg) {
   return answer_out_of_reach(arg);
-}
-
-static struct grpc_status *make_refused(const void *arg) {
-  return answer_refused(arg);
-}
-
-static struct grpc_status *make_from_error(const void *arg) {
-  return grpc_status_from_error(arg);
-}
-
-static struct grpc_status *make_contended(const void *arg) {
-  (void)arg;
-  return answer_contended();
 }
 
 static struct grpc_status *make_stopping(const void *arg) {
@@ -189,94 +188,21 @@ void lane_acquire(struct lane *lane) {
       pg_acquire(lane->env->pool, batch_first_expiry(&lane->batch), "ingest", on_acquired, lane);
 }
 
-/* ---- pipelines, and when they fail ---- */
+/* ---- pipelines ---- */
 
-static void lane_lost(struct lane *lane, const struct pg_outcome *outcome) {
-  if (lane->state == LANE_WRITING && outcome->is_in_doubt) {
-    lane->is_in_doubt = true;
-    lane->doubt_ledger_id = lane->target.ledger_id;
-    lane->doubt_size = lane->target.edge.size;
-    log_warn("commit in doubt", KV("ledger_id", lane->doubt_ledger_id),
-             KV("tree_size", lane->doubt_size), KV("error", outcome->err.text));
-  }
-  lane->outage = outcome->err;
-  lane->is_claimed = lane->is_claimed && lane->leader;
-  lane_release(lane);
-  lane_pause(lane);
-}
-
-static bool is_data_error(const struct pg_outcome *outcome) {
-  return strncmp(outcome->sqlstate, "22", 2) == 0 || strncmp(outcome->sqlstate, "23", 2) == 0;
-}
-
-/* A row without a partition is a check violation that no constraint's name comes with. */
-static bool is_missing_partition(const struct lane *lane, const struct pg_outcome *outcome) {
-  return strcmp(outcome->sqlstate, "23514") == 0 && !outcome->constraint[0] &&
-         lane->force_tries < MAX_FORCE_TRIES;
-}
-
-/* Halves the group down to the request that PostgreSQL doesn't take. */
-static void lane_narrow(struct lane *lane, const struct pg_outcome *outcome) {
-  if (lane->batch.group_count > 1) {
-    lane->group_limit = lane->batch.group_count / 2;
-    lane->env->stats->bisections++;
-    return;
-  }
-  log_warn("events refused by PostgreSQL", KV("sqlstate", outcome->sqlstate),
-           KV("constraint", outcome->constraint));
-  batch_settle(&lane->batch, lane->batch.slots[0].request, answer_refused(outcome));
-}
-
-static void lane_refused(struct lane *lane, const struct pg_outcome *outcome) {
-  bool is_write = lane->state == LANE_WRITING;
-  if (is_write && strcmp(outcome->sqlstate, "23505") == 0) {
-    lane->needs_lookup = true;
-  } else if (is_write && is_missing_partition(lane, outcome)) {
-    lane->force_tries++;
-    lane->is_ensure_forced = true;
-    lane->ensured_month = INT_MIN;
-    lane->known_until_us = lane->known_from_us;
-    lane_release(lane);
-  } else if (is_write && is_data_error(outcome)) {
-    lane_narrow(lane, outcome);
-  } else if (error_is_retryable(outcome->err.code)) {
-    lane->outage = outcome->err;
-    lane_release(lane);
-    lane_pause(lane);
-    return;
-  } else {
-    log_error("write refused by PostgreSQL", KV("sqlstate", outcome->sqlstate),
-              KV("error", outcome->err.text));
-    lane_fail_all(lane, make_refused, outcome);
-  }
-  lane_advance(lane);
-}
-
-bool lane_check(struct lane *lane, const struct pg_outcome *outcome) {
-  if (outcome->kind == PG_OK && lane->read_error.code == ERR_OK)
-    return true;
-  if (outcome->kind == PG_LOST) {
-    lane_lost(lane, outcome);
-  } else if (outcome->kind == PG_REFUSED) {
-    lane_refused(lane, outcome);
-  } else {
-    lane_fail_all(lane, make_from_error, &lane->read_error);
-    lane_advance(lane);
-  }
-  return false;
-}
-
-void lane_run(struct lane *lane, enum lane_state state, const struct pg_pipeline_cb *cb) {
+void lane_run(struct lane *lane, enum lane_state state, int64_t deadline_us,
+              const struct pg_pipeline_cb *cb) {
   lane->state = state;
   lane->read_error.code = ERR_OK;
-  pg_run(lane->conn, batch_last_expiry(&lane->batch), cb, lane);
+  pg_run(lane->conn, deadline_us, cb, lane);
 }
 
 /* ---- what is stored already ---- */
 
 static void on_matches(void *arg, int statement, const PGresult *result) {
   struct lane *lane = arg;
-  (void)statement;
+  if (statement > 0)
+    return;
   int count = append_match_count(result);
   if (count > lane->match_cap) {
     lane->matches = xrealloc(lane->matches, (size_t)count * sizeof(*lane->matches));
@@ -302,42 +228,25 @@ static void on_looked_up(void *arg, const struct pg_outcome *outcome) {
   lane->cuts_twins = true;
   lane->is_in_doubt = lane->is_in_doubt && lane_is_where_doubt_began(lane);
   lane->fruitless = lane->match_count > 0 ? 0 : lane->fruitless + 1;
-  if (lane->fruitless == MAX_FRUITLESS)
-    lane_fail_all(lane, make_contended, NULL);
   lane_advance(lane);
 }
 
 static void lane_look_up(struct lane *lane) {
   static const struct pg_pipeline_cb cb = {.on_result = on_matches, .on_done = on_looked_up};
-  batch_gather(&lane->batch, INT_MAX, false);
+  batch_gather(&lane->batch, &batch_all);
   append_send_lookup(lane->appender, lane->conn, lane->batch.items, lane->batch.item_count);
-  lane_run(lane, LANE_LOOKING_UP, &cb);
+  lane_run(lane, LANE_LOOKING_UP, batch_last_expiry(&lane->batch), &cb);
 }
 
 /* ---- writing ---- */
-
-static void lane_stale(struct lane *lane) {
-  if (lane->is_behind) {
-    lane_advance(lane);
-    return;
-  }
-  if (!lane->is_in_doubt)
-    log_warn("ledger was taken by another writer", KV("ledger_id", lane->claim.ledger_id),
-             KV("tree_size", lane->claim.edge.size));
-  lane->is_claimed = false;
-  if (lane->trouble++ == 0) {
-    lane_advance(lane);
-    return;
-  }
-  lane_release(lane);
-  lane_pause(lane);
-}
 
 static enum ingest_batch_result write_result(const struct pg_outcome *outcome) {
   if (outcome->kind == PG_LOST)
     return INGEST_BATCH_LOST;
   if (append_is_stale(outcome))
     return INGEST_BATCH_STALE;
+  if (append_is_altered(outcome))
+    return INGEST_BATCH_ALTERED;
   if (outcome->kind == PG_REFUSED)
     return INGEST_BATCH_REFUSED;
   return INGEST_BATCH_COMMITTED;
@@ -352,15 +261,26 @@ static void count_write(struct lane *lane, enum ingest_batch_result result) {
   histogram_add(&stats->batch_events, lane->batch.item_count);
 }
 
+static int doubled(int limit) {
+  return limit < INT_MAX / 2 ? 2 * limit : INT_MAX;
+}
+
+/* Within a request as long as some of it is left, which then stands first. */
+static void lane_widen(struct lane *lane) {
+  const struct batch *batch = &lane->batch;
+  bool is_within = lane->item_limit < INT_MAX && batch->requests[batch->slots[0].request];
+  lane->item_limit = is_within ? doubled(lane->item_limit) : INT_MAX;
+  if (!is_within)
+    lane->group_limit = doubled(lane->group_limit);
+}
+
 static void on_written(void *arg, const struct pg_outcome *outcome) {
   struct lane *lane = arg;
   count_write(lane, write_result(outcome));
-  if (append_is_stale(outcome)) {
-    lane_stale(lane);
+  if (!lane_check_write(lane, outcome))
     return;
-  }
-  if (!lane_check(lane, outcome))
-    return;
+  ledger_memory_note(lane->env->memory, lane->target.ledger_id,
+                     &(struct ledger_head){lane->seal.growth.after.size, lane->seal.root});
   batch_mark_written(&lane->batch, &(struct batch_place){.ledger_id = lane->target.ledger_id,
                                                          .sequence = lane->target.edge.size,
                                                          .committed_us = lane->seal.committed_us});
@@ -370,26 +290,52 @@ static void on_written(void *arg, const struct pg_outcome *outcome) {
   batch_settle_decided(&lane->batch);
   lane->needs_lookup = lane->batch.is_cut;
   lane->is_in_doubt = false;
-  lane->trouble = lane->fruitless = lane->force_tries = 0;
-  if (lane->group_limit < INT_MAX / 2)
-    lane->group_limit *= 2;
+  lane->trouble = lane->fruitless = lane->force_tries = lane->unexplained = 0;
+  lane_widen(lane);
   lane_advance(lane);
 }
 
 static void lane_aim(struct lane *lane) {
-  lane->is_behind = lane->leader;
+  const struct lane *leader = lane->leader;
+  lane->is_behind = leader;
   lane->target = lane->claim;
-  if (!lane->leader)
+  lane->compares = lane->must_compare || (leader ? leader->compares : lane->claim.is_watched);
+  if (!leader)
     return;
-  lane->target = lane->leader->target;
-  lane->target.edge = lane->leader->seal.growth.after;
+  lane->target = leader->target;
+  lane->target.edge = leader->seal.growth.after;
+  lane->target.committed_us = leader->seal.committed_us;
 }
 
 /* Only all of a batch may be followed: what is left of it would come after the follower's. */
 static bool is_worth_a_turn(const struct lane *lane) {
   const struct config_ingest *config = lane->env->config;
   return config->lanes > 1 && lane->batch.item_count >= config->min_split_events &&
-         lane->batch.group_count == lane->batch.open_count && !lane->is_in_doubt;
+         lane->batch.group_count == lane->batch.open_count && lane->item_limit == INT_MAX &&
+         !lane->is_in_doubt;
+}
+
+/* The claim asks PostgreSQL whether it is the ledger that is ahead, or this clock behind. */
+static void lane_tell_clock(struct lane *lane, int64_t behind_us) {
+  lane->env->stats->clock_held++;
+  if (lane->is_clock_told)
+    return;
+  lane->is_clock_told = true;
+  lane->must_claim = !lane->leader;
+  log_warn("the clock is behind the ledger's last record, whose time is used",
+           KV("ledger_id", lane->target.ledger_id),
+           KV("seconds", (double)behind_us / CLOCK_US_PER_S));
+}
+
+/* The records of a ledger are in the order of their times, also when the clock was set back. */
+static int64_t commit_time(struct lane *lane) {
+  int64_t now = wall_us(lane);
+  int64_t last_us = lane->target.committed_us;
+  if (now < last_us)
+    lane_tell_clock(lane, last_us - now);
+  else
+    lane->is_clock_told = false;
+  return now < last_us ? last_us : now;
 }
 
 /* The server inserts the events while they are hashed, and advances the ledger while their record
@@ -402,7 +348,7 @@ static void lane_send(struct lane *lane) {
   append_send_events(lane->appender, lane->conn, target, batch->items, batch->item_count);
   pg_push(lane->conn);
   seal_make(&lane->seal, target,
-            &(struct seal_batch){batch->items, batch->item_count, wall_us(lane)});
+            &(struct seal_batch){batch->items, batch->item_count, commit_time(lane)});
   if (lane->leader)
     append_send_turn(lane->conn, target->ledger_id, lane->leader->target.edge.size);
   append_send_advance(lane->appender, lane->conn, target, &lane->seal, lane->env->ledger->lease_us);
@@ -410,16 +356,28 @@ static void lane_send(struct lane *lane) {
     pg_push(lane->conn);
   seal_sign(&lane->seal, target->ledger_id, lane->env->signer);
   append_send_record(lane->appender, lane->conn, target, &lane->seal);
+  if (lane->compares)
+    append_send_compare(lane->appender, lane->conn, target, &lane->seal, batch->items);
+}
+
+/* Where a refusal would be about rows. */
+static void lane_number_statements(struct lane *lane) {
+  lane->events_statement = lane->has_turn ? 1 : 0;
+  lane->compare_statement =
+      lane->events_statement + (lane->leader ? 1 : 0) + append_count_before_compare(&lane->seal);
 }
 
 static void lane_write(struct lane *lane) {
   static const struct pg_pipeline_cb cb = {.on_done = on_written};
-  batch_gather(&lane->batch, lane->group_limit, lane->cuts_twins);
+  batch_gather(&lane->batch, &(struct batch_bounds){.max_requests = lane->group_limit,
+                                                    .max_items = lane->item_limit,
+                                                    .cuts_twins = lane->cuts_twins});
   lane_aim(lane);
   lane->has_turn = is_worth_a_turn(lane);
   lane->write_started_us = now_us(lane);
   lane_send(lane);
-  lane_run(lane, LANE_WRITING, &cb);
+  lane_number_statements(lane);
+  lane_run(lane, LANE_WRITING, batch_last_expiry(&lane->batch), &cb);
   if (lane->has_turn)
     lane->env->on_change(lane->env->arg);
 }
@@ -428,12 +386,15 @@ static void lane_write(struct lane *lane) {
 
 void lane_advance(struct lane *lane) {
   int month = 0;
+  loop_timer_set(&lane->pause, CLOCK_NEVER);
   lane_expire(lane);
   if (lane->batch.open_count == 0 && !lane->leader) {
     lane_finish(lane);
     return;
   }
-  lane_answer(lane);
+  /* What was written behind the leader's batch is answered behind it. */
+  if (!lane->is_ahead)
+    lane_answer(lane);
   if (lane->leader && !lane_can_follow(lane))
     lane_wait(lane);
   else if (!lane->conn && lane_missing_month(lane, &month))
@@ -450,12 +411,18 @@ void lane_advance(struct lane *lane) {
 
 void lane_start(struct lane *lane) {
   assert(lane->state == LANE_IDLE);
-  lane->group_limit = INT_MAX;
+  lane->group_limit = lane->item_limit = INT_MAX;
+  lane->must_compare = lane->is_stale = lane->is_in_the_way = false;
+  lane->is_refusal_told = false;
+  lane->unexplained = lane->unreadable = lane->suspected = lane->raced = 0;
   lane->needs_lookup = lane->cuts_twins = false;
   lane->is_in_doubt = lane->is_ensure_forced = false;
   lane->is_behind = lane->is_ahead = false;
   lane->fruitless = lane->trouble = lane->force_tries = 0;
   lane->outage.code = ERR_OK;
+  lane->is_claimed =
+      lane->is_claimed && !lane->must_claim && now_us(lane) - lane->claimed_at_us < CLAIM_AGAIN_US;
+  lane->must_claim = false;
   lane_advance(lane);
 }
 

@@ -20,6 +20,8 @@ struct lane_env {
   const struct config_ingest *config;
   const struct config_ledger *ledger;
   const struct checkpoint_signer *signer; /* its key may change from one batch to the next */
+  struct ledger_memory *memory;
+  struct surroundings *surroundings; /* what stands on the tables, as last seen by any lane */
   /* A request of the batch is answered: take its failure and pass the answer on. */
   void (*answer)(void *arg, struct ingest_request *request);
   /* The lane has become idle, or may be followed. */

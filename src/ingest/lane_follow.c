@@ -38,18 +38,26 @@ void lane_wait(struct lane *lane) {
 void lane_move(struct lane *lane) {
   if (lane->leader || !lane->is_ahead)
     return;
-  if (is_where_sent(lane))
+  if (is_where_sent(lane)) {
     lane->claim.edge = lane->seal.growth.after;
+    lane->claim.committed_us = lane->seal.committed_us;
+  }
   lane->is_ahead = false;
 }
 
 static void exchange_claims(struct lane *a, struct lane *b) {
   struct claim claim = a->claim;
   bool is_claimed = a->is_claimed;
+  bool may_hold = a->may_hold;
+  int64_t claimed_at_us = a->claimed_at_us;
   a->claim = b->claim;
   a->is_claimed = b->is_claimed;
+  a->may_hold = b->may_hold;
+  a->claimed_at_us = b->claimed_at_us;
   b->claim = claim;
   b->is_claimed = is_claimed;
+  b->may_hold = may_hold;
+  b->claimed_at_us = claimed_at_us;
 }
 
 /* A write in doubt is looked for where it was sent: the claim has to be made sure of. */

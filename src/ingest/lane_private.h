@@ -33,6 +33,8 @@ struct lane {
   const struct lane_env *env; /* borrowed */
   struct claim claim;
   bool is_claimed;       /* as far as is known: a write tells */
+  int64_t claimed_at_us; /* monotonic: when it was last made sure of */
+  bool may_hold;         /* a ledger, of which it need not know: a claim was sent */
   struct lane *leader;   /* whose batch, which hasn't ended, this one was taken behind; or NULL */
   struct lane *follower; /* or NULL */
   struct seal seal;
@@ -48,13 +50,22 @@ struct lane {
   /* the batch in hand */
   struct batch batch;
   int group_limit;   /* requests written together: halved when data is refused */
+  int item_limit;    /* events of a single request, likewise */
   bool needs_lookup; /* some of the events may be stored already */
   bool cuts_twins;
   bool is_in_doubt; /* a write may have been committed, or may be yet, to the place below */
   int64_t doubt_ledger_id;
   int64_t doubt_size;
-  int fruitless; /* duplicates reported, none found: in a row */
-  int trouble;   /* failures in a row, for the pause */
+  int fruitless;        /* duplicates reported, none found: in a row */
+  bool must_compare;    /* a write of this batch didn't leave what was sent */
+  bool is_stale;        /* the last write was refused because of its ledger: the claim tells why */
+  bool is_in_the_way;   /* of one of the ledger's rows, that is */
+  int unexplained;      /* claims in a row that couldn't */
+  bool is_refusal_told; /* in the log, which hears of one in a batch */
+  int suspected;        /* ledgers left alone for this batch */
+  int raced;            /* claims in a row that got none */
+  int unreadable;       /* claims in a row that couldn't be read */
+  int trouble;          /* failures in a row, for the pause */
   uint64_t jitter;
   struct error outage; /* the last reason for not reaching PostgreSQL; code 0: none */
   int force_tries;     /* missing partitions reported by the server */
@@ -69,10 +80,15 @@ struct lane {
   bool has_turn;       /* another may be sent behind it */
   bool is_behind;      /* it was sent behind the leader's */
   bool is_ahead;       /* it is committed and our claim isn't moved yet */
+  bool compares;       /* its rows are compared */
+  int events_statement, compare_statement; /* in its pipeline */
+  bool is_clock_told;                      /* that the clock is behind the ledger's last record */
+  bool must_claim; /* the next batch begins with making sure of the ledger */
 
   /* the answer of the pipeline under way, not to be acted on before it has ended */
   int64_t write_started_us;
   struct claim_answer answer;
+  bool is_recalled; /* the ledger was, at the size that was known of it, as it was known */
   struct append_match *matches; /* owned */
   int match_count;
   int match_cap;
@@ -87,15 +103,27 @@ void lane_pause(struct lane *lane);
 void lane_acquire(struct lane *lane);
 void lane_release(struct lane *lane);
 
+/* Answers whose time is up, and sets the timer for the next. */
+void lane_watch_expiry(struct lane *lane);
+
 /* Every open request gets an answer of its own from `make`. */
 typedef struct grpc_status *lane_make_answer(const void *arg);
 void lane_fail_all(struct lane *lane, lane_make_answer *make, const void *arg);
 
 /* Sends what was queued on the connection. */
-void lane_run(struct lane *lane, enum lane_state state, const struct pg_pipeline_cb *cb);
+void lane_run(struct lane *lane, enum lane_state state, int64_t deadline_us,
+              const struct pg_pipeline_cb *cb);
+
+/* ---- lane_trouble.c ---- */
 
 /* Whether the pipeline did what it was sent for; if not, the next step is under way. */
 bool lane_check(struct lane *lane, const struct pg_outcome *outcome);
+
+/* The same of a write. */
+bool lane_check_write(struct lane *lane, const struct pg_outcome *outcome);
+
+/* The tables aren't as they must be: no request of the batch is stored. */
+void lane_fail_altered(struct lane *lane);
 
 /* ---- lane_follow.c ---- */
 
@@ -114,6 +142,9 @@ void lane_hand_over(struct lane *lane);
 /* ---- lane_claim.c ---- */
 
 void lane_claim(struct lane *lane);
+
+/* Leaves what is ours and can't be read, and claims another. */
+void lane_abandon(struct lane *lane);
 
 /* The claimed ledger is the one that the write in doubt was sent to, and hasn't moved. */
 bool lane_is_where_doubt_began(const struct lane *lane);

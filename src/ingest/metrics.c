@@ -9,6 +9,9 @@ enum {
   BISECTIONS,
   CLAIMS,
   SUSPECTS,
+  UNREADABLE,
+  CLOCK_HELD,
+  FOREIGN_OBJECTS,
   REFUSED,
   COMMIT_SECONDS,
   QUEUE_SECONDS,
@@ -23,7 +26,8 @@ static const struct metric_family families[] = {
     [BATCHES] =
         {"auditstore_ingest_batches_total", METRIC_COUNTER, METRIC_NUMBER, "result",
          "Write transactions: committed; refused by PostgreSQL (an event stored before, a "
-         "bad row); stale, the ledger wasn't as expected: another writer had taken it, or the "
+         "bad row); altered, what would have been stored wasn't what was sent, and was rolled "
+         "back; stale, the ledger wasn't as expected: another writer had taken it, or the "
          "batch before failed; lost, no answer came."},
     [RETRIES] = {"auditstore_ingest_batch_retries_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
                  "Pauses after trouble before a batch is tried again."},
@@ -36,9 +40,20 @@ static const struct metric_family families[] = {
     [CLAIMS] =
         {"auditstore_ledger_claims_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
          "Ledgers claimed: one for each lane, and one more whenever another daemon took it."},
-    [SUSPECTS] = {"auditstore_ledger_suspects_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
-                  "Ledgers whose rows didn't fit together when they were claimed; nothing is "
-                  "appended to them."},
+    [SUSPECTS] =
+        {"auditstore_ledger_suspects_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+         "Ledgers whose rows didn't fit together when they were claimed, were not what this daemon "
+         "had committed, or were gone; nothing is appended to them."},
+    [UNREADABLE] = {"auditstore_ledger_unreadable_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+                    "Answers of PostgreSQL about the ledgers that have another shape than its "
+                    "tables promise."},
+    [CLOCK_HELD] = {"auditstore_ledger_clock_held_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+                    "Batches that were recorded with the time of the one before, because the "
+                    "daemon's clock was behind it."},
+    [FOREIGN_OBJECTS] =
+        {"auditstore_store_foreign_objects", METRIC_GAUGE, METRIC_NUMBER, NULL,
+         "Triggers, rules, policies, columns and the like on the store's tables that aren't its "
+         "own, as last seen when a ledger was claimed."},
     [REFUSED] = {"auditstore_ingest_refused_total", METRIC_COUNTER, METRIC_NUMBER, "why",
                  "Requests turned away before a batch took them: queue_full, expired, stopping."},
     [COMMIT_SECONDS] = {"auditstore_ingest_commit_seconds", METRIC_HISTOGRAM, METRIC_TIME, NULL,
@@ -69,6 +84,9 @@ void ingest_metrics_write(struct metrics *metrics, const struct ingest *ingest) 
   metrics_add(metrics, &families[BISECTIONS], stats.bisections);
   metrics_add(metrics, &families[CLAIMS], stats.claims);
   metrics_add(metrics, &families[SUSPECTS], stats.suspects);
+  metrics_add(metrics, &families[UNREADABLE], stats.unreadable);
+  metrics_add(metrics, &families[CLOCK_HELD], stats.clock_held);
+  metrics_add(metrics, &families[FOREIGN_OBJECTS], stats.foreign_objects);
   for (int i = 0; i < INGEST_REFUSAL_COUNT; i++)
     metrics_add_labelled(metrics, &families[REFUSED], refusals[i], stats.refused[i]);
   metrics_add_histogram(metrics, &families[COMMIT_SECONDS], &stats.commit_us);

@@ -57,6 +57,14 @@ void proofs_free(struct proofs *proofs) {
   free(proofs);
 }
 
+bool proofs_are_of(const struct proofs *proofs, const struct seal *seal, int64_t ledger_id) {
+  return proofs->ledger_id == ledger_id && proofs->tree_size == seal->growth.after.size;
+}
+
+bool proofs_has(const struct proofs *proofs, int index) {
+  return proofs && proofs->paths[index].length >= 0;
+}
+
 void proofs_add(struct proofs *proofs, const struct seal *seal, int index, int64_t sequence) {
   struct merkle_hash path[MERKLE_LEVELS];
   int length = merkle_growth_proof(&seal->growth, seal->hasher, sequence, path);
@@ -103,7 +111,7 @@ static Auditstore__V1__InclusionProof *make_proof(const struct proofs *proofs,
                                                   const struct path *path, struct arena *arena) {
   Auditstore__V1__InclusionProof *proof = must_alloc(arena, 1, sizeof(*proof));
   auditstore__v1__inclusion_proof__init(proof);
-  assert(path->length >= 0); /* a run of events has one commit */
+  assert(path->length >= 0); /* a receipt is of one commit */
   proof->sequence = path->sequence;
   proof->n_path = (size_t)path->length;
   proof->path = must_alloc(arena, proof->n_path, sizeof(*proof->path));
@@ -114,7 +122,7 @@ static Auditstore__V1__InclusionProof *make_proof(const struct proofs *proofs,
 
 void proofs_fill(const struct proofs *proofs, int index, Auditstore__V1__Receipt *receipt,
                  struct arena *arena) {
-  if (proofs->paths[index].length < 0)
+  if (!proofs_has(proofs, index))
     return;
   receipt->checkpoint = make_checkpoint(proofs, arena);
   receipt->n_proofs = receipt->count;

@@ -14,6 +14,12 @@ struct proofs;
 struct proofs *proofs_new(const struct seal *seal, int64_t ledger_id, int count);
 void proofs_free(struct proofs *proofs); /* NULL is fine */
 
+/* Whether they are from that commit. */
+bool proofs_are_of(const struct proofs *proofs, const struct seal *seal, int64_t ledger_id);
+
+/* Whether the request's event `index` has one. */
+bool proofs_has(const struct proofs *proofs, int index); /* NULL: none has */
+
 /* The request's event `index` got the sequence. */
 void proofs_add(struct proofs *proofs, const struct seal *seal, int index, int64_t sequence);
 

@@ -223,6 +223,21 @@ static void check_texts(struct check *c) {
 
 /* ---- times ---- */
 
+static bool is_too_old(const struct config_ingest *config, int64_t time_us, int64_t now_us) {
+  return config->max_event_age_us != CLOCK_NEVER && time_us < now_us - config->max_event_age_us;
+}
+
+static bool is_too_far_ahead(const struct config_ingest *config, int64_t time_us, int64_t now_us) {
+  return config->max_event_ahead_us != CLOCK_NEVER && time_us - config->max_event_ahead_us > now_us;
+}
+
+/* A caller whose clock is right must not lose an event for good because ours is wrong. */
+static bool is_in_window_by_postgres(const struct validator *v, int64_t time_us) {
+  int64_t now_us = v->now_us - v->clocks.us;
+  return clock_difference_is_certain(&v->clocks) && !is_too_old(v->config, time_us, now_us) &&
+         !is_too_far_ahead(v->config, time_us, now_us);
+}
+
 /* Rounded up to whole hours, minutes or seconds: above the limit that it passes. */
 static void format_distance(int64_t us, char ret_text[CONFIG_DURATION_SIZE]) {
   int64_t unit = us > 2 * US_PER_H ? US_PER_H : us > 2 * US_PER_MIN ? US_PER_MIN : US_PER_S;
@@ -254,9 +269,16 @@ static void tell_too_far_ahead(struct check *c, int64_t ahead_us) {
 static void check_window(struct check *c, int64_t time_us) {
   const struct config_ingest *config = c->validator->config;
   int64_t now_us = c->validator->now_us;
-  if (config->max_event_age_us != CLOCK_NEVER && time_us < now_us - config->max_event_age_us)
+  bool is_old = is_too_old(config, time_us, now_us);
+  bool is_ahead = is_too_far_ahead(config, time_us, now_us);
+  if ((is_old || is_ahead) && is_in_window_by_postgres(c->validator, time_us)) {
+    c->validator->is_clock_in_doubt = true;
+    c->is_valid = false;
+    return;
+  }
+  if (is_old)
     tell_too_old(c, now_us - time_us);
-  if (config->max_event_ahead_us != CLOCK_NEVER && time_us - config->max_event_ahead_us > now_us)
+  if (is_ahead)
     tell_too_far_ahead(c, time_us - now_us);
 }
 

@@ -182,7 +182,8 @@ static bool continues_run(const struct write *write, int i, uint32_t count) {
   return count > 0 && !previous->status && write->indexes[i] == write->indexes[i - 1] + 1 &&
          result->ledger_id == previous->ledger_id && result->sequence == previous->sequence + 1 &&
          result->committed_us == previous->committed_us &&
-         result->is_duplicate == previous->is_duplicate;
+         result->is_duplicate == previous->is_duplicate &&
+         proofs_has(write->request.proofs, i) == proofs_has(write->request.proofs, i - 1);
 }
 
 static void fill_receipts(const struct write *write, struct arena *arena,

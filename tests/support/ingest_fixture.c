@@ -44,11 +44,13 @@ static int setup(struct fixture *f, int lanes) {
   store_open(&f->store);
   f->ledger = (struct config_ledger){.origin = "test", .lease_us = 10LL * CLOCK_US_PER_S};
   f->signer = (struct checkpoint_signer){.origin = f->ledger.origin};
+  f->memory = ledger_memory_new(&f->store.loop);
   f->ingest = ingest_new(&f->store.loop, &(struct ingest_options){.pool = f->store.pool,
                                                                   .partitions = f->store.partitions,
                                                                   .config = &f->config,
                                                                   .ledger = &f->ledger,
-                                                                  .signer = &f->signer});
+                                                                  .signer = &f->signer,
+                                                                  .memory = f->memory});
   f->job_count = f->source_count = f->done_count = f->wake_count = 0;
   f->next_event = 1;
   f->is_drained = false;
@@ -94,6 +96,9 @@ int ingest_teardown(void **state) {
   for (int i = 0; i < f->source_count; i++)
     ingest_source_free(f->sources[i]);
   ingest_free(f->ingest);
+  f->is_drained = false;
+  ledger_memory_close(f->memory, on_drained, &f->is_drained);
+  store_run_until(&f->store, &f->is_drained);
   for (int i = 0; i < f->job_count; i++)
     job_free(f->jobs[i]);
   store_close(&f->store);

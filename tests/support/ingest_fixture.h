@@ -25,6 +25,7 @@ struct fixture {
   struct config_ingest config;
   struct config_ledger ledger;
   struct checkpoint_signer signer;
+  struct ledger_memory *memory;
   struct ingest *ingest;
   struct job *jobs[MAX_JOBS];
   int job_count;
