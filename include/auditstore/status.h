@@ -53,6 +53,8 @@ struct auditstore_status {
   size_t details_len;
   struct auditstore_metadata *trailers; /* owned; trailing metadata other than the status itself */
   size_t trailer_count;
+  int is_from_server; /* the code stood in the server's trailers; 0: this end made it, of a reset,
+                         an HTTP status, a lost connection or a deadline */
 };
 
 /* Frees what it owns and zeroes it. A zeroed status is fine. */

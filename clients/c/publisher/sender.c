@@ -258,7 +258,9 @@ static void lose_stream(struct auditstore_publisher *p, const char *why) {
     shrink(p, only, &status);
   else if (only)
     only->exhausted = 0;
-  if (only && !why && verdict_of_stream((int)status.code) == VERDICT_FAILED)
+  /* What a proxy or a reset says is nothing that the store said of these events. */
+  if (only && !why && status.is_from_server &&
+      verdict_of_stream((int)status.code) == VERDICT_FAILED)
     answer_failed(p, only, &(struct failure){status.code, status.message, delay_ms});
   auditstore_status_deinit(&status);
 }

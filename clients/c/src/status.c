@@ -119,6 +119,7 @@ static enum auditstore_code parse_code(struct str value) {
 
 void status_take_header(struct auditstore_status *status, struct str name, struct str value) {
   if (str_equal(name, str_z("grpc-status"))) {
+    status->is_from_server = 1;
     status->code = parse_code(value);
   } else if (str_equal(name, str_z("grpc-message"))) {
     set_message(status, value);

@@ -193,7 +193,8 @@ static void book_refused_batch(struct sender *sender, const struct batch *batch,
     print_named_line(sender, batch, status);
   print_range(sender, batch);
   fprintf(stderr, "batch refused: %s: ", auditstore_code_name((enum auditstore_code)status->code));
-  text_print_escaped(stderr, status_text(status));
+  /* The message names an event by its place in the batch; its line was named already. */
+  text_print_escaped(stderr, scan.printed ? "because of what is named above" : status_text(status));
   print_advice(status);
   fputc('\n', stderr);
   if (is_certain_refusal(status->code))
