@@ -18,6 +18,8 @@ HEALTHY = {
     'auditstore_pool_state{state="up"}': "1+0x30",
     'auditstore_pool_state{state="down"}': "0+0x30",
     "auditstore_ledger_suspects_total": "1+0x30",
+    'auditstore_ingest_batches_total{result="altered"}': "1+0x30",
+    "auditstore_ledger_memory_unwritten_seconds": "0.5+0x30",
     "auditstore_clock_difference_seconds": "0.002+0x30",
     "auditstore_clock_refusals_total": "3+0x30",
     "auditstore_pool_waiters": "0+0x30",
@@ -38,6 +40,7 @@ HEALTHY = {
 CASES = {
     "AuditstoreNotReady": (3, {"auditstore_ready": "1 0+0x30"}),
     "AuditstoreDatabaseDown": (3, {'auditstore_pool_state{state="down"}': "0 1+0x30"}),
+    "AuditstoreRowsAltered": (2, {'auditstore_ingest_batches_total{result="altered"}': "1 2+0x30"}),
     "AuditstoreLedgerSuspect": (2, {"auditstore_ledger_suspects_total": "1 2+0x30"}),
     # The other alert on the clocks waits a minute longer.
     "AuditstoreClockRefusals": (1, {"auditstore_clock_difference_seconds": "0 -7200+0x30",
@@ -48,6 +51,8 @@ CASES = {
     "AuditstorePoolSlow": (1, {"auditstore_pool_oldest_wait_seconds": "0 2.6+0x30"}),
     "AuditstorePoolChurn": (12, {'auditstore_pool_closed_total{reason="max_idle"}': "0+61x30"}),
     "AuditstorePoolReconnects": (25, {"auditstore_pool_opened_total": "4+3x30"}),
+    "AuditstoreLedgerMemoryBehind": (
+        3, {"auditstore_ledger_memory_unwritten_seconds": "0 40+0x30"}),
     "AuditstoreAccessDenied": (
         12, {'auditstore_access_denied_total{reason="credentials_invalid"}': "0+41x30"}),
     "AuditstoreDenialsLost": (

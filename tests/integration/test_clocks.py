@@ -89,7 +89,7 @@ class DaemonsClockTest(ClockCase):
         self.write(self.event())
         self.assertLess(abs(self.difference()), NEAR_S)
         self.assertEqual(0, self.daemon.metrics()[REFUSALS])
-        self.assertEqual([], self.logged("clock"))
+        self.assertEqual([], self.logged(DIFFER))
 
     def test_a_daemon_started_far_ahead_puts_events_off_and_says_so(self):
         self.start(40 * DAY)

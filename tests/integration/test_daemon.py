@@ -65,7 +65,7 @@ class CommandLineTest(unittest.TestCase):
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            done = harness.run_daemon(settings={"server.listen": f"127.0.0.1:{port}"})
+            done = harness.run_daemon(settings={"server.listen": f"127.0.0.1:{port}", "http.listen": "off"})
         self.assertEqual(done.returncode, 1)
         self.assertIn(str(port), done.stderr)
         self.assertIn("in use", done.stderr)
@@ -82,7 +82,7 @@ class SchemaTest(unittest.TestCase):
         self.addCleanup(temporary.remove)
         postgres = harness.Postgres(temporary.path / "pg")
         self.addCleanup(postgres.remove)
-        settings = {"server.listen": "127.0.0.1:0", **postgres.daemon_settings()}
+        settings = {"server.listen": "127.0.0.1:0", "http.listen": "off", **postgres.daemon_settings()}
         done = harness.run_daemon(settings=settings)
         self.assertEqual(done.returncode, 1)
         self.assertIn("auditstored migrate", done.stderr)

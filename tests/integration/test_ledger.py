@@ -10,39 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import events, harness, ledgers  # noqa: E402
 from support.effects import effect_of  # noqa: E402
-
-
-def keygen(path):
-    """The public key in PEM."""
-    return subprocess.run([str(harness.DAEMON), "keygen", str(path)], capture_output=True, text=True,
-                          check=True).stdout
-
-
-class LedgerCase(harness.PostgresCase):
-    def setUp(self):
-        self.postgres.empty()
-        self.key = self.folder / f"{self.id()}.pem"
-        self.public_key = keygen(self.key)
-
-    def start(self, settings=None, **options):
-        daemon = self.start_daemon({"ingest.lanes": 1, "ledger.signing_key_file": self.key,
-                                    **(settings or {})}, **options)
-        daemon.stub = self.open_stub(daemon)
-        return daemon
-
-    def write(self, daemon, count=1, **fields):
-        request = self.stubs.store.WriteEventsRequest(
-            events=[events.make(self.stubs, n, **fields) for n in range(count)])
-        return daemon.stub.WriteEvents(request, timeout=60)
-
-    def ledger_of(self, reply):
-        (ledger,) = {receipt.ledger_id for receipt in reply.receipts}
-        return ledger
-
-    def last_note(self, ledger=1):
-        return ledgers.Note(self.postgres.value(
-            f"SELECT checkpoint FROM ledger_batches WHERE ledger_id = {ledger}"
-            " ORDER BY first_sequence DESC LIMIT 1"))
+from support.ledger_case import LedgerCase, keygen  # noqa: E402
 
 
 class RecordTest(LedgerCase):
@@ -236,7 +204,7 @@ class OwnersTest(LedgerCase):
         self.postgres.sql("UPDATE ledger_batches SET root = sha256('forged')")
         daemon = self.start()
         self.assertEqual(2, self.ledger_of(self.write(daemon)))
-        self.assertIn("ledger doesn't fit together", daemon.log())
+        self.assertIn("suspect ledger", daemon.log())
         self.assertEqual(1, daemon.metrics()["auditstore_ledger_suspects_total"])
         self.assertEqual("5", self.postgres.value("SELECT tree_size FROM ledgers WHERE ledger_id = 1"))
         self.assertEqual(0, daemon.stop())

@@ -195,13 +195,13 @@ class TokenTest(ListCase):
     def test_a_token_that_was_tampered_with_is_refused(self):
         for bad in (self.token[:-1], self.token + "A", self.token.lower(), "A" * len(self.token),
                     "=" * 62, "x", "\N{SNOWMAN}" * 20, self.token[::-1], self.token * 1000):
-            self.assertIn("is not a token", self.refusal(bad))
+            self.assertIn("is no token", self.refusal(bad))
         self.assertIn("another order", self.refusal(self.token, oldest_first=True))
 
     def test_a_place_where_no_event_can_be_is_refused(self):
         for at, value in ((AT_LEDGER, 0), (AT_LEDGER, -1), (AT_LEDGER, -2**63), (AT_SEQUENCE, -1),
                           (AT_SEQUENCE, -2**63), (AT_TIME, 2**63 - 1), (AT_TIME, -2**63)):
-            self.assertIn("is not a token",
+            self.assertIn("is no token",
                           self.refusal(changed(self.token, at, struct.pack(">q", value))))
 
     def test_a_made_up_place_shows_what_lies_behind_it_and_no_more(self):

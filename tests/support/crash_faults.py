@@ -161,10 +161,14 @@ def old_copy(world):
 
 
 def serves(world, slot):
-    """One that found the wrong database may have ended by itself."""
-    if world.daemons[slot].process.poll() is not None:
-        world.end_daemon(slot, is_killed=True)
-        world.start_daemon(slot)
+    """One that found the wrong database, or that wrote to the copy, may have ended by itself."""
+    daemon = world.daemons[slot]
+    if daemon.process.poll() is not None:
+        if "auditstored restored" in daemon.log():
+            world.tell_of_restore(slot)
+        else:
+            world.end_daemon(slot, is_killed=True)
+            world.start_daemon(slot, wait_serving=False)
     return world.daemons[slot].health() == "SERVING"
 
 
@@ -235,7 +239,7 @@ def lock(world):
         world.end_daemon(slot, is_killed=True)
     with world.postgres.locked("ledgers"):
         # Nobody is there who waits longer, so that the daemon gives up its first claim.
-        stub = world.launch(slot) if is_at_start else world.client_stubs[slot]
+        stub = world.launch(slot, wait_serving=False) if is_at_start else world.client_stubs[slot]
         hurry(world, stub, world.random.choices((0.3, 0.6, 1), k=3))
         world.client_stubs[slot] = stub
         world.linger(world.random.choice((0, 0.3, 2)))

@@ -70,7 +70,6 @@ class World:
         self.lives = []
         self.proxy = proxy.Proxy(self.postgres.port)
         case.addCleanup(self.proxy.close)
-        self.knows_memory = "memory_file" in harness.run_daemon("--print-config").stdout
         self.daemons, self.lives_now, self.client_stubs = {}, {}, {}
         for slot in range(daemons):
             self.start_daemon(slot)
@@ -85,14 +84,18 @@ class World:
     def launch(self, slot, wait_serving=True):
         """Clients don't speak to it until client_stubs has what this returns."""
         lanes = self.random.choice((2, 2, 3))
-        settings = {"database.port": self.proxy.port, "ledger.lease": f"{self.lease_s}s", "ingest.lanes": lanes,
-                    "ledger.signing_key_file": self.case.key}
-        if self.knows_memory:
-            settings["ledger.memory_file"] = self.case.folder / f"{self.case.id()}.memory{slot}"
         self.lives_now[slot] = Life(lanes)
         self.lives.append(self.lives_now[slot])
-        self.daemons[slot] = self.case.start_daemon(settings, wait_serving=wait_serving)
+        self.daemons[slot] = self.case.start_daemon({"ingest.lanes": lanes, **self.settings(slot)},
+                                                    wait_serving=wait_serving)
         return self.case.open_stub(self.daemons[slot])
+
+    def memory_file(self, slot):
+        return self.case.folder / f"{self.case.id()}.memory{slot}"
+
+    def settings(self, slot):
+        return {"database.port": self.proxy.port, "ledger.lease": f"{self.lease_s}s",
+                "ledger.signing_key_file": self.case.key, "ledger.memory_file": self.memory_file(slot)}
 
     def end_daemon(self, slot, is_killed):
         daemon = self.daemons[slot]
@@ -102,6 +105,19 @@ class World:
             daemon.stop()
         daemon.check_log()
         self.lives_now[slot].ended = time.monotonic()
+
+    def tell_of_restore(self, slot):
+        """What the operator does when a daemon doesn't start on a database that lacks what it wrote to another:
+        all stop, one's settings tell of it, and what the others remember is put away."""
+        for each in self.daemons:
+            self.end_daemon(each, is_killed=False)
+        for each in set(self.daemons) - {slot}:
+            self.memory_file(each).unlink(missing_ok=True)
+        done = harness.run_daemon("restored", settings={
+            **self.postgres.daemon_settings(), **self.settings(slot)})
+        self.case.assertEqual(0, done.returncode, done.stderr)
+        for each in self.daemons:
+            self.start_daemon(each, wait_serving=False)
 
     def any_slot(self):
         return self.random.choice(list(self.daemons))

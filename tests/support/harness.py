@@ -153,6 +153,7 @@ class Postgres:
     def __init__(self, folder, *, is_there=False, **settings):
         """is_there: the folder has a server that runs."""
         self.folder = folder
+        self.env = {}  # added to the environment of the server that is started next
         if not is_there:
             self._run("start", *[f"{key}={value}" for key, value in settings.items()])
         self.host = "127.0.0.1"
