@@ -208,8 +208,7 @@ static void on_schema_checked(void *arg, int version, const struct error *err) {
     return;
   }
   app->schema_version = version;
-  app->opening = (struct store_open){.loop = &app->loop,
-                                     .pool = app->pool,
+  app->opening = (struct store_open){.pool = app->pool,
                                      .config = app->config,
                                      .memory = app->memory,
                                      .row = &app->row,

@@ -91,9 +91,9 @@ void pages_set_ready(struct pages *pages, bool is_ready, const char *why) {
 
 void pages_print_metrics_reference(FILE *out) {
   static const struct metric_table *const tables[] = {
-      &daemon_metric_table,  &grpc_metric_table,      &access_metric_table,
-      &pg_pool_metric_table, &pg_go_sql_metric_table, &server_clock_metric_table,
-      &ingest_metric_table,  &process_metric_table,
+      &daemon_metric_table,  &grpc_metric_table,          &access_metric_table,
+      &pg_pool_metric_table, &pg_go_sql_metric_table,     &server_clock_metric_table,
+      &ingest_metric_table,  &ledger_memory_metric_table, &process_metric_table,
   };
   fputs(
       "# Metrics\n"

@@ -81,8 +81,9 @@ static void fail(struct restored *r, const char *what, const struct error *err) 
   stop(r, err->code == ERR_INVALID_ARGUMENT ? APP_EXIT_SETTINGS : EXIT_FAILURE);
 }
 
-#define NOT_CHANGED "not restored, nothing was changed"
-#define CUT_SHORT   "restored in part: the ledgers are closed; run it again"
+#define NOT_CHANGED                                                                                \
+  "not restored; nothing was changed, unless the connection was lost at the end: run it again"
+#define CUT_SHORT "restored in part: the ledgers are closed; run it again"
 
 /* ---- the steps ---- */
 
@@ -172,8 +173,7 @@ static void on_schema_checked(void *arg, int version, const struct error *err) {
     fail(r, NOT_CHANGED, err);
     return;
   }
-  r->opening = (struct store_open){.loop = &r->loop,
-                                   .pool = r->pool,
+  r->opening = (struct store_open){.pool = r->pool,
                                    .config = r->config,
                                    .memory = r->memory,
                                    .row = &r->row,

@@ -11,7 +11,6 @@
 
 /* All are borrowed until the callback has run. */
 struct store_open {
-  struct loop *loop;
   struct pg_pool *pool;
   const struct config *config;
   struct ledger_memory *memory;

@@ -83,20 +83,34 @@ static bool decode(struct str text, uint8_t ret_bytes[TOKEN_BYTES]) {
 #define NOT_OURS                                                                                   \
   "is no token of this service's: give next_page_token as it came, or begin without one"
 
+/* False when no event can stand there. */
+static bool read_position(const uint8_t *token, struct page_position *ret_position) {
+  struct page_position position = {
+      .time_us = (int64_t)get_be64(token + AT_TIME),
+      .ledger_id = (int64_t)get_be64(token + AT_LEDGER),
+      .sequence = (int64_t)get_be64(token + AT_SEQUENCE),
+  };
+  if (position.time_us < TIMESTAMP_MIN_US || position.time_us > TIMESTAMP_MAX_US ||
+      position.ledger_id <= 0 || position.sequence < 0)
+    return false;
+  *ret_position = position;
+  return true;
+}
+
 int page_token_parse(struct str text, struct page_token *token, struct error *err) {
   uint8_t bytes[TOKEN_BYTES];
   if (!decode(text, bytes))
     return error_set(err, ERR_INVALID_ARGUMENT, NOT_OURS);
+  if (bytes[0] != VERSION)
+    return error_set(err, ERR_INVALID_ARGUMENT,
+                     "was made by another version of this service: ask for the first page again");
   if (bytes[AT_ORDER] != token->is_newest_first)
     return error_set(err, ERR_INVALID_ARGUMENT,
                      "was made for another order: ask for that, or begin without a token");
   if (memcmp(bytes + AT_FILTER, token->filter, sizeof(token->filter)) != 0)
     return error_set(err, ERR_INVALID_ARGUMENT,
                      "was made for another filter: ask for that, or begin without a token");
-  int64_t time_us = (int64_t)get_be64(bytes + AT_TIME);
-  if (time_us < TIMESTAMP_MIN_US || time_us > TIMESTAMP_MAX_US)
+  if (!read_position(bytes, &token->last))
     return error_set(err, ERR_INVALID_ARGUMENT, NOT_OURS);
-  token->last.time_us = time_us;
-  memcpy(token->last.id.bytes, bytes + AT_ID, sizeof(token->last.id.bytes));
   return 0;
 }
