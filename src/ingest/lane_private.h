@@ -32,8 +32,8 @@ enum lane_state {
 struct lane {
   const struct lane_env *env; /* borrowed */
   struct claim claim;
-  bool is_claimed;       /* as far as is known: a write tells */
   int64_t claimed_at_us; /* monotonic: when it was last made sure of */
+  bool is_claimed;       /* as far as is known: a write tells */
   bool may_hold;         /* a ledger, of which it need not know: a claim was sent */
   struct lane *leader;   /* whose batch, which hasn't ended, this one was taken behind; or NULL */
   struct lane *follower; /* or NULL */
@@ -53,24 +53,24 @@ struct lane {
   int item_limit;    /* events of a single request, likewise */
   bool needs_lookup; /* some of the events may be stored already */
   bool cuts_twins;
-  bool is_in_doubt; /* a write may have been committed, or may be yet, to the place below */
-  int64_t doubt_ledger_id;
-  int64_t doubt_size;
-  int fruitless;        /* duplicates reported, none found: in a row */
+  bool is_in_doubt;     /* a write may have been committed, or may be yet, to the place below */
   bool must_compare;    /* a write of this batch didn't leave what was sent */
   bool is_stale;        /* the last write was refused because of its ledger: the claim tells why */
   bool is_in_the_way;   /* of one of the ledger's rows, that is */
-  int unexplained;      /* claims in a row that couldn't */
   bool is_refusal_told; /* in the log, which hears of one in a batch */
-  int suspected;        /* ledgers left alone for this batch */
-  int raced;            /* claims in a row that got none */
-  int unreadable;       /* claims in a row that couldn't be read */
-  int trouble;          /* failures in a row, for the pause */
+  bool is_ensure_forced;
+  int64_t doubt_ledger_id;
+  int64_t doubt_size;
+  int fruitless;   /* duplicates reported, none found: in a row */
+  int unexplained; /* claims in a row that couldn't tell why a write was stale */
+  int suspected;   /* ledgers left alone for this batch */
+  int raced;       /* claims in a row that got none */
+  int unreadable;  /* claims in a row that couldn't be read */
+  int trouble;     /* failures in a row, for the pause */
   uint64_t jitter;
   struct error outage; /* the last reason for not reaching PostgreSQL; code 0: none */
   int force_tries;     /* missing partitions reported by the server */
   int ensured_month;   /* while forced: the last one made */
-  bool is_ensure_forced;
 
   /* months that are known to exist lie side by side: the last one seen, as times */
   int64_t known_from_us, known_until_us;
@@ -88,10 +88,10 @@ struct lane {
   /* the answer of the pipeline under way, not to be acted on before it has ended */
   int64_t write_started_us;
   struct claim_answer answer;
-  bool is_recalled; /* the ledger was, at the size that was known of it, as it was known */
   struct append_match *matches; /* owned */
   int match_count;
   int match_cap;
+  bool is_recalled; /* the ledger was, at the size that was known of it, as it was known */
   struct error read_error;
 };
 

@@ -54,6 +54,7 @@ static void make_key_id(struct str name, const struct signing_key *key,
 
 /* The first line of a body. */
 static struct str name_of(struct str body) {
+  assert(body.data);
   return str_of(body.data, (size_t)((const char *)memchr(body.data, '\n', body.len) - body.data));
 }
 

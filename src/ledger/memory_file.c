@@ -188,7 +188,7 @@ static bool get_lines(struct str lines, struct memory_text *text) {
 /* What stands before the digest; false: it isn't that of it, or there is none. */
 static bool cut_digest(struct str all, struct str *ret_content) {
   char digest[DIGEST_CHARS + 1];
-  if (all.len < DIGEST_CHARS + 1)
+  if (!all.data || all.len < DIGEST_CHARS + 1)
     return false;
   struct str content = str_of(all.data, all.len - DIGEST_CHARS - 1);
   digest_text(content, digest);

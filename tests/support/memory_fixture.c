@@ -150,7 +150,7 @@ void settle(struct world *w) {
 }
 
 char *content_of(const struct world *w, size_t *ret_len) {
-  struct stat status;
+  struct stat status = {0};
   int fd = open(w->path, O_RDONLY);
   assert_true(fd >= 0 && fstat(fd, &status) == 0);
   char *content = xcalloc(1, (size_t)status.st_size + 1);

@@ -1,6 +1,7 @@
 /*
  * Whose signatures are believed: the judgement of notes, and the keyring of trusted keys.
  */
+#include <assert.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <setjmp.h>
@@ -77,6 +78,7 @@ static void sign_as(struct world *w, int key) {
 /* The text and the empty line behind it, without a signature. */
 static void cut_signatures(struct world *w) {
   struct str note = str_of(buf_bytes(&w->note), buf_len(&w->note));
+  assert(note.data);
   const char *end = memmem(note.data, note.len, "\n\n", 2);
   assert_non_null(end);
   struct buf cut;
@@ -93,6 +95,7 @@ static void add_signature_of(struct world *w, int key) {
   buf_init(&other, CHECKPOINT_MAX_BYTES);
   checkpoint_sign(&w->checkpoint, &signer, &other);
   struct str text = str_of(buf_bytes(&other), buf_len(&other));
+  assert(text.data);
   const char *end = memmem(text.data, text.len, "\n\n", 2);
   assert_non_null(end);
   buf_append(&w->note, end + 2, text.len - (size_t)(end + 2 - text.data));
@@ -192,6 +195,7 @@ static void a_signature_from_another_ledger_is_not_good(void **state) {
   sign_as(w, OWN);
   cut_signatures(w);
   struct str text = str_of(buf_bytes(&other), buf_len(&other));
+  assert(text.data);
   const char *end = memmem(text.data, text.len, "\n\n", 2);
   assert_non_null(end);
   buf_append(&w->note, end + 2, text.len - (size_t)(end + 2 - text.data));

@@ -286,11 +286,11 @@ static void event_data_is_one_object_kept_as_it_is(void **state) {
 /* An object with arrays in it, `levels` all together. */
 static void nest(char *text, int levels) {
   size_t arrays = (size_t)levels - 1;
-  memcpy(text, "{\"k\":", 5);
-  memset(text + 5, '[', arrays);
-  text[5 + arrays] = '1';
-  memset(text + 6 + arrays, ']', arrays);
-  memcpy(text + 6 + 2 * arrays, "}", 2);
+  char *end = stpcpy(text, "{\"k\":");
+  memset(end, '[', arrays);
+  end[arrays] = '1';
+  memset(end + arrays + 1, ']', arrays);
+  stpcpy(end + 2 * arrays + 1, "}");
 }
 
 static void event_data_may_be_nested_64_levels_deep(void **state) {

@@ -109,10 +109,9 @@ static bool lacks_zone(const char *text) {
   size_t len = strlen(text);
   if (len < 11 || len > SHOWN_MAX)
     return false;
-  memcpy(with_zone, text, len);
+  snprintf(with_zone, sizeof(with_zone), "%sZ", text);
   if (with_zone[10] == ' ')
     with_zone[10] = 'T';
-  memcpy(with_zone + len, "Z", 2);
   return times_parse_rfc3339(with_zone, &seconds, &nanos);
 }
 

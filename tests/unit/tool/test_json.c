@@ -135,8 +135,8 @@ static void any_object_stays_the_same_on_one_line(void **state) {
     assert_null(strpbrk(for_program, "\r\n"));
     for (const char *at = for_terminal; *at;)
       assert_false(text_is_unsafe(text_next(&at)));
-    for (char *at = data; *at; at++)
-      *at = *at == '\n' || *at == '\r' ? ' ' : *at;
+    for (char *at = data; (at = strpbrk(at, "\r\n"));)
+      *at = ' ';
     assert_non_null(strstr(for_program, data));
     free(for_program);
     free(for_terminal);
