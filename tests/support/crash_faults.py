@@ -38,10 +38,19 @@ def end_backend(world):
 
 
 def kill_backend(world):
-    """PostgreSQL ends all others as well, and recovers."""
-    for pid in backends(world.postgres)[:1]:
+    """PostgreSQL ends all others as well, and recovers: see wait_recovered()."""
+    world.doomed = backends(world.postgres)
+    for pid in world.doomed[:1]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def wait_recovered(world):
+    """For faults that are made with SQL. A moment after the kill, PostgreSQL may answer still."""
+    def has_others():
+        pids = backends(world.postgres)
+        return pids and not set(pids) & set(world.doomed)
+    harness.wait_until(has_others, PATIENCE_S, "PostgreSQL has recovered")
 
 
 def kill_server(world):
@@ -51,7 +60,8 @@ def kill_server(world):
 def kill_daemon(world):
     slot = world.any_slot()
     world.end_daemon(slot, is_killed=True)
-    world.start_daemon(slot)
+    world.start_daemon(slot, wait_serving=False)
+    wait_serving(world)
 
 
 # ---- rows that the database treats in its own way ----
@@ -96,6 +106,7 @@ def current_month(world):
 
 
 def trigger(world):
+    wait_recovered(world)
     fewest = min(world.triggers[each] for each in TRIGGERS)
     variant = world.random.choice([each for each in TRIGGERS if world.triggers[each] == fewest])
     body, kind, where = TRIGGERS[variant]
@@ -112,6 +123,7 @@ def trigger(world):
 
 def rule(world):
     """Statements that were prepared meanwhile go on as the rule had them, unless somebody looks."""
+    wait_recovered(world)
     with lying(world, "meddling"):
         change_schema(world, "CREATE RULE meddler AS ON INSERT TO audit_events DO INSTEAD NOTHING")
         world.linger(1.5, 60)
@@ -133,6 +145,7 @@ def lying(world, kind):
 
 def old_copy(world):
     """A copy answers in the place of the database, which has more by then; and the database again."""
+    wait_recovered(world)
     world.pause_s = 0.2  # else it is large before it is made
     copy = world.postgres.copy(world.case.folder / f"copy{len(world.copies)}.{world.counts['old_copy']}")
     world.case.addCleanup(copy.remove)
@@ -156,12 +169,17 @@ def old_copy(world):
     ledgers.check(world.case, copy, may_be_suspect=True)
     copy.stop()
     world.pause_s = 0
+    wait_serving(world)
+
+
+def wait_serving(world):
     for each in world.daemons:
         harness.wait_until(lambda slot=each: serves(world, slot), PATIENCE_S, "a daemon serves again")
 
 
 def serves(world, slot):
-    """One that found the wrong database, or that wrote to the copy, may have ended by itself."""
+    """One that found the wrong database may have ended by itself; so may each, at any later start, that
+    wrote to the copy before it noticed."""
     daemon = world.daemons[slot]
     if daemon.process.poll() is not None:
         if "auditstored restored" in daemon.log():
@@ -183,6 +201,7 @@ def waits(world, program):
 
 def sync_wait(world):
     """Commits wait for a standby that isn't there, and their waits are ended."""
+    wait_recovered(world)
     postgres = world.postgres
     postgres.sql("CREATE TABLE IF NOT EXISTS probe (n int)")
     window = world.open_window("standby")
@@ -233,6 +252,7 @@ def hurry(world, stub, deadlines):
 def lock(world):
     """Whoever claims a ledger, or writes, waits for somebody's lock; every second time right from its
     start."""
+    wait_recovered(world)
     slot = world.any_slot()
     is_at_start = world.counts["lock"] % 2 == 0
     if is_at_start:
@@ -244,6 +264,7 @@ def lock(world):
         world.client_stubs[slot] = stub
         world.linger(world.random.choice((0, 0.3, 2)))
     hurry(world, stub, world.random.choices((0.005, 0.01, 0.02, 0.1), k=8))
+    wait_serving(world)
 
 
 FAULTS = {function.__name__: function for function in (
