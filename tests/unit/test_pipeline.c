@@ -355,7 +355,7 @@ static void statement_timeout_and_grace_bound_a_pipeline_without_deadline(void *
   struct pg_world world;
   pg_world_init(&world, *state, __func__);
   world.config.statement_timeout_us = 50000;
-  world.config.query_grace_us = 50000;
+  world.config.query_grace_us = 1000000; /* in which a busy machine gets the answer across */
   pg_world_open(&world);
   struct pg_lease *conn = pg_world_acquire(&world);
   struct pg_world_run run;
@@ -370,7 +370,7 @@ static void statement_timeout_and_grace_bound_a_pipeline_without_deadline(void *
   pg_world_send(conn, "SELECT 1");
   int64_t start_us = pg_world_now(&world);
   pg_world_finish(&world, conn, CLOCK_NEVER, &run);
-  assert_in_range(pg_world_now(&world) - start_us, 100000, 1000000);
+  assert_in_range(pg_world_now(&world) - start_us, 1050000, 5000000);
   assert_int_equal(run.outcome.kind, PG_LOST);
   assert_int_equal(run.outcome.err.code, ERR_TIMEOUT);
   kill(pid, SIGCONT);
