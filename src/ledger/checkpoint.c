@@ -27,8 +27,8 @@ static void append_name(const struct checkpoint *checkpoint, const char *origin,
 
 /* What is signed: its last line end included. */
 static void append_body(const struct checkpoint *checkpoint, const char *origin, struct buf *out) {
-  char root[4 * ((MERKLE_HASH_SIZE + 2) / 3) + 1];
-  EVP_EncodeBlock((unsigned char *)root, checkpoint->root.bytes, MERKLE_HASH_SIZE);
+  char root[MERKLE_TEXT_SIZE];
+  merkle_hash_print(&checkpoint->root, root);
   append_name(checkpoint, origin, out);
   bool ok = buf_append_format(out, "\n%" PRId64 "\n%s\n", checkpoint->size, root);
   assert(ok);

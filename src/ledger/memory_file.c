@@ -19,7 +19,7 @@
 #define FILE_MAX_BYTES ((size_t)256 * 1024 * 1024)
 #define DIGEST_SIZE    32
 #define DIGEST_CHARS   ((size_t)2 * DIGEST_SIZE)
-#define ROOT_CHARS     (4 * ((MERKLE_HASH_SIZE + 2) / 3))
+#define ROOT_CHARS     (MERKLE_TEXT_SIZE - 1)
 #define READ_STEP      ((size_t)64 * 1024)
 
 #define ADVICE                                                                                     \
@@ -37,8 +37,8 @@ static void digest_text(struct str text, char ret_hex[DIGEST_CHARS + 1]) {
 }
 
 static bool put_known(struct buf *out, const struct ledger_known *known) {
-  char root[ROOT_CHARS + 1];
-  EVP_EncodeBlock((unsigned char *)root, known->head.root.bytes, MERKLE_HASH_SIZE);
+  char root[MERKLE_TEXT_SIZE];
+  merkle_hash_print(&known->head.root, root);
   return buf_append_format(out, "%" PRId64 " %" PRId64 " %s\n", known->ledger_id, known->head.size,
                            root);
 }
