@@ -51,12 +51,7 @@ void appender_free(struct appender *a) {
 
 static int compare_items(const void *a, const void *b, void *arg) {
   const struct append_item *items = arg;
-  const struct event *x = items[*(const int *)a].event;
-  const struct event *y = items[*(const int *)b].event;
-  int by_id = memcmp(x->id.bytes, y->id.bytes, sizeof(x->id.bytes));
-  if (by_id)
-    return by_id;
-  return (x->time_us > y->time_us) - (x->time_us < y->time_us);
+  return event_compare_keys(items[*(const int *)a].event, items[*(const int *)b].event);
 }
 
 static void appender_sort(struct appender *a, const struct append_item *items, int count) {
