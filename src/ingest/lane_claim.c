@@ -41,7 +41,6 @@ bool lane_is_where_doubt_began(const struct lane *lane) {
 
 static void on_left(void *arg, const struct pg_outcome *outcome) {
   struct lane *lane = arg;
-  loop_timer_set(&lane->pause, CLOCK_NEVER);
   if (!lane_check(lane, outcome))
     return;
   if (++lane->suspected <= MAX_LEFT_AT_ONCE) {
@@ -177,7 +176,6 @@ static void on_recalled(void *arg, int statement, const PGresult *result) {
 
 static void on_recall_done(void *arg, const struct pg_outcome *outcome) {
   struct lane *lane = arg;
-  loop_timer_set(&lane->pause, CLOCK_NEVER);
   if (!lane_check(lane, outcome))
     return;
   lane->answer.is_contradicted = !lane->is_recalled;
@@ -265,7 +263,6 @@ static void judge(struct lane *lane) {
 
 static void on_claimed(void *arg, const struct pg_outcome *outcome) {
   struct lane *lane = arg;
-  loop_timer_set(&lane->pause, CLOCK_NEVER);
   if (outcome->kind == PG_OK)
     lane_note_surroundings(lane);
   if (outcome->kind == PG_OK && lane->answer.surroundings.is_blocking) {

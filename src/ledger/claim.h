@@ -39,7 +39,6 @@ void claim_init(struct claim *claim);
 /* Queues on the lease's pipeline what makes sure of the claim's ledger, waiting for a write that is
  * still at it; or, when it is another's by now or there is none, claims a free one or makes one,
  * whose id is at least `first_new_id`. */
-#define CLAIM_STATEMENTS 3
 void claim_send(struct pg_lease *conn, const struct claim *claim, int64_t lease_us,
                 int64_t first_new_id);
 
