@@ -81,11 +81,15 @@ void claim_send(struct pg_lease *conn, const struct claim *claim, int64_t lease_
   surroundings_send(conn);
 }
 
+/* $1 owner, $2 ledger, or 0 for each one of the owner's. */
+#define LEAVE_SQL(mark)                                                                            \
+  "UPDATE ledgers SET " mark                                                                       \
+  " = now(), owner = NULL, leased_until = NULL"                                                    \
+  " WHERE owner = $1 AND $2 IN (ledger_id, 0)"
+
 void claim_send_suspect(struct pg_lease *conn, const struct claim *claim, int64_t ledger_id) {
   static const struct pg_statement statement = {
-      .sql =
-          "UPDATE ledgers SET suspect_since = now(), owner = NULL, leased_until = NULL"
-          " WHERE owner = $1 AND $2 IN (ledger_id, 0)",
+      .sql = LEAVE_SQL("suspect_since"),
       .param_count = 2,
       .param_types = claim_types,
   };
@@ -94,9 +98,7 @@ void claim_send_suspect(struct pg_lease *conn, const struct claim *claim, int64_
 
 void claim_send_close(struct pg_lease *conn, const struct claim *claim, int64_t ledger_id) {
   static const struct pg_statement statement = {
-      .sql =
-          "UPDATE ledgers SET closed_since = now(), owner = NULL, leased_until = NULL"
-          " WHERE owner = $1 AND $2 IN (ledger_id, 0)",
+      .sql = LEAVE_SQL("closed_since"),
       .param_count = 2,
       .param_types = claim_types,
   };
