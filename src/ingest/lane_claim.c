@@ -15,8 +15,6 @@
 /* How often a ledger that stands as it is known may refuse a write: once, another writer's doing.
  */
 #define MAX_UNEXPLAINED 1
-/* How far ahead of both clocks a ledger's last record may lie: above what NTP lets pass. */
-#define AHEAD_US (60 * CLOCK_US_PER_S)
 /* Several daemons that start together race once or twice. */
 #define RACES_TOLD 5
 /* Marks that a trigger swallows would be set again and again. */
@@ -222,7 +220,7 @@ static bool left_for_gone(struct lane *lane) {
 static bool is_ahead_of_time(const struct lane *lane) {
   const struct claim_answer *answer = &lane->answer;
   return (answer->verdict == CLAIM_HELD || answer->verdict == CLAIM_GREW) && answer->is_ahead &&
-         answer->committed_us > clock_wall_us(lane->env->loop->clock) + AHEAD_US;
+         answer->committed_us > clock_wall_us(lane->env->loop->clock) + CLAIM_AHEAD_US;
 }
 
 static void lane_race_again(struct lane *lane) {
