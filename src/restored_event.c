@@ -2,11 +2,9 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <string.h>
 
 #define LISTED_MAX 100
-#define ROOT_CHARS (4 * ((MERKLE_HASH_SIZE + 2) / 3))
 
 /* NULL: it wasn't found. Both lists ascend: *index is where the search goes on. */
 static const struct ledger_known *find(const struct restored_heads *heads, int64_t ledger_id,
@@ -36,8 +34,8 @@ int restored_event_count_behind(const struct restored_heads *heads) {
 
 static bool append_ledger(struct buf *out, const struct ledger_known *remembered,
                           const struct ledger_known *found) {
-  char root[ROOT_CHARS + 1];
-  EVP_EncodeBlock((unsigned char *)root, remembered->head.root.bytes, MERKLE_HASH_SIZE);
+  char root[MERKLE_TEXT_SIZE];
+  merkle_hash_print(&remembered->head.root, root);
   bool ok = buf_append_format(out,
                               "{\"ledger_id\":%" PRId64 ",\"remembered_size\":%" PRId64
                               ",\"remembered_root\":\"%s\",\"found_size\":",

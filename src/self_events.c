@@ -1,6 +1,5 @@
 #include "self_events.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include "access/identity.h"
 #include "base/alloc.h"
 #include "base/json_text.h"
+#include "ingest/address.h"
 
 /* The data of one event, with a whole principal; and room for all its texts, whose lengths the
  * fields bound. */
@@ -100,17 +100,6 @@ static void set_text(struct self_event *e, enum event_text which, struct str tex
   e->event.text[which] = str_of(copy, cut.len);
 }
 
-static void set_ip(struct self_event *e, struct str address) {
-  char text[INET6_ADDRSTRLEN] = "";
-  struct pg_inet *ip = &e->event.actor_ip;
-  if (address.len < sizeof(text))
-    memcpy(text, address.data, address.len);
-  if (inet_pton(AF_INET, text, ip->bytes) == 1)
-    ip->length = 4;
-  else if (inet_pton(AF_INET6, text, ip->bytes) == 1)
-    ip->length = 16;
-}
-
 static bool submit(struct self_events *self, struct self_event *e, struct error *err) {
   e->request.size_bytes = e->texts.used_bytes;
   if (ingest_submit(self->ingest, NULL, &e->request, err) < 0) {
@@ -127,7 +116,8 @@ static void set_actor(struct self_event *e, const struct denial *denial) {
   bool is_known = denial->principal.len > 0;
   set_text(e, EVENT_TEXT_ACTOR_TYPE, str_z(is_known ? "principal" : "address"));
   set_text(e, EVENT_TEXT_ACTOR_ID, is_known ? denial->principal : denial->address);
-  set_ip(e, denial->address);
+  /* What is no address is left out. */
+  (void)address_parse(denial->address, &e->event.actor_ip);
 }
 
 /* The principal once more, as the actor's id holds a shorter text. */

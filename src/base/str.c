@@ -18,6 +18,27 @@ struct str str_cut(struct str *rest, char separator) {
   return part;
 }
 
+bool str_cut_line(struct str *rest, struct str *ret_line) {
+  if (rest->len == 0 || !memchr(rest->data, '\n', rest->len))
+    return false;
+  *ret_line = str_cut(rest, '\n');
+  return true;
+}
+
+bool str_cut_number(struct str *rest, int64_t *ret_number) {
+  int64_t number = 0;
+  size_t i = 0;
+  for (; i < rest->len && rest->data[i] >= '0' && rest->data[i] <= '9'; i++)
+    if (__builtin_mul_overflow(number, 10, &number) ||
+        __builtin_add_overflow(number, rest->data[i] - '0', &number))
+      return false;
+  if (i == 0)
+    return false;
+  *rest = str_of(rest->data + i, rest->len - i);
+  *ret_number = number;
+  return true;
+}
+
 /* The length of the valid sequence that begins at p, or 0. RFC 3629, section 4. */
 static size_t utf8_sequence(const uint8_t *p, size_t left) {
   uint8_t lead = p[0];

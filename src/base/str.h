@@ -31,6 +31,13 @@ struct str str_trim(struct str s);
 /* The part before the first `separator`, and *rest is what is behind it; all of it without one. */
 struct str str_cut(struct str *rest, char separator);
 
+/* The line before the first LF, and *rest is what is behind that. False: there is no LF. */
+bool str_cut_line(struct str *rest, struct str *ret_line);
+
+/* The digits at the front as a number, and *rest is what is behind them. False, and nothing is
+ * changed: there are none, or the number is too large. */
+bool str_cut_number(struct str *rest, int64_t *ret_number);
+
 /* The length of the valid UTF-8 prefix (RFC 3629: no surrogates, no overlong forms, at most
  * U+10FFFF). Equal to s.len when all of it is valid. */
 size_t utf8_valid_prefix(struct str s);

@@ -68,18 +68,6 @@ static const struct choice *choices_of(enum config_kind kind) {
   }
 }
 
-static bool take_digits(struct str *text, int64_t *ret_value) {
-  int64_t value = 0;
-  size_t i = 0;
-  for (; i < text->len && text->data[i] >= '0' && text->data[i] <= '9'; i++)
-    if (__builtin_mul_overflow(value, 10, &value) ||
-        __builtin_add_overflow(value, text->data[i] - '0', &value))
-      return false;
-  *text = str_of(text->data + i, text->len - i);
-  *ret_value = value;
-  return i > 0;
-}
-
 /* The unit is all letters that follow. */
 static bool take_unit(struct str *text, const struct unit *units, int64_t *ret_size) {
   size_t len = 0;
@@ -107,7 +95,7 @@ static bool parse_units(struct str text, const struct unit *units, int64_t *ret_
   while (text.len > 0) {
     int64_t number = 0;
     int64_t unit = 0;
-    if (!take_digits(&text, &number) || !take_unit(&text, units, &unit) ||
+    if (!str_cut_number(&text, &number) || !take_unit(&text, units, &unit) ||
         __builtin_mul_overflow(number, unit, &number) ||
         __builtin_add_overflow(total, number, &total))
       return false;
@@ -117,12 +105,12 @@ static bool parse_units(struct str text, const struct unit *units, int64_t *ret_
 }
 
 static bool parse_int(struct str text, int64_t *ret_value) {
-  return take_digits(&text, ret_value) && text.len == 0;
+  return str_cut_number(&text, ret_value) && text.len == 0;
 }
 
 /* "10%"; a bare number is 0 or refused. */
 static bool parse_percent(struct str text, int64_t *ret_value) {
-  if (!take_digits(&text, ret_value))
+  if (!str_cut_number(&text, ret_value))
     return false;
   return str_equal(text, str_z("%")) || (text.len == 0 && *ret_value == 0);
 }

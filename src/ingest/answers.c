@@ -51,7 +51,7 @@ struct grpc_status *answer_refused(const struct pg_outcome *outcome) {
                          outcome->sqlstate);
 }
 
-struct grpc_status *answer_refused_event(const struct pg_outcome *outcome) {
+static struct grpc_status *answer_refused_event(const struct pg_outcome *outcome) {
   return grpc_status_new(
       GRPC_FAILED_PRECONDITION,
       "the database doesn't take this event: SQLSTATE %s, raised by a constraint "

@@ -23,10 +23,8 @@ struct grpc_status *answer_expired(const struct ingest_request *request,
 /* PostgreSQL refused the write, and not because of what was to be written. */
 struct grpc_status *answer_refused(const struct pg_outcome *outcome);
 
-/* PostgreSQL refuses this event, which passed validation, for good. */
-struct grpc_status *answer_refused_event(const struct pg_outcome *outcome);
-
-/* The same of a request that is stored whole or not at all, of which it is one event. */
+/* PostgreSQL refuses an event, which passed validation, for good: the only one that was sent, or
+ * one of the `count` of a request that is stored whole or not at all. */
 struct grpc_status *answer_refused_request(const struct pg_outcome *outcome, int count);
 
 /* What PostgreSQL would have stored isn't what was sent. */

@@ -63,18 +63,11 @@ static void batch_gather_request(struct batch *b, int index, int max_items) {
   }
 }
 
-static int compare_keys(const struct event *x, const struct event *y) {
-  int by_id = memcmp(x->id.bytes, y->id.bytes, sizeof(x->id.bytes));
-  if (by_id)
-    return by_id;
-  return (x->time_us > y->time_us) - (x->time_us < y->time_us);
-}
-
 static int compare_order(const void *a, const void *b, void *arg) {
   const struct append_item *items = arg;
   int x = *(const int *)a;
   int y = *(const int *)b;
-  int by_key = compare_keys(items[x].event, items[y].event);
+  int by_key = event_compare_keys(items[x].event, items[y].event);
   return by_key ? by_key : x - y;
 }
 
@@ -86,7 +79,8 @@ static void batch_sort(struct batch *b) {
 }
 
 static bool is_twin_of_previous(const struct batch *b, int i) {
-  return i > 0 && compare_keys(b->items[b->order[i - 1]].event, b->items[b->order[i]].event) == 0;
+  return i > 0 &&
+         event_compare_keys(b->items[b->order[i - 1]].event, b->items[b->order[i]].event) == 0;
 }
 
 /* The first request that holds a twin of an event of an earlier request; request_count if none. */

@@ -15,8 +15,6 @@
 /* How often a ledger that stands as it is known may refuse a write: once, another writer's doing.
  */
 #define MAX_UNEXPLAINED 1
-/* How far ahead of both clocks a ledger's last record may lie: above what NTP lets pass. */
-#define AHEAD_US (60 * CLOCK_US_PER_S)
 /* Several daemons that start together race once or twice. */
 #define RACES_TOLD 5
 /* Marks that a trigger swallows would be set again and again. */
@@ -41,7 +39,6 @@ bool lane_is_where_doubt_began(const struct lane *lane) {
 
 static void on_left(void *arg, const struct pg_outcome *outcome) {
   struct lane *lane = arg;
-  loop_timer_set(&lane->pause, CLOCK_NEVER);
   if (!lane_check(lane, outcome))
     return;
   if (++lane->suspected <= MAX_LEFT_AT_ONCE) {
@@ -177,7 +174,6 @@ static void on_recalled(void *arg, int statement, const PGresult *result) {
 
 static void on_recall_done(void *arg, const struct pg_outcome *outcome) {
   struct lane *lane = arg;
-  loop_timer_set(&lane->pause, CLOCK_NEVER);
   if (!lane_check(lane, outcome))
     return;
   lane->answer.is_contradicted = !lane->is_recalled;
@@ -224,7 +220,7 @@ static bool left_for_gone(struct lane *lane) {
 static bool is_ahead_of_time(const struct lane *lane) {
   const struct claim_answer *answer = &lane->answer;
   return (answer->verdict == CLAIM_HELD || answer->verdict == CLAIM_GREW) && answer->is_ahead &&
-         answer->committed_us > clock_wall_us(lane->env->loop->clock) + AHEAD_US;
+         answer->committed_us > clock_wall_us(lane->env->loop->clock) + CLAIM_AHEAD_US;
 }
 
 static void lane_race_again(struct lane *lane) {
@@ -265,7 +261,6 @@ static void judge(struct lane *lane) {
 
 static void on_claimed(void *arg, const struct pg_outcome *outcome) {
   struct lane *lane = arg;
-  loop_timer_set(&lane->pause, CLOCK_NEVER);
   if (outcome->kind == PG_OK)
     lane_note_surroundings(lane);
   if (outcome->kind == PG_OK && lane->answer.surroundings.is_blocking) {

@@ -51,12 +51,7 @@ void appender_free(struct appender *a) {
 
 static int compare_items(const void *a, const void *b, void *arg) {
   const struct append_item *items = arg;
-  const struct event *x = items[*(const int *)a].event;
-  const struct event *y = items[*(const int *)b].event;
-  int by_id = memcmp(x->id.bytes, y->id.bytes, sizeof(x->id.bytes));
-  if (by_id)
-    return by_id;
-  return (x->time_us > y->time_us) - (x->time_us < y->time_us);
+  return event_compare_keys(items[*(const int *)a].event, items[*(const int *)b].event);
 }
 
 static void appender_sort(struct appender *a, const struct append_item *items, int count) {
@@ -329,25 +324,17 @@ int append_count_before_compare(const struct seal *seal) {
 
 /* ---- how a write ends ---- */
 
-static bool is_one_of(const char *text, const char *const names[], size_t count) {
-  for (size_t i = 0; i < count; i++) {
-    if (strcmp(text, names[i]) == 0)
-      return true;
-  }
-  return false;
+static bool is_refused_by(const struct pg_outcome *outcome, const char *constraint) {
+  return outcome->kind == PG_REFUSED && strcmp(outcome->constraint, constraint) == 0;
 }
 
 bool append_is_stale(const struct pg_outcome *outcome) {
-  static const char *const names[] = {"ledgers_tree_size_check", "ledger_batches_pkey",
-                                      "ledger_nodes_pkey"};
-  return outcome->kind == PG_REFUSED &&
-         is_one_of(outcome->constraint, names, sizeof(names) / sizeof(names[0]));
+  return append_is_in_the_way(outcome) || is_refused_by(outcome, "ledgers_tree_size_check");
 }
 
 bool append_is_in_the_way(const struct pg_outcome *outcome) {
-  static const char *const names[] = {"ledger_batches_pkey", "ledger_nodes_pkey"};
-  return outcome->kind == PG_REFUSED &&
-         is_one_of(outcome->constraint, names, sizeof(names) / sizeof(names[0]));
+  return is_refused_by(outcome, "ledger_batches_pkey") ||
+         is_refused_by(outcome, "ledger_nodes_pkey");
 }
 
 bool append_is_altered(const struct pg_outcome *outcome) {

@@ -27,8 +27,8 @@ static void append_name(const struct checkpoint *checkpoint, const char *origin,
 
 /* What is signed: its last line end included. */
 static void append_body(const struct checkpoint *checkpoint, const char *origin, struct buf *out) {
-  char root[4 * ((MERKLE_HASH_SIZE + 2) / 3) + 1];
-  EVP_EncodeBlock((unsigned char *)root, checkpoint->root.bytes, MERKLE_HASH_SIZE);
+  char root[MERKLE_TEXT_SIZE];
+  merkle_hash_print(&checkpoint->root, root);
   append_name(checkpoint, origin, out);
   bool ok = buf_append_format(out, "\n%" PRId64 "\n%s\n", checkpoint->size, root);
   assert(ok);
@@ -55,7 +55,7 @@ static void make_key_id(struct str name, const struct signing_key *key,
 /* The first line of a body. */
 static struct str name_of(struct str body) {
   assert(body.data);
-  return str_of(body.data, (size_t)((const char *)memchr(body.data, '\n', body.len) - body.data));
+  return str_cut(&body, '\n');
 }
 
 void checkpoint_sign(const struct checkpoint *checkpoint, const struct checkpoint_signer *signer,
@@ -79,16 +79,6 @@ void checkpoint_sign(const struct checkpoint *checkpoint, const struct checkpoin
 
 /* C2SP: what a verifier may refuse as too long. */
 #define SIGNATURES_MAX 16
-
-/* The part of `text` before the line end; moves `text` behind it. False: there is none. */
-static bool next_line(struct str *text, struct str *ret_line) {
-  const char *end = text->len ? memchr(text->data, '\n', text->len) : NULL;
-  if (!end)
-    return false;
-  *ret_line = str_of(text->data, (size_t)(end - text->data));
-  *text = str_of(end + 1, text->len - ret_line->len - 1);
-  return true;
-}
 
 /* "MARK NAME BASE64", whoever's. */
 struct signature_line {
@@ -158,7 +148,7 @@ static enum checkpoint_trust judge_lines(const struct checkpoint_signer *signer,
                                          struct str lines) {
   enum checkpoint_trust trust = CHECKPOINT_UNSIGNED;
   struct str line;
-  for (int count = 0; next_line(&lines, &line); count++) {
+  for (int count = 0; str_cut_line(&lines, &line); count++) {
     enum checkpoint_trust found = judge_line(signer, body, line);
     if (found == CHECKPOINT_BAD || count == SIGNATURES_MAX)
       return CHECKPOINT_BAD;

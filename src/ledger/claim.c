@@ -47,7 +47,7 @@ static const char read_sql[] =
     "  (SELECT checkpoint IS NOT NULL FROM ledger_batches WHERE ledger_id = l.ledger_id"
     "   ORDER BY first_sequence LIMIT 1),"
     "  EXISTS (SELECT FROM ledgers WHERE ledger_id = $2),"
-    "  coalesce(b.committed_at > clock_timestamp() + interval '1 minute', false)"
+    "  coalesce(b.committed_at > clock_timestamp() + $3 * interval '1 microsecond', false)"
     " FROM ledgers l LEFT JOIN LATERAL (SELECT * FROM ledger_batches"
     "  WHERE ledger_id = l.ledger_id ORDER BY first_sequence DESC LIMIT 1) AS b ON true"
     " WHERE l.owner = $1 AND l.suspect_since IS NULL AND l.closed_since IS NULL"
@@ -75,17 +75,21 @@ void claim_send(struct pg_lease *conn, const struct claim *claim, int64_t lease_
   static const struct pg_statement claiming = {
       .name = "claim", .sql = claim_sql, .param_count = 4, .param_types = claim_types};
   static const struct pg_statement reading = {
-      .name = "claim_read", .sql = read_sql, .param_count = 2, .param_types = claim_types};
+      .name = "claim_read", .sql = read_sql, .param_count = 3, .param_types = claim_types};
   send_about(conn, &claiming, claim, (int64_t[]){claim->ledger_id, lease_us, first_new_id});
-  send_about(conn, &reading, claim, (int64_t[]){claim->ledger_id});
+  send_about(conn, &reading, claim, (int64_t[]){claim->ledger_id, CLAIM_AHEAD_US});
   surroundings_send(conn);
 }
 
+/* $1 owner, $2 ledger, or 0 for each one of the owner's. */
+#define LEAVE_SQL(mark)                                                                            \
+  "UPDATE ledgers SET " mark                                                                       \
+  " = now(), owner = NULL, leased_until = NULL"                                                    \
+  " WHERE owner = $1 AND $2 IN (ledger_id, 0)"
+
 void claim_send_suspect(struct pg_lease *conn, const struct claim *claim, int64_t ledger_id) {
   static const struct pg_statement statement = {
-      .sql =
-          "UPDATE ledgers SET suspect_since = now(), owner = NULL, leased_until = NULL"
-          " WHERE owner = $1 AND $2 IN (ledger_id, 0)",
+      .sql = LEAVE_SQL("suspect_since"),
       .param_count = 2,
       .param_types = claim_types,
   };
@@ -94,9 +98,7 @@ void claim_send_suspect(struct pg_lease *conn, const struct claim *claim, int64_
 
 void claim_send_close(struct pg_lease *conn, const struct claim *claim, int64_t ledger_id) {
   static const struct pg_statement statement = {
-      .sql =
-          "UPDATE ledgers SET closed_since = now(), owner = NULL, leased_until = NULL"
-          " WHERE owner = $1 AND $2 IN (ledger_id, 0)",
+      .sql = LEAVE_SQL("closed_since"),
       .param_count = 2,
       .param_types = claim_types,
   };

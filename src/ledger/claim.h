@@ -19,6 +19,7 @@
  */
 #pragma once
 
+#include "base/clock.h"
 #include "base/uuid.h"
 #include "ledger/checkpoint.h"
 #include "ledger/memory.h"
@@ -39,9 +40,11 @@ void claim_init(struct claim *claim);
 /* Queues on the lease's pipeline what makes sure of the claim's ledger, waiting for a write that is
  * still at it; or, when it is another's by now or there is none, claims a free one or makes one,
  * whose id is at least `first_new_id`. */
-#define CLAIM_STATEMENTS 3
 void claim_send(struct pg_lease *conn, const struct claim *claim, int64_t lease_us,
                 int64_t first_new_id);
+
+/* How far ahead of a clock a ledger's last record may lie: above what NTP lets pass. */
+#define CLAIM_AHEAD_US (60 * CLOCK_US_PER_S)
 
 enum claim_verdict {
   CLAIM_HELD,
@@ -55,7 +58,7 @@ struct claim_answer {
   int64_t ledger_id; /* but for RACED */
   struct merkle_edge edge;
   int64_t committed_us;
-  bool is_ahead;            /* that lies in the future by PostgreSQL's clock */
+  bool is_ahead;            /* that lies further ahead than CLAIM_AHEAD_US by PostgreSQL's clock */
   const char *reason;       /* SUSPECT: static */
   struct ledger_head known; /* GREW: what to look for */
   bool is_contradicted;     /* SUSPECT: by what is known, not by itself */

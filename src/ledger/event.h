@@ -75,6 +75,12 @@ struct event {
   bool is_sensitive;
 };
 
+/* By what no two stored events share. */
+static inline int event_compare_keys(const struct event *a, const struct event *b) {
+  int by_id = memcmp(a->id.bytes, b->id.bytes, sizeof(a->id.bytes));
+  return by_id ? by_id : (a->time_us > b->time_us) - (a->time_us < b->time_us);
+}
+
 /* Who wrote it: far above the names in use; SPIFFE's are the longest. */
 #define EVENT_PRINCIPAL_MAX_BYTES 2048
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "pg/ask.h"
 #include "pg/binary.h"
 
 /* Above what the largest file of a memory takes. */
@@ -13,22 +14,11 @@
 enum { PARAMS = 3 };
 
 struct memory_checking {
-  struct pg_lease *conn;      /* NULL before it is granted */
   struct ledger_known *known; /* owned */
   int count;
-  int64_t deadline_us;
   memory_check_cb *cb;
   void *arg;
-  struct error err; /* what the row showed to be wrong */
 };
-
-static void finish(struct memory_checking *c, const struct error *err) {
-  if (c->conn)
-    pg_release(c->conn);
-  c->cb(c->arg, err);
-  free(c->known);
-  free(c);
-}
 
 /* The ledgers that lack something; the first of them, and how many there are. */
 static const char check_sql[] =
@@ -44,7 +34,7 @@ static const char check_sql[] =
 
 enum column { ID, KNOWN_SIZE, SIZE, FAULTS, COLUMNS };
 
-static void describe(struct memory_checking *c, const PGresult *result) {
+static int describe(const PGresult *result, struct error *err) {
   int64_t id = 0;
   int64_t known = 0;
   int64_t size = 0;
@@ -54,34 +44,24 @@ static void describe(struct memory_checking *c, const PGresult *result) {
   if (PQnfields(result) != COLUMNS || !pg_get_int8(pg_field(result, 0, ID), &id) ||
       !pg_get_int8(pg_field(result, 0, KNOWN_SIZE), &known) ||
       (is_there && !pg_get_int8(pg_field(result, 0, SIZE), &size)) ||
-      !pg_get_int8(pg_field(result, 0, FAULTS), &faults)) {
-    error_set(&c->err, ERR_INTERNAL, "the answer about what is known can't be read");
-    return;
-  }
+      !pg_get_int8(pg_field(result, 0, FAULTS), &faults))
+    return error_set(err, ERR_INTERNAL, "the answer about what is known can't be read");
   if (is_there && size < known)
     snprintf(found, sizeof(found), "has %" PRId64 " of them", size);
   else if (is_there)
     snprintf(found, sizeof(found), "has others in their place");
-  error_set(&c->err, ERR_FAILED_PRECONDITION,
-            "ledger %" PRId64 ": %" PRId64
-            " events are known to be committed, and the database %s (%" PRId64
-            " ledgers are like that): restored from a backup? Then stop all daemons of this store "
-            "and run: auditstored restored --config FILE",
-            id, known, found, faults);
+  return error_set(
+      err, ERR_FAILED_PRECONDITION,
+      "ledger %" PRId64 ": %" PRId64
+      " events are known to be committed, and the database %s (%" PRId64
+      " ledgers are like that): restored from a backup? Then stop all daemons of this store "
+      "and run: auditstored restored --config FILE",
+      id, known, found, faults);
 }
 
-static void on_result(void *arg, int statement, const PGresult *result) {
-  (void)statement;
-  if (PQntuples(result) > 0)
-    describe(arg, result);
-}
-
-static void on_done(void *arg, const struct pg_outcome *outcome) {
-  struct memory_checking *c = arg;
-  if (outcome->kind != PG_OK)
-    finish(c, &outcome->err);
-  else
-    finish(c, c->err.code == ERR_OK ? NULL : &c->err);
+static int read_answer(void *arg, const PGresult *result, struct error *err) {
+  (void)arg;
+  return PQntuples(result) > 0 ? describe(result, err) : 0;
 }
 
 static bool put_known(const struct memory_checking *c, struct buf params[PARAMS]) {
@@ -96,7 +76,7 @@ static bool put_known(const struct memory_checking *c, struct buf params[PARAMS]
   return ok;
 }
 
-static void send_question(const struct memory_checking *c, struct buf params[PARAMS]) {
+static void send_params(struct pg_lease *conn, struct buf params[PARAMS]) {
   static const Oid types[PARAMS] = {PG_INT8_ARRAY, PG_INT8_ARRAY, PG_BYTEA_ARRAY};
   static const struct pg_statement statement = {
       .sql = check_sql, .param_count = PARAMS, .param_types = types};
@@ -106,40 +86,38 @@ static void send_question(const struct memory_checking *c, struct buf params[PAR
     values[i] = (const char *)buf_bytes(&params[i]);
     lengths[i] = (int)buf_len(&params[i]);
   }
-  pg_send(c->conn, &statement, &(struct pg_params){.values = values, .lengths = lengths});
+  pg_send(conn, &statement, &(struct pg_params){.values = values, .lengths = lengths});
 }
 
-static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
-  static const struct pg_pipeline_cb cb = {.on_result = on_result, .on_done = on_done};
-  struct memory_checking *c = arg;
+static int send_question(void *arg, struct pg_lease *conn, struct error *err) {
+  const struct memory_checking *c = arg;
   struct buf params[PARAMS];
-  c->conn = conn;
-  if (!conn) {
-    finish(c, err);
-    return;
-  }
   for (int i = 0; i < PARAMS; i++)
     buf_init(&params[i], PARAM_MAX_BYTES);
   bool fits = put_known(c, params);
-  if (fits) {
-    send_question(c, params);
-    pg_run(c->conn, c->deadline_us, &cb, c);
-  }
+  if (fits)
+    send_params(conn, params);
   for (int i = 0; i < PARAMS; i++)
     buf_deinit(&params[i]);
-  if (!fits) {
-    error_set(&c->err, ERR_EXHAUSTED, "%d known ledgers are more than one question takes",
-              c->count);
-    finish(c, &c->err);
-  }
+  return fits ? 0
+              : error_set(err, ERR_EXHAUSTED, "%d known ledgers are more than one question takes",
+                          c->count);
+}
+
+static void finish(void *arg, const struct error *err) {
+  struct memory_checking *c = arg;
+  c->cb(c->arg, err);
+  free(c->known);
+  free(c);
 }
 
 void memory_check(struct pg_pool *pool, const struct ledger_memory *memory, int64_t deadline_us,
                   memory_check_cb *cb, void *arg) {
+  static const struct pg_question question = {
+      .send = send_question, .read = read_answer, .done = finish};
   struct memory_checking *c = xcalloc(1, sizeof(*c));
   c->known = ledger_memory_list(memory, &c->count);
-  c->deadline_us = deadline_us;
   c->cb = cb;
   c->arg = arg;
-  pg_acquire(pool, deadline_us, "memory check", on_acquired, c);
+  pg_ask(pool, deadline_us, "memory check", &question, c);
 }

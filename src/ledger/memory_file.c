@@ -19,7 +19,7 @@
 #define FILE_MAX_BYTES ((size_t)256 * 1024 * 1024)
 #define DIGEST_SIZE    32
 #define DIGEST_CHARS   ((size_t)2 * DIGEST_SIZE)
-#define ROOT_CHARS     (4 * ((MERKLE_HASH_SIZE + 2) / 3))
+#define ROOT_CHARS     (MERKLE_TEXT_SIZE - 1)
 #define READ_STEP      ((size_t)64 * 1024)
 
 #define ADVICE                                                                                     \
@@ -37,8 +37,8 @@ static void digest_text(struct str text, char ret_hex[DIGEST_CHARS + 1]) {
 }
 
 static bool put_known(struct buf *out, const struct ledger_known *known) {
-  char root[ROOT_CHARS + 1];
-  EVP_EncodeBlock((unsigned char *)root, known->head.root.bytes, MERKLE_HASH_SIZE);
+  char root[MERKLE_TEXT_SIZE];
+  merkle_hash_print(&known->head.root, root);
   return buf_append_format(out, "%" PRId64 " %" PRId64 " %s\n", known->ledger_id, known->head.size,
                            root);
 }
@@ -122,27 +122,8 @@ static int slurp(const char *path, struct buf *out, struct error *err) {
   return rc;
 }
 
-/* Takes the line before the next LF; false when there is none. */
-static bool next_line(struct str *rest, struct str *ret_line) {
-  const char *end = rest->len ? memchr(rest->data, '\n', rest->len) : NULL;
-  if (!end)
-    return false;
-  *ret_line = str_of(rest->data, (size_t)(end - rest->data));
-  *rest = str_of(end + 1, rest->len - ret_line->len - 1);
-  return true;
-}
-
 static bool get_number(struct str text, int64_t *ret_number) {
-  int64_t number = 0;
-  if (text.len == 0)
-    return false;
-  for (size_t i = 0; i < text.len; i++) {
-    if (text.data[i] < '0' || text.data[i] > '9' || __builtin_mul_overflow(number, 10, &number) ||
-        __builtin_add_overflow(number, text.data[i] - '0', &number))
-      return false;
-  }
-  *ret_number = number;
-  return true;
+  return str_cut_number(&text, ret_number) && text.len == 0;
 }
 
 static bool get_root(struct str text, struct merkle_hash *ret_root) {
@@ -171,7 +152,7 @@ static bool get_last(struct str line, int64_t *ret_last_id) {
 static bool get_lines(struct str lines, struct memory_text *text) {
   struct str line;
   int cap = 0;
-  while (next_line(&lines, &line)) {
+  while (str_cut_line(&lines, &line)) {
     if (text->count == cap) {
       cap = cap ? 2 * cap : 64;
       text->known = xrealloc(text->known, (size_t)cap * sizeof(*text->known));
@@ -202,17 +183,17 @@ static int parse(const char *path, struct str all, struct memory_text *text, str
   if (!cut_digest(all, &rest))
     return not_reliable(
         path, "is torn or was edited: its last line isn't the SHA-256 of the others", err);
-  if (!next_line(&rest, &line) || !str_equal(line, str_z(FIRST_LINE)))
+  if (!str_cut_line(&rest, &line) || !str_equal(line, str_z(FIRST_LINE)))
     return error_set(err, ERR_FAILED_PRECONDITION,
                      "\"%s\" doesn't begin with " FIRST_LINE
                      ": name the file that this program wrote, or run the program that wrote it",
                      path);
-  if (!next_line(&rest, &line) || !str_equal(line, str_z(text->origin)))
+  if (!str_cut_line(&rest, &line) || !str_equal(line, str_z(text->origin)))
     return error_set(err, ERR_FAILED_PRECONDITION,
                      "\"%s\" is of the store \"%.*s\", and this one is \"%s\": name a file of this "
                      "store's own, or one that isn't there yet",
                      path, (int)line.len, line.data, text->origin);
-  if (!next_line(&rest, &line) || !get_last(line, &text->last_id) || !get_lines(rest, text))
+  if (!str_cut_line(&rest, &line) || !get_last(line, &text->last_id) || !get_lines(rest, text))
     return not_reliable(path, "was edited: a line of it isn't one that a daemon writes", err);
   return 0;
 }

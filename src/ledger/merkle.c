@@ -55,6 +55,10 @@ struct merkle_hash merkle_hash_node(struct merkle_hasher *hasher, const struct m
   return sha256(hasher, str_of(input, sizeof(input)), str_of("", 0));
 }
 
+void merkle_hash_print(const struct merkle_hash *hash, char ret_text[MERKLE_TEXT_SIZE]) {
+  EVP_EncodeBlock((unsigned char *)ret_text, hash->bytes, MERKLE_HASH_SIZE);
+}
+
 /* ---- the edge ---- */
 
 static bool has_node(int64_t size, int level) {

@@ -32,6 +32,10 @@ struct merkle_hash merkle_hash_leaf(struct merkle_hasher *hasher, const void *da
 struct merkle_hash merkle_hash_node(struct merkle_hasher *hasher, const struct merkle_hash *left,
                                     const struct merkle_hash *right);
 
+/* As texts have it: base64, and a NUL. */
+#define MERKLE_TEXT_SIZE (4 * ((MERKLE_HASH_SIZE + 2) / 3) + 1)
+void merkle_hash_print(const struct merkle_hash *hash, char ret_text[MERKLE_TEXT_SIZE]);
+
 /* ---- the edge ---- */
 
 struct merkle_edge {

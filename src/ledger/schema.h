@@ -21,7 +21,7 @@ void schema_migrate(struct pg_pool *pool, struct loop *loop, int64_t deadline_us
                     void *arg);
 
 /* ERR_FAILED_PRECONDITION when the database isn't exactly at schema_version(), the server is older
- * than PostgreSQL 15; the text says
- * which command mends it. */
+ * than PostgreSQL 15 or not in UTF8, or what was done to the tables endangers what is written
+ * (ledger/surroundings.h); the text says what mends it. */
 void schema_check(struct pg_pool *pool, struct loop *loop, int64_t deadline_us, schema_cb *cb,
                   void *arg);

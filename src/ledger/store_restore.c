@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "pg/ask.h"
 #include "pg/binary.h"
 
 #define SCRIPT_SIZE 2048
@@ -116,26 +117,11 @@ void store_restore(struct pg_pool *pool, int64_t last_id, int64_t deadline_us, s
 /* ---- what there is ---- */
 
 struct heads_reading {
-  struct pg_lease *conn;
-  int64_t deadline_us;
   store_heads_cb *cb;
   void *arg;
   struct ledger_known *known; /* the callee's at the end */
   int count;
-  struct error err;
 };
-
-static void finish_heads(struct heads_reading *r, const struct error *err) {
-  if (r->conn)
-    pg_release(r->conn);
-  if (err) {
-    free(r->known);
-    r->cb(r->arg, NULL, 0, err);
-  } else {
-    r->cb(r->arg, r->known, r->count, NULL);
-  }
-  free(r);
-}
 
 static const char heads_sql[] =
     "SELECT l.ledger_id, coalesce(b.size, 0), coalesce(b.root, sha256(''))"
@@ -154,44 +140,41 @@ static bool read_head(const PGresult *result, int row, struct ledger_known *ret_
   return true;
 }
 
-static void on_heads(void *arg, int statement, const PGresult *result) {
+static int send_heads(void *arg, struct pg_lease *conn, struct error *err) {
+  static const struct pg_statement statement = {.sql = heads_sql};
+  (void)arg;
+  (void)err;
+  pg_send(conn, &statement, NULL);
+  return 0;
+}
+
+static int read_heads(void *arg, const PGresult *result, struct error *err) {
   struct heads_reading *r = arg;
-  (void)statement;
   int rows = PQntuples(result);
   r->known = xcalloc((size_t)rows + 1, sizeof(*r->known));
   for (r->count = 0; r->count < rows; r->count++) {
-    if (!read_head(result, r->count, &r->known[r->count])) {
-      error_set(&r->err, ERR_INTERNAL, "a ledger's row can't be read");
-      return;
-    }
+    if (!read_head(result, r->count, &r->known[r->count]))
+      return error_set(err, ERR_INTERNAL, "a ledger's row can't be read");
   }
+  return 0;
 }
 
-static void on_heads_done(void *arg, const struct pg_outcome *outcome) {
+static void finish_heads(void *arg, const struct error *err) {
   struct heads_reading *r = arg;
-  if (outcome->kind != PG_OK)
-    finish_heads(r, &outcome->err);
-  else
-    finish_heads(r, r->err.code == ERR_OK ? NULL : &r->err);
-}
-
-static void on_heads_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
-  static const struct pg_statement statement = {.sql = heads_sql};
-  static const struct pg_pipeline_cb cb = {.on_result = on_heads, .on_done = on_heads_done};
-  struct heads_reading *r = arg;
-  r->conn = conn;
-  if (!conn) {
-    finish_heads(r, err);
-    return;
+  if (err) {
+    free(r->known);
+    r->cb(r->arg, NULL, 0, err);
+  } else {
+    r->cb(r->arg, r->known, r->count, NULL);
   }
-  pg_send(conn, &statement, NULL);
-  pg_run(conn, r->deadline_us, &cb, r);
+  free(r);
 }
 
 void store_heads_read(struct pg_pool *pool, int64_t deadline_us, store_heads_cb *cb, void *arg) {
+  static const struct pg_question question = {
+      .send = send_heads, .read = read_heads, .done = finish_heads};
   struct heads_reading *r = xcalloc(1, sizeof(*r));
-  r->deadline_us = deadline_us;
   r->cb = cb;
   r->arg = arg;
-  pg_acquire(pool, deadline_us, "heads of ledgers", on_heads_acquired, r);
+  pg_ask(pool, deadline_us, "heads of ledgers", &question, r);
 }

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "pg/ask.h"
 #include "pg/binary.h"
 #include "pg/internal.h"
 
@@ -25,20 +26,16 @@ static const struct pg_statement limits_statement = {
 
 struct limits_read {
   struct pg_pool *pool;
-  struct pg_lease *conn;
-  int64_t deadline_us;
   struct pg_server_limits limits;
   pg_limits_cb *cb;
   void *arg;
 };
 
-static void end(struct limits_read *read, const struct error *err) {
-  if (read->conn)
-    pg_release(read->conn);
-  if (!err)
-    read->pool->counters.server = read->limits;
-  read->cb(read->arg, err ? NULL : &read->limits, err);
-  free(read);
+static int send_question(void *arg, struct pg_lease *conn, struct error *err) {
+  (void)arg;
+  (void)err;
+  pg_send(conn, &limits_statement, NULL);
+  return 0;
 }
 
 static int read_int(const PGresult *result, int column) {
@@ -48,46 +45,36 @@ static int read_int(const PGresult *result, int column) {
   return (int)value;
 }
 
-static void on_result(void *arg, int statement, const PGresult *result) {
+static int read_limits(void *arg, const PGresult *result, struct error *err) {
   struct limits_read *read = arg;
-  (void)statement;
+  (void)err;
   if (PQntuples(result) != 1)
-    return;
+    return 0;
   read->limits.usable = read_int(result, 0);
   read->limits.max_connections = read_int(result, 1);
   read->limits.version = read_int(result, 2);
+  return 0;
 }
 
-static void on_done(void *arg, const struct pg_outcome *outcome) {
+static void end(void *arg, const struct error *err) {
   struct limits_read *read = arg;
-  struct error err;
-  if (outcome->kind != PG_OK) {
-    end(read, &outcome->err);
-  } else if (read->limits.max_connections == 0) {
-    error_set(&err, ERR_INTERNAL, "the server doesn't tell its connection limits");
-    end(read, &err);
-  } else {
-    end(read, NULL);
+  struct error untold;
+  if (!err && read->limits.max_connections == 0) {
+    error_set(&untold, ERR_INTERNAL, "the server doesn't tell its connection limits");
+    err = &untold;
   }
-}
-
-static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
-  static const struct pg_pipeline_cb cb = {.on_result = on_result, .on_done = on_done};
-  struct limits_read *read = arg;
-  if (!conn) {
-    end(read, err);
-    return;
-  }
-  read->conn = conn;
-  pg_send(conn, &limits_statement, NULL);
-  pg_run(conn, read->deadline_us, &cb, read);
+  if (!err)
+    read->pool->counters.server = read->limits;
+  read->cb(read->arg, err ? NULL : &read->limits, err);
+  free(read);
 }
 
 void pg_limits_read(struct pg_pool *pool, int64_t deadline_us, pg_limits_cb *cb, void *arg) {
+  static const struct pg_question question = {
+      .send = send_question, .read = read_limits, .done = end};
   struct limits_read *read = xcalloc(1, sizeof(*read));
   read->pool = pool;
-  read->deadline_us = deadline_us;
   read->cb = cb;
   read->arg = arg;
-  pg_acquire(pool, deadline_us, "limits", on_acquired, read);
+  pg_ask(pool, deadline_us, "limits", &question, read);
 }

@@ -74,12 +74,44 @@ static void equality_compares_bytes(void **state) {
   assert_false(str_equal(s("ab"), s("abc")));
 }
 
+static void lines_are_cut_at_their_ends(void **state) {
+  (void)state;
+  struct str rest = s("one\n\nthree");
+  struct str line = {0};
+  assert_true(str_cut_line(&rest, &line));
+  assert_true(str_equal(line, s("one")));
+  assert_true(str_cut_line(&rest, &line));
+  assert_true(str_equal(line, s("")));
+  assert_false(str_cut_line(&rest, &line));
+  assert_true(str_equal(rest, s("three")));
+  rest = str_of(NULL, 0);
+  assert_false(str_cut_line(&rest, &line));
+}
+
+static void numbers_are_cut_up_to_the_largest(void **state) {
+  (void)state;
+  struct str rest = s("9223372036854775807 left");
+  int64_t number = 0;
+  assert_true(str_cut_number(&rest, &number));
+  assert_int_equal(number, INT64_MAX);
+  assert_true(str_equal(rest, s(" left")));
+  static const char *const none[] = {"", "-1", "+1", " 1", "x", "9223372036854775808"};
+  for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+    rest = s(none[i]);
+    assert_false(str_cut_number(&rest, &number));
+    assert_true(str_equal(rest, s(none[i])));
+    assert_int_equal(number, INT64_MAX);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(valid_utf8_is_taken_whole),
       cmocka_unit_test(invalid_utf8_is_found_where_it_begins),
       cmocka_unit_test(nul_is_not_storable),
       cmocka_unit_test(equality_compares_bytes),
+      cmocka_unit_test(lines_are_cut_at_their_ends),
+      cmocka_unit_test(numbers_are_cut_up_to_the_largest),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
