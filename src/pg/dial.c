@@ -6,7 +6,7 @@
 
 /* ---- how a dial ends ---- */
 
-static void give_up(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err) {
+void pg_dial_fail(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err) {
   pg_governor_failed(conn->pool, why, err);
   if (conn->pq) {
     pg_conn_close(conn, PG_CLOSE_BROKEN);
@@ -14,10 +14,6 @@ static void give_up(struct pg_lease *conn, enum pg_dial_failure why, const struc
   }
   pg_conn_arm(conn, CLOCK_NEVER);
   pg_conn_set_state(conn, CONN_EMPTY);
-}
-
-void pg_dial_fail(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err) {
-  give_up(conn, why, err);
 }
 
 static void give_up_as_libpq_says(struct pg_lease *conn) {
@@ -33,7 +29,7 @@ static void give_up_as_libpq_says(struct pg_lease *conn) {
   }
   pg_one_line(message, text, sizeof(text));
   error_set(&err, ERR_UNAVAILABLE, "%s", text);
-  give_up(conn, pg_dial_failure_of(sqlstate, message), &err);
+  pg_dial_fail(conn, pg_dial_failure_of(sqlstate, message), &err);
 }
 
 static void succeed(struct pg_lease *conn) {
@@ -90,7 +86,7 @@ static void watch_or_give_up(struct pg_lease *conn, int events) {
     return;
   struct error err;
   error_set(&err, ERR_UNAVAILABLE, "the dial's socket can't be watched");
-  give_up(conn, PG_DIAL_OTHER, &err);
+  pg_dial_fail(conn, PG_DIAL_OTHER, &err);
 }
 
 void pg_dial_event(struct pg_lease *conn) {
@@ -120,7 +116,7 @@ static void connect_to(struct pg_lease *conn, const struct pg_endpoints *endpoin
                                       .omits_options = pool->sessions.omits_options};
   PGconn *pq = pg_params_connect(pool->config, endpoints, wish, &err);
   if (!pq) {
-    give_up(conn, PG_DIAL_OTHER, &err);
+    pg_dial_fail(conn, PG_DIAL_OTHER, &err);
     return;
   }
   conn->pq = pq;
@@ -150,7 +146,7 @@ static void on_looked_up(void *arg, const struct pg_endpoints *endpoints, const 
   }
   struct error err;
   error_set(&err, ERR_UNAVAILABLE, "database.host: %s", problem);
-  give_up(conn, PG_DIAL_DNS, &err);
+  pg_dial_fail(conn, PG_DIAL_DNS, &err);
 }
 
 static void begin(struct pg_lease *conn) {
@@ -188,7 +184,7 @@ void pg_dial_timeout(struct pg_lease *conn) {
   /* One of several hosts that takes packets and never answers must not keep us from the others. */
   pool->governor.shift++;
   if (conn->pq) {
-    give_up(conn, PG_DIAL_TIMEOUT, &err);
+    pg_dial_fail(conn, PG_DIAL_TIMEOUT, &err);
     return;
   }
   /* A look-up can't be stopped. Its slot stays taken until it ends: so a resolver that hangs gets

@@ -264,8 +264,10 @@ void pg_dial_timeout(struct pg_lease *conn);
 /* When a dial must have ended. */
 int64_t pg_dial_deadline(const struct pg_lease *conn);
 
-/* SETTING: the session is as it must be, or the dial has failed. */
+/* SETTING: the session is as it must be. */
 void pg_dial_settle(struct pg_lease *conn);
+
+/* The dial has failed, in whichever step. */
 void pg_dial_fail(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err);
 
 /* RESOLVING, CONNECTING or SETTING: gives up, counting nothing. */
