@@ -15,7 +15,6 @@ enum {
   VERSION_MIN = 150000,
   PARAMS_MAX_BYTES = 16384,
   PREAMBLE_MAX_BYTES = 16384,
-  VALUE_SIZE = 256,
   SPAN_SIZE = 24,
   MS_PER_S = 1000,
   S_PER_MIN = 60,
@@ -237,21 +236,17 @@ static void ask(struct pg_lease *conn) {
 
 /* ---- the answer ---- */
 
+/* Borrowed from the result, in which a NUL stands behind each text. */
 struct answer {
   const struct setting *setting;
-  char was[VALUE_SIZE];
-  char asked[VALUE_SIZE]; /* "": it was left as it is */
-  char now[VALUE_SIZE];
+  const char *was;
+  const char *asked; /* "": it was left as it is */
+  const char *now;
 };
 
-static void copy_field(const PGresult *result, int row, int column, char ret_text[VALUE_SIZE]) {
-  struct str value = pg_field(result, row, column);
-  snprintf(ret_text, VALUE_SIZE, "%.*s", (int)value.len, value.data);
-}
-
-static const struct setting *find_setting(struct str name) {
+static const struct setting *find_setting(const char *name) {
   for (int i = 0; i < SETTING_COUNT; i++) {
-    if (str_equal(name, str_z(settings[i].name)))
+    if (strcmp(name, settings[i].name) == 0)
       return &settings[i];
   }
   return NULL;
@@ -259,12 +254,12 @@ static const struct setting *find_setting(struct str name) {
 
 /* False: the server doesn't know this setting, which then does nothing either. */
 static bool read_answer(const PGresult *result, int row, struct answer *ret_answer) {
-  ret_answer->setting = find_setting(pg_field(result, row, COLUMN_NAME));
+  ret_answer->setting = find_setting(PQgetvalue(result, row, COLUMN_NAME));
   if (!ret_answer->setting || PQgetisnull(result, row, COLUMN_WAS))
     return false;
-  copy_field(result, row, COLUMN_WAS, ret_answer->was);
-  copy_field(result, row, COLUMN_ASKED, ret_answer->asked);
-  copy_field(result, row, COLUMN_NOW, ret_answer->now);
+  ret_answer->was = PQgetvalue(result, row, COLUMN_WAS);
+  ret_answer->asked = PQgetvalue(result, row, COLUMN_ASKED);
+  ret_answer->now = PQgetvalue(result, row, COLUMN_NOW);
   return true;
 }
 
@@ -300,10 +295,8 @@ static void judge(struct pg_lease *conn, const struct answer *answer) {
 }
 
 static void judge_stores(struct pg_lease *conn, const PGresult *result) {
-  char open[VALUE_SIZE];
-  char closed[VALUE_SIZE];
-  copy_field(result, 0, COLUMN_OPEN, open);
-  copy_field(result, 0, COLUMN_CLOSED, closed);
+  const char *open = PQgetvalue(result, 0, COLUMN_OPEN);
+  const char *closed = PQgetvalue(result, 0, COLUMN_CLOSED);
   if (open[0] && PQgetisnull(result, 0, COLUMN_CHOSEN))
     error_set(&conn->session.refusal, ERR_UNAVAILABLE,
               "there are stores in several schemas (%s), and the search path names none of them: "
@@ -317,25 +310,40 @@ static void judge_stores(struct pg_lease *conn, const PGresult *result) {
 /* ---- what is kept of it ---- */
 
 /* Right whatever standard_conforming_strings is. */
-static void append_literal(struct buf *out, const char *text) {
-  buf_append_str(out, "E'");
-  for (; *text; text++) {
+static bool append_literal(struct buf *out, const char *text) {
+  bool ok = buf_append_str(out, "E'");
+  for (; ok && *text; text++) {
     if (*text == '\'' || *text == '\\')
-      buf_append(out, text, 1);
-    buf_append(out, text, 1);
+      ok = buf_append(out, text, 1);
+    ok = ok && buf_append(out, text, 1);
   }
-  buf_append_str(out, "'");
+  return ok && buf_append_str(out, "'");
 }
 
-static void add_to_preamble(struct buf *preamble, const struct answer *answer) {
-  if (answer->asked[0] == '\0')
-    return;
-  buf_append_str(preamble, buf_len(preamble) > 0 ? ", " : "SELECT ");
-  buf_append_str(preamble, "pg_catalog.set_config(");
-  append_literal(preamble, answer->setting->name);
-  buf_append_str(preamble, ", ");
-  append_literal(preamble, answer->now);
-  buf_append_str(preamble, ", true)");
+static bool add_to_preamble(struct buf *preamble, const struct answer *answer) {
+  return buf_append_str(preamble, buf_len(preamble) > 0 ? ", " : "SELECT ") &&
+         buf_append_str(preamble, "pg_catalog.set_config(") &&
+         append_literal(preamble, answer->setting->name) && buf_append_str(preamble, ", ") &&
+         append_literal(preamble, answer->now) && buf_append_str(preamble, ", true)");
+}
+
+static void make_preamble(struct pg_lease *conn, const PGresult *result) {
+  struct buf preamble;
+  struct answer answer;
+  bool fits = true;
+  buf_init(&preamble, PREAMBLE_MAX_BYTES);
+  for (int row = 0; fits && row < PQntuples(result); row++) {
+    if (read_answer(result, row, &answer) && answer.asked[0])
+      fits = add_to_preamble(&preamble, &answer);
+  }
+  if (fits && buf_append(&preamble, "", 1)) {
+    conn->session.preamble = xmalloc(buf_len(&preamble));
+    memcpy(conn->session.preamble, buf_bytes(&preamble), buf_len(&preamble));
+  } else {
+    error_set(&conn->session.refusal, ERR_UNAVAILABLE,
+              "the search path is too long to be set in each transaction, as a pooler needs it");
+  }
+  buf_deinit(&preamble);
 }
 
 static void add_fact(struct pg_session_facts *facts, const struct answer *answer) {
@@ -358,23 +366,14 @@ static void note_pooler(struct pg_lease *conn) {
               pool->config->prepared_statements ? "on in the settings, not used" : "off"));
 }
 
-static void keep_preamble(struct pg_lease *conn, struct buf *preamble) {
-  if (!conn->session.is_pooled || !buf_append(preamble, "", 1))
-    return;
-  conn->session.preamble = xmalloc(buf_len(preamble));
-  memcpy(conn->session.preamble, buf_bytes(preamble), buf_len(preamble));
-}
-
 static void on_result(void *arg, int statement, const PGresult *result) {
   struct pg_lease *conn = arg;
   struct pg_session_facts *facts = &conn->pool->counters.session;
   struct answer answer;
-  struct buf preamble;
   int32_t pid = 0;
   (void)statement;
   if (PQntuples(result) == 0 || !pg_get_int4(pg_field(result, 0, COLUMN_PID), &pid))
     return;
-  buf_init(&preamble, PREAMBLE_MAX_BYTES);
   conn->session.refusal.code = ERR_OK;
   conn->session.is_pooled = pid != PQbackendPID(conn->pq);
   *facts = (struct pg_session_facts){.is_pooled = conn->session.is_pooled};
@@ -383,12 +382,11 @@ static void on_result(void *arg, int statement, const PGresult *result) {
       continue;
     judge(conn, &answer);
     add_fact(facts, &answer);
-    add_to_preamble(&preamble, &answer);
   }
   judge_stores(conn, result);
   note_pooler(conn);
-  keep_preamble(conn, &preamble);
-  buf_deinit(&preamble);
+  if (conn->session.is_pooled)
+    make_preamble(conn, result);
 }
 
 /* ---- the step ---- */

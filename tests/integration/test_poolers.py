@@ -123,6 +123,15 @@ class PoolerTest(harness.PostgresCase):
         _, stub = self.start_behind(pooler, {"database.name": "fresh"})
         self.write(stub)
 
+    def test_a_long_search_path_is_kept_to_its_end(self):
+        pooler = self.start_pooler(pool_mode="transaction")
+        path = ", ".join([f"{'no_such_schema_' * 3}{i}" for i in range(10)] + ["public"])
+        self.postgres.sql("CREATE DATABASE far")
+        self.postgres.sql(f"ALTER DATABASE far SET search_path = {path}")
+        settings = {**pooler.daemon_settings(), "database.name": "far"}
+        done = harness.run_daemon("migrate", settings=settings)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_a_restart_of_the_pooler_is_survived(self):
         pooler = self.start_pooler(pool_mode="transaction")
         daemon, stub = self.start_behind(pooler)
