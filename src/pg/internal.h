@@ -55,6 +55,7 @@ enum pipeline_phase {
 struct pipeline_entry {
   int statement;
   bool is_prepare;
+  bool is_named;     /* run under its name, for which it was prepared */
   bool was_prepared; /* by an earlier pipeline: its plan may be stale */
   bool is_preamble;  /* the session's, not its user's */
   const struct pg_statement *sql;

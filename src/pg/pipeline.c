@@ -160,9 +160,9 @@ static bool send_named(struct pg_lease *conn, const struct pg_statement *sql,
 static bool send_statement(struct pg_lease *conn, const struct pg_statement *sql,
                            const struct pg_params *params, int index) {
   struct pipeline_entry entry = {.statement = index, .sql = sql};
-  bool is_named = sql->name && conn->pool->config->prepared_statements &&
-                  !conn->session.is_pooled && conn->prepared.count < PG_PREPARED_MAX;
-  bool is_sent = is_named
+  entry.is_named = sql->name && conn->pool->config->prepared_statements &&
+                   !conn->session.is_pooled && conn->prepared.count < PG_PREPARED_MAX;
+  bool is_sent = entry.is_named
                      ? send_named(conn, sql, params, index, &entry.was_prepared)
                      : PQsendQueryParams(conn->pq, sql->sql, sql->param_count, sql->param_types,
                                          params->values, params->lengths, binary_formats, 1) == 1;

@@ -32,18 +32,15 @@ static void on_tried(void *arg, const struct pg_outcome *outcome) {
     pg_dial_settle(conn);
     return;
   }
-  bool is_forbidden = strcmp(outcome->sqlstate, "08P01") == 0;
-  if (is_forbidden)
-    error_set(&err, ERR_UNAVAILABLE,
-              "the pooler takes no transactions (%s): set its pool_mode to transaction or session "
-              "for this database",
-              outcome->err.text);
-  else
-    error_set(&err, ERR_UNAVAILABLE, "%s", outcome->err.text);
-  pg_dial_fail(conn,
-               is_forbidden ? PG_DIAL_SESSION
-                            : pg_dial_failure_of(outcome->sqlstate, outcome->err.text),
-               &err);
+  if (strcmp(outcome->sqlstate, "08P01") != 0) {
+    pg_dial_fail(conn, pg_dial_failure_of(outcome->sqlstate, outcome->err.text), &outcome->err);
+    return;
+  }
+  error_set(&err, ERR_UNAVAILABLE,
+            "the pooler takes no transactions (%s): set its pool_mode to transaction or session "
+            "for this database",
+            outcome->err.text);
+  pg_dial_fail(conn, PG_DIAL_SESSION, &err);
 }
 
 void pg_pooler_probe(struct pg_lease *conn) {

@@ -39,11 +39,9 @@ static bool is_stale_plan(const struct pipeline_entry *entry, const char *sqlsta
 }
 
 /* A prepared statement is gone, or another's is there in its place: that is a pooler's doing. */
-static const char *advice_on(const struct pg_lease *conn, const struct pipeline_entry *entry,
-                             const char *sqlstate) {
-  bool is_named =
-      entry && entry->sql && entry->sql->name && conn->pool->config->prepared_statements;
-  return is_named ? pg_pooler_advice(sqlstate) : NULL;
+static const char *advice_on(const struct pipeline_entry *entry, const char *sqlstate) {
+  bool is_of_prepared = entry && (entry->is_prepare || entry->is_named);
+  return is_of_prepared ? pg_pooler_advice(sqlstate) : NULL;
 }
 
 static void describe(struct pg_outcome *outcome, const PGresult *result, enum error_code code,
@@ -80,7 +78,7 @@ static void take_error(struct pg_lease *conn, const PGresult *result) {
   pipeline->is_refused = true;
   pipeline->outcome.statement = current_statement(pipeline);
   pipeline->outcome.is_at_commit = !entry && pipeline->entry_count > 0;
-  describe(&pipeline->outcome, result, code, advice_on(conn, entry, sqlstate));
+  describe(&pipeline->outcome, result, code, advice_on(entry, sqlstate));
 }
 
 /* ---- results ---- */
