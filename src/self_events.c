@@ -8,11 +8,12 @@
 #include "base/alloc.h"
 #include "base/json_text.h"
 #include "ingest/address.h"
+#include "restored_event.h"
 
 /* The data of one event, with a whole principal; and room for all its texts, whose lengths the
  * fields bound. */
 #define DATA_MAX_BYTES  ((size_t)128 + JSON_TEXT_GROWTH * IDENTITY_MAX_BYTES)
-#define TEXTS_MAX_BYTES (4096 + DATA_MAX_BYTES + SELF_EVENTS_DATA_MAX)
+#define TEXTS_MAX_BYTES (4096 + DATA_MAX_BYTES + RESTORED_EVENT_MAX_BYTES)
 
 struct self_events {
   const struct loop *loop; /* borrowed, as all but this struct */

@@ -25,12 +25,11 @@ void self_events_free(struct self_events *self);
 /* A restore of the database. Texts are borrowed for the call. */
 struct self_restored {
   const char *origin;
-  struct str data; /* JSON, at most SELF_EVENTS_DATA_MAX */
+  struct str data; /* of restored_event_append() */
   /* `err` NULL: it is committed. Runs exactly once, from the loop or inside the call that asks. */
   void (*done)(void *arg, const struct error *err);
   void *arg;
 };
-#define SELF_EVENTS_DATA_MAX ((size_t)128 * 1024)
 void self_events_record_restored(struct self_events *self, const struct self_restored *restored);
 
 /* A denial_record_cb: `arg` is the struct self_events. */
