@@ -22,6 +22,7 @@
 #include "secrets.h"
 #include "self_events.h"
 #include "store_open.h"
+#include "usage.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -133,7 +134,7 @@ static void app_stop(struct app *app, int exit_code);
 
 static void app_fail_start(struct app *app, const char *what, const struct error *err) {
   log_error(what, KV("error", err->text));
-  app_stop(app, err->code == ERR_INVALID_ARGUMENT ? APP_EXIT_SETTINGS : EXIT_FAILURE);
+  app_stop(app, err->code == ERR_INVALID_ARGUMENT ? EXIT_USAGE : EXIT_FAILURE);
 }
 
 static void app_probe_later(struct app *app) {

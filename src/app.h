@@ -5,13 +5,9 @@
 
 #include "config/config.h"
 
-/* The exit code of settings that are no use. */
-#define APP_EXIT_SETTINGS 2
-
 /* Runs the daemon until SIGTERM or SIGINT. Returns the process's exit code: 0 a clean stop; 1 it
  * couldn't start, or a second signal or the shutdown deadline cut it short; 2 its settings
- * contradict the database. SIGHUP reads `input`
- * again and changes *config in place. */
+ * contradict the database. SIGHUP reads `input` again and changes *config in place. */
 int app_run(struct config *config, const struct config_input *input);
 
 /* Applies the missing migrations and returns the exit code: 0 done, 1 not. */

@@ -21,8 +21,6 @@
 
 #define MAX_OVERRIDES 64
 
-enum { EXIT_USAGE = 2 };
-
 struct command_line {
   const char *config_path;
   const char *overrides[MAX_OVERRIDES];

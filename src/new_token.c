@@ -6,12 +6,11 @@
 #include <stdlib.h>
 
 #include "access/tokens.h"
+#include "usage.h"
 
 /* Those who look for secrets in the wrong places find it by this. */
 #define TOKEN_PREFIX "auditstore_"
 #define RANDOM_BYTES 32
-
-enum { EXIT_USAGE = 2 };
 
 static void print_hex(const uint8_t *bytes, size_t len, FILE *out) {
   for (size_t i = 0; i < len; i++)

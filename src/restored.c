@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "app.h"
 #include "app_loop.h"
 #include "base/alloc.h"
 #include "base/log.h"
@@ -15,6 +14,7 @@
 #include "secrets.h"
 #include "self_events.h"
 #include "store_open.h"
+#include "usage.h"
 
 /* How long each step may take. */
 #define STEP_TIMEOUT_US (60 * CLOCK_US_PER_S)
@@ -78,7 +78,7 @@ static void stop(struct restored *r, int exit_code) {
 
 static void fail(struct restored *r, const char *what, const struct error *err) {
   log_error(what, KV("error", err->text));
-  stop(r, err->code == ERR_INVALID_ARGUMENT ? APP_EXIT_SETTINGS : EXIT_FAILURE);
+  stop(r, err->code == ERR_INVALID_ARGUMENT ? EXIT_USAGE : EXIT_FAILURE);
 }
 
 #define NOT_CHANGED                                                                                \

@@ -23,6 +23,9 @@ enum usage_id {
 
 #define USAGE_MAX_OPTIONS 32
 
+/* The exit code of a command line, or of settings, that are no use. */
+#define EXIT_USAGE 2
+
 /* For getopt_long(). */
 void usage_options(struct option ret_options[USAGE_MAX_OPTIONS]);
 
