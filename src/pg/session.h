@@ -2,18 +2,21 @@
  * session: what a connection's session must be before the pool lends it.
  *
  * A role, a database, a server's file and a pooler can each change what our SQL means and how
- * durable a commit is. So the last step of every dial is one query: it sets what we depend on,
- * reads everything back, and finds the schema that our tables are in. What comes back decides:
+ * durable a commit is. So the last step of a dial is one query (of a server that is too old for us,
+ * none): it sets what we depend on, reads everything back, and finds the schema that our tables are
+ * in. What comes back decides:
  *
  *   set       what a session may set is ours from then on, whatever ALTER SYSTEM says later
  *   refused   the server answers otherwise than it was asked, or several schemas hold a store and
- *             the search path names none of them: the dial fails (PG_DIAL_SESSION)
+ *             the search path names none of them, or a preamble would be too long: the dial fails
+ *             (PG_DIAL_SESSION)
  *   warned of what a session can't set (fsync): once for each change, not for each connection
  *
  * Words: pooled = something between us and the server hands server sessions out (PgBouncer): the
  * server's process isn't the one that logged us in. Settings of a session are then nobody's, so
  * each transaction begins with its preamble, one statement that makes them for this transaction
- * alone, and statements are not prepared.
+ * alone, and statements are not prepared. A second step of the dial finds out whether the pooler
+ * takes transactions at all.
  *
  * Loop thread only.
  */
