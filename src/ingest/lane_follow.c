@@ -49,14 +49,20 @@ static void exchange_claims(struct lane *a, struct lane *b) {
   struct claim claim = a->claim;
   bool is_claimed = a->is_claimed;
   bool may_hold = a->may_hold;
+  bool must_claim = a->must_claim;
+  bool is_clock_told = a->is_clock_told;
   int64_t claimed_at_us = a->claimed_at_us;
   a->claim = b->claim;
   a->is_claimed = b->is_claimed;
   a->may_hold = b->may_hold;
+  a->must_claim = b->must_claim;
+  a->is_clock_told = b->is_clock_told;
   a->claimed_at_us = b->claimed_at_us;
   b->claim = claim;
   b->is_claimed = is_claimed;
   b->may_hold = may_hold;
+  b->must_claim = must_claim;
+  b->is_clock_told = is_clock_told;
   b->claimed_at_us = claimed_at_us;
 }
 
