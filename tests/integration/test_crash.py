@@ -6,7 +6,6 @@ goes on for FAULTS of them, mixed.
 
 import pathlib
 import random
-import subprocess
 import sys
 import time
 import unittest
@@ -14,6 +13,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import crash_faults, crash_world, harness  # noqa: E402
+from support.ledger_case import keygen  # noqa: E402
 
 # How often each strikes, of a hundred and twenty.
 KINDS = {"cut": 52, "end_backend": 24, "kill_daemon": 14, "kill_backend": 6, "kill_server": 4,
@@ -27,8 +27,7 @@ class CrashTest(harness.PostgresCase):
     def setUp(self):
         self.postgres.sql(f"TRUNCATE {TABLES}")
         self.key = self.folder / f"{self.id()}.pem"
-        subprocess.run([str(harness.DAEMON), "keygen", str(self.key)], check=True,
-                       stdout=subprocess.DEVNULL)
+        keygen(self.key)
 
     def strike(self, choose, **options):
         """`choose` gives the faults, from a source of chance."""

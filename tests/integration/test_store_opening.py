@@ -144,5 +144,6 @@ class MemoryTest(MemoryCase):
         self.remember(heads)
         self.refuses(1, "ledger 99999: 100000 events", "has 99999 of them")
 
+
 if __name__ == "__main__":
     unittest.main()

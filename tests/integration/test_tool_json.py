@@ -13,30 +13,7 @@ import uuid
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import harness  # noqa: E402
-
-
-def line(**fields):
-    """One line for `auditstore send`."""
-    return json.dumps({"event_time": "2026-03-01T12:00:00Z", "event_type": "test.tool", "event_category": "test",
-                       "event_action": "run", "outcome": "SUCCESS", **fields}) + "\n"
-
-
-class ToolCase(harness.StoreCase):
-    settings = {"ingest.max_event_age": "off"}
-
-    def run_tool(self, *args, **kwargs):
-        return harness.run_tool(self.daemon.address, *args, **kwargs)
-
-    def send(self, text, *args, code=0):
-        done = self.run_tool("send", *args, stdin=text)
-        self.assertEqual(done.returncode, code, done.stderr + done.stdout)
-        return done
-
-    def list_json(self, *args):
-        """JSON Lines end at line feeds alone: U+2028 and the like may stand within one."""
-        done = self.run_tool("list", "--json", "--limit", "0", *args)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return [json.loads(text) for text in done.stdout.split("\n") if text]
+from support.tool_case import ToolCase, line  # noqa: E402
 
 
 class EventDataTest(ToolCase):

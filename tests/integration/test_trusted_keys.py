@@ -2,7 +2,6 @@
 
 import pathlib
 import signal
-import subprocess
 import sys
 import unittest
 
@@ -10,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support import harness  # noqa: E402
 from support.effects import effect_of  # noqa: E402
+from support.ledger_case import keygen  # noqa: E402
 
 
 class TrustedKeysTest(harness.PostgresCase):
@@ -23,8 +23,7 @@ class TrustedKeysTest(harness.PostgresCase):
         """The public key in PEM."""
         self.count += 1
         path = path or self.folder / f"{self.id()}.{self.count}.pem"
-        return subprocess.run([str(harness.DAEMON), "keygen", str(path)], capture_output=True,
-                              text=True, check=True).stdout
+        return keygen(path)
 
     def settings(self):
         return {"ledger.signing_key_file": self.own, "ledger.trusted_keys_file": self.trusted}

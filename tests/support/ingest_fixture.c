@@ -196,6 +196,12 @@ void assert_failed(const struct job *job, enum grpc_code code) {
              grpc_status_message(job->failure));
 }
 
+struct ingest_stats ingest_stats_of(const struct fixture *f) {
+  struct ingest_stats stats;
+  ingest_stats(f->ingest, &stats);
+  return stats;
+}
+
 int64_t row_count(struct fixture *f) {
   return store_number(&f->store, "SELECT count(*) FROM audit_events");
 }

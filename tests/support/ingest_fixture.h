@@ -78,6 +78,8 @@ void assert_failed(const struct job *job, enum grpc_code code);
 /* The row of the event is where its receipt says. */
 void assert_receipt(struct fixture *f, const struct job *job, int index);
 
+struct ingest_stats ingest_stats_of(const struct fixture *f);
+
 int64_t row_count(struct fixture *f);
 
 /* The ledgers hold what they say, each place once. */

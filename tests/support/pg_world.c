@@ -169,6 +169,12 @@ void pg_world_script(struct pg_world *world, struct pg_lease *conn, const char *
   pg_world_wait(world, is_set, &ret_run->is_done);
 }
 
+void pg_world_execute(struct pg_world *world, struct pg_lease *conn,
+                      const struct pg_statement *statement, struct pg_world_run *ret_run) {
+  pg_send(conn, statement, NULL);
+  pg_world_finish(world, conn, CLOCK_NEVER, ret_run);
+}
+
 int64_t pg_world_int(struct pg_world *world, struct pg_lease *conn, const char *sql) {
   struct pg_world_run run;
   pg_world_send(conn, sql);

@@ -76,6 +76,10 @@ void pg_world_finish(struct pg_world *world, struct pg_lease *conn, int64_t dead
 void pg_world_script(struct pg_world *world, struct pg_lease *conn, const char *script,
                      struct pg_world_run *ret_run);
 
+/* One statement without parameters, alone in its pipeline. */
+void pg_world_execute(struct pg_world *world, struct pg_lease *conn,
+                      const struct pg_statement *statement, struct pg_world_run *ret_run);
+
 /* The callbacks those use, `arg` being a zeroed struct pg_world_run. */
 extern const struct pg_pipeline_cb pg_world_run_cb;
 

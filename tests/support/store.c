@@ -154,6 +154,10 @@ PGresult *store_query(struct store *s, const char *sql) {
   return result;
 }
 
+void store_sql(struct store *s, const char *sql) {
+  PQclear(store_query(s, sql));
+}
+
 int64_t store_number(struct store *s, const char *sql) {
   PGresult *result = store_query(s, sql);
   assert_int_equal(PQntuples(result), 1);

@@ -43,6 +43,9 @@ void store_turn(struct store *s);
 /* Asks as the administrator. The result is the caller's. Fails the test on an error. */
 PGresult *store_query(struct store *s, const char *sql);
 
+/* The same for what has no result, or none that matters. */
+void store_sql(struct store *s, const char *sql);
+
 /* The first value as a number. */
 int64_t store_number(struct store *s, const char *sql);
 

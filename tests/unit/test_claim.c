@@ -13,10 +13,6 @@
 #include "ledger/rows.h"
 #include "support/ledger_fixture.h"
 
-static void sql(struct fixture *f, const char *statement) {
-  PQclear(store_query(&f->store, statement));
-}
-
 /* A claim by another writer. */
 static struct claim other_claim(void) {
   struct claim claim;
@@ -53,7 +49,7 @@ static void a_ledger_whose_lease_is_over_is_claimed_as_it_stands(void **state) {
   struct claim other = other_claim();
   claim_ledger(f, &f->claim);
   assert_true(append_events(f, &f->claim, 1, 3));
-  sql(f, "UPDATE ledgers SET leased_until = now() - interval '1 second'");
+  store_sql(&f->store, "UPDATE ledgers SET leased_until = now() - interval '1 second'");
   assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
   assert_int_equal(other.ledger_id, 1);
   assert_int_equal(other.edge.size, 3);
@@ -66,7 +62,7 @@ static void who_lost_a_ledger_cannot_write_and_gets_another(void **state) {
   struct fixture *f = *state;
   struct claim other = other_claim();
   claim_ledger(f, &f->claim);
-  sql(f, "UPDATE ledgers SET leased_until = now()");
+  store_sql(&f->store, "UPDATE ledgers SET leased_until = now()");
   claim_ledger(f, &other);
   assert_int_equal(other.ledger_id, 1);
   assert_false(append_events(f, &f->claim, 1, 1));
@@ -79,7 +75,7 @@ static void who_lost_a_ledger_cannot_write_and_gets_another(void **state) {
 static void a_write_extends_the_lease(void **state) {
   struct fixture *f = *state;
   claim_ledger(f, &f->claim);
-  sql(f, "UPDATE ledgers SET leased_until = now()");
+  store_sql(&f->store, "UPDATE ledgers SET leased_until = now()");
   assert_true(append_events(f, &f->claim, 1, 1));
   assert_int_equal(store_number(&f->store,
                                 "SELECT count(*) FROM ledgers WHERE leased_until BETWEEN"
@@ -102,20 +98,20 @@ static void a_ledger_that_is_being_written_is_passed_over(void **state) {
   struct fixture *f = *state;
   struct claim other = other_claim();
   claim_ledger(f, &f->claim);
-  sql(f, "UPDATE ledgers SET leased_until = now() - interval '1 second'");
-  sql(f, "BEGIN");
-  sql(f, "SELECT * FROM ledgers FOR UPDATE");
+  store_sql(&f->store, "UPDATE ledgers SET leased_until = now() - interval '1 second'");
+  store_sql(&f->store, "BEGIN");
+  store_sql(&f->store, "SELECT * FROM ledgers FOR UPDATE");
   assert_int_equal(claim_ledger(f, &other), CLAIM_HELD);
-  sql(f, "COMMIT");
+  store_sql(&f->store, "COMMIT");
   assert_int_equal(other.ledger_id, 2);
 }
 
 /* A row that stands under the id that is next, as somebody who wrote it by hand leaves it. */
 static void an_id_that_is_taken_is_passed_over(void **state) {
   struct fixture *f = *state;
-  sql(f,
-      "INSERT INTO ledgers (ledger_id, owner, leased_until)"
-      " VALUES (1, gen_random_uuid(), now() + interval '1 hour')");
+  store_sql(&f->store,
+            "INSERT INTO ledgers (ledger_id, owner, leased_until)"
+            " VALUES (1, gen_random_uuid(), now() + interval '1 hour')");
   assert_int_equal(claim_ledger(f, &f->claim), CLAIM_RACED);
   assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
   assert_int_equal(f->claim.ledger_id, 2);
@@ -124,11 +120,11 @@ static void an_id_that_is_taken_is_passed_over(void **state) {
 static void an_id_is_never_used_again(void **state) {
   struct fixture *f = *state;
   claim_ledger(f, &f->claim);
-  sql(f, "DELETE FROM ledgers");
+  store_sql(&f->store, "DELETE FROM ledgers");
   assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
   assert_int_equal(f->claim.ledger_id, 2);
   assert_true(f->answer.is_gone);
-  sql(f, "DELETE FROM ledgers");
+  store_sql(&f->store, "DELETE FROM ledgers");
   f->first_new_id = 40;
   assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
   assert_int_equal(f->claim.ledger_id, 40);
@@ -142,10 +138,11 @@ static void claim_twice(struct fixture *f, struct claim *claim) {
   claim_init(claim);
   struct claim lost = *claim;
   claim_ledger(f, &lost);
-  sql(f, "UPDATE ledgers SET owner = gen_random_uuid() WHERE ledger_id = 1");
+  store_sql(&f->store, "UPDATE ledgers SET owner = gen_random_uuid() WHERE ledger_id = 1");
   claim_ledger(f, claim);
   assert_int_equal(claim->ledger_id, 2);
-  sql(f, "UPDATE ledgers SET owner = (SELECT owner FROM ledgers WHERE ledger_id = 2)");
+  store_sql(&f->store,
+            "UPDATE ledgers SET owner = (SELECT owner FROM ledgers WHERE ledger_id = 2)");
 }
 
 static void what_a_lost_answer_left_is_given_back(void **state) {
@@ -173,7 +170,7 @@ static void what_an_unknown_claim_made_is_found(void **state) {
 static void one_of_several_that_is_suspect_does_not_stand_in_the_way(void **state) {
   struct fixture *f = *state;
   claim_twice(f, &f->claim);
-  sql(f, "UPDATE ledgers SET suspect_since = now() WHERE ledger_id = 2");
+  store_sql(&f->store, "UPDATE ledgers SET suspect_since = now() WHERE ledger_id = 2");
   assert_int_equal(claim_ledger(f, &f->claim), CLAIM_HELD);
   assert_int_equal(f->claim.ledger_id, 1);
 }
@@ -201,15 +198,15 @@ struct tampering {
 
 static void check_tampering(struct fixture *f, const struct tampering *tampering) {
   struct claim other = other_claim();
-  sql(f,
-      "TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes;"
-      " UPDATE store SET next_ledger_id = 1");
+  store_sql(&f->store,
+            "TRUNCATE audit_events, ledgers, ledger_batches, ledger_nodes;"
+            " UPDATE store SET next_ledger_id = 1");
   f->claim = other_claim();
   claim_ledger(f, &f->claim);
   assert_true(append_events(f, &f->claim, 1, 3));
   assert_true(append_events(f, &f->claim, 4, 2));
-  sql(f, "UPDATE ledgers SET owner = NULL");
-  sql(f, tampering->statement);
+  store_sql(&f->store, "UPDATE ledgers SET owner = NULL");
+  store_sql(&f->store, tampering->statement);
   enum claim_verdict verdict = claim_ledger(f, &other);
   if (verdict != (tampering->reason ? CLAIM_SUSPECT : CLAIM_HELD))
     fail_msg("%s: %d, %s", tampering->statement, (int)verdict, f->answer.reason);
@@ -270,7 +267,7 @@ static void write_signed(struct fixture *f, const struct signing_key *key) {
   f->signer.key = key;
   claim_ledger(f, &f->claim);
   assert_true(append_events(f, &f->claim, 1, 3));
-  sql(f, "UPDATE ledgers SET owner = NULL");
+  store_sql(&f->store, "UPDATE ledgers SET owner = NULL");
 }
 
 static void a_tail_signed_with_an_unknown_key_is_not_adopted(void **state) {
@@ -347,8 +344,8 @@ static void a_ledger_that_is_smaller_than_known_is_suspect(void **state) {
   assert_true(append_events(f, &f->claim, 4, 2));
   struct ledger_head head = head_of(f, &f->claim);
   ledger_memory_note(f->memory, 1, &head);
-  sql(f, "DELETE FROM ledger_batches WHERE first_sequence = 3");
-  sql(f, "UPDATE ledgers SET tree_size = 3");
+  store_sql(&f->store, "DELETE FROM ledger_batches WHERE first_sequence = 3");
+  store_sql(&f->store, "UPDATE ledgers SET tree_size = 3");
   char text[256];
   struct buf edge;
   buf_init(&edge, 1024);
@@ -358,7 +355,7 @@ static void a_ledger_that_is_smaller_than_known_is_suspect(void **state) {
     len += snprintf(text + len, sizeof(text) - (size_t)len, "%02x", buf_bytes(&edge)[i]);
   snprintf(text + len, sizeof(text) - (size_t)len, "'");
   buf_deinit(&edge);
-  sql(f, text);
+  store_sql(&f->store, text);
   assert_int_equal(claim_ledger(f, &f->claim), CLAIM_SUSPECT);
   assert_non_null(strstr(f->answer.reason, "smaller"));
 }
@@ -406,7 +403,7 @@ static void a_ledger_that_has_grown_has_what_was_known_in_its_past(void **state)
   other = head;
   other.size = 4;
   assert_false(recalls(f, &other));
-  sql(f, "DELETE FROM ledger_batches WHERE first_sequence = 0");
+  store_sql(&f->store, "DELETE FROM ledger_batches WHERE first_sequence = 0");
   assert_false(recalls(f, &head));
 }
 

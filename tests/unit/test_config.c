@@ -1,46 +1,9 @@
+#include "config_fixture.h"
+
 #include "base/clock.h"
-#include "config/config.h"
 #include "config/table.h"
 
 #include <ctype.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-struct loaded {
-  struct config config;
-  int rc;
-  char *problems;
-  size_t problems_len;
-  char path[64];
-};
-
-static void load(struct loaded *l, const char *yaml, const char *override) {
-  *l = (struct loaded){0};
-  snprintf(l->path, sizeof(l->path), "/tmp/test_config.XXXXXX");
-  int fd = mkstemp(l->path);
-  assert_true(fd >= 0);
-  assert_int_equal(write(fd, yaml, strlen(yaml)), (ssize_t)strlen(yaml));
-  close(fd);
-  const struct config_input input = {
-      .path = l->path, .overrides = &override, .override_count = override != NULL};
-  FILE *out = open_memstream(&l->problems, &l->problems_len);
-  l->rc = config_load(&l->config, &input, out);
-  fclose(out);
-}
-
-static void unload(struct loaded *l) {
-  if (l->rc == 0)
-    config_deinit(&l->config);
-  free(l->problems);
-  unlink(l->path);
-}
 
 /* The whole message is "PATH:expected" on one line of its own. */
 static void expect_problem(const char *yaml, const char *expected) {

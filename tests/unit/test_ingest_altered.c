@@ -5,24 +5,12 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "support/ingest_fixture.h"
 
 enum { EVENTS = 12, BAD = 7 };
-
-static void sql(struct fixture *f, const char *statement) {
-  PQclear(store_query(&f->store, statement));
-}
-
-static struct ingest_stats stats_of(const struct fixture *f) {
-  struct ingest_stats stats;
-  ingest_stats(f->ingest, &stats);
-  return stats;
-}
 
 /* A function `meddle` for triggers, whose body knows the row as `new`. */
 static void make_function(struct fixture *f, const char *body) {
@@ -31,12 +19,12 @@ static void make_function(struct fixture *f, const char *body) {
            "CREATE OR REPLACE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS"
            " $$ BEGIN %s END $$",
            body);
-  sql(f, text);
+  store_sql(&f->store, text);
 }
 
 static int teardown(void **state) {
   struct fixture *f = *state;
-  sql(f, "DROP FUNCTION IF EXISTS meddle() CASCADE");
+  store_sql(&f->store, "DROP FUNCTION IF EXISTS meddle() CASCADE");
   return ingest_teardown(state);
 }
 
@@ -75,17 +63,17 @@ static void check_trigger(struct fixture *f, const char *body, const char *trigg
                           enum grpc_code code) {
   submit(f, NULL, job_new(f, 1)); /* the lane has its ledger, and the statements their plans */
   wait_all(f);
-  sql(f, "TRUNCATE audit_events");
-  sql(f, "UPDATE ledgers SET tree_size = 0, edge = ''");
-  sql(f, "TRUNCATE ledger_batches");
+  store_sql(&f->store, "TRUNCATE audit_events");
+  store_sql(&f->store, "UPDATE ledgers SET tree_size = 0, edge = ''");
+  store_sql(&f->store, "TRUNCATE ledger_batches");
   ledger_memory_reset(f->memory, NULL, 0);
   make_function(f, body);
-  sql(f, trigger);
+  store_sql(&f->store, trigger);
   struct job *job = submit(f, NULL, job_with_bad(f, EVENTS));
   wait_all(f);
   assert_only_bad_failed(f, job, code);
-  assert_int_equal(stats_of(f).foreign_objects, 1);
-  sql(f, "DROP FUNCTION meddle() CASCADE");
+  assert_int_equal(ingest_stats_of(f).foreign_objects, 1);
+  store_sql(&f->store, "DROP FUNCTION meddle() CASCADE");
   struct job *after = submit(f, NULL, job_with_bad(f, EVENTS));
   wait_all(f);
   assert_stored(after);
@@ -150,14 +138,14 @@ static void so_is_one_that_is_refused_at_the_commit(void **state) {
 static void a_trigger_that_does_no_harm_does_none(void **state) {
   struct fixture *f = *state;
   make_function(f, "RETURN new;");
-  sql(f, BEFORE_INSERT);
+  store_sql(&f->store, BEFORE_INSERT);
   for (int i = 0; i < 30; i++)
     submit(f, NULL, job_new(f, 5));
   wait_all(f);
   for (int i = 0; i < 30; i++)
     assert_stored(f->jobs[i]);
-  assert_int_equal(stats_of(f).batches[INGEST_BATCH_ALTERED], 0);
-  assert_int_equal(stats_of(f).foreign_objects, 1);
+  assert_int_equal(ingest_stats_of(f).batches[INGEST_BATCH_ALTERED], 0);
+  assert_int_equal(ingest_stats_of(f).foreign_objects, 1);
   assert_int_equal(row_count(f), 150);
   assert_ledgers_are_dense(f);
 }
@@ -170,13 +158,13 @@ static void what_a_rule_swallowed_is_not_acknowledged_and_nothing_is_afterwards(
   submit(f, NULL, job_new(f, 1));
   wait_all(f);
   for (int i = 0; i < 3; i++) {
-    sql(f, "CREATE RULE r AS ON INSERT TO audit_events DO INSTEAD NOTHING");
+    store_sql(&f->store, "CREATE RULE r AS ON INSERT TO audit_events DO INSTEAD NOTHING");
     struct job *one = submit(f, NULL, job_new(f, 1));
     struct job *many = submit(f, NULL, job_new(f, 4));
     wait_all(f);
     assert_failed(one, GRPC_UNAVAILABLE);
     assert_failed(many, GRPC_UNAVAILABLE);
-    sql(f, "DROP RULE r ON audit_events");
+    store_sql(&f->store, "DROP RULE r ON audit_events");
     struct job *after = submit(f, NULL, job_new(f, 1 + i));
     wait_all(f);
     assert_stored(after);
@@ -191,16 +179,16 @@ static void what_a_rule_diverts_is_not_acknowledged(void **state) {
   struct fixture *f = *state;
   submit(f, NULL, job_new(f, 1));
   wait_all(f);
-  sql(f, "CREATE TABLE elsewhere (LIKE audit_events)");
-  sql(f,
-      "CREATE RULE r AS ON INSERT TO audit_events DO INSTEAD INSERT INTO elsewhere"
-      " SELECT new.* RETURNING elsewhere.*");
+  store_sql(&f->store, "CREATE TABLE elsewhere (LIKE audit_events)");
+  store_sql(&f->store,
+            "CREATE RULE r AS ON INSERT TO audit_events DO INSTEAD INSERT INTO elsewhere"
+            " SELECT new.* RETURNING elsewhere.*");
   struct job *job = submit(f, NULL, job_new(f, 3));
   wait_all(f);
   assert_failed(job, GRPC_UNAVAILABLE);
   assert_int_equal(store_number(&f->store, "SELECT count(*) FROM elsewhere"), 0);
-  sql(f, "DROP RULE r ON audit_events");
-  sql(f, "DROP TABLE elsewhere");
+  store_sql(&f->store, "DROP RULE r ON audit_events");
+  store_sql(&f->store, "DROP TABLE elsewhere");
   struct job *after = submit(f, NULL, job_new(f, 3));
   wait_all(f);
   assert_stored(after);
@@ -215,14 +203,14 @@ static void check_ledger_trigger(struct fixture *f, const char *body, const char
   submit(f, NULL, job_new(f, 1));
   wait_all(f);
   make_function(f, body);
-  sql(f, trigger);
+  store_sql(&f->store, trigger);
   struct job *job = job_new(f, count);
   job->request.deadline_us = now_us(f) + 5 * SECOND_US;
   submit(f, NULL, job);
   wait_all(f);
   assert_failed(job, GRPC_UNAVAILABLE);
   assert_int_equal(row_count(f), 1);
-  sql(f, "DROP FUNCTION meddle() CASCADE");
+  store_sql(&f->store, "DROP FUNCTION meddle() CASCADE");
   struct job *after = submit(f, NULL, job_new(f, count));
   wait_all(f);
   assert_stored(after);
@@ -262,10 +250,10 @@ static void times_that_lose_their_microseconds_are_not_acknowledged(void **state
   struct fixture *f = *state;
   submit(f, NULL, job_new(f, 1));
   wait_all(f);
-  sql(f, "ALTER TABLE audit_events ALTER received_at TYPE timestamptz(0)");
+  store_sql(&f->store, "ALTER TABLE audit_events ALTER received_at TYPE timestamptz(0)");
   struct job *job = submit(f, NULL, job_new(f, 2));
   wait_all(f);
-  sql(f, "ALTER TABLE audit_events ALTER received_at TYPE timestamptz");
+  store_sql(&f->store, "ALTER TABLE audit_events ALTER received_at TYPE timestamptz");
   assert_failed(job, GRPC_UNAVAILABLE);
   struct job *after = submit(f, NULL, job_new(f, 2));
   wait_all(f);
@@ -276,10 +264,10 @@ static void data_that_would_be_rewritten_is_not_acknowledged(void **state) {
   struct fixture *f = *state;
   submit(f, NULL, job_new(f, 1));
   wait_all(f);
-  sql(f, "ALTER TABLE audit_events ALTER event_data TYPE jsonb");
+  store_sql(&f->store, "ALTER TABLE audit_events ALTER event_data TYPE jsonb");
   struct job *job = submit(f, NULL, job_new(f, 2));
   wait_all(f);
-  sql(f, "ALTER TABLE audit_events ALTER event_data TYPE json");
+  store_sql(&f->store, "ALTER TABLE audit_events ALTER event_data TYPE json");
   assert_failed(job, GRPC_UNAVAILABLE);
 }
 
@@ -287,9 +275,9 @@ static void a_row_that_breaks_an_index_of_others_is_answered_alone(void **state)
   struct fixture *f = *state;
   submit(f, NULL, job_new(f, 1));
   wait_all(f);
-  sql(f,
-      "CREATE UNIQUE INDEX one_bad ON audit_events (resource_id, event_time)"
-      " WHERE resource_id = 'bad'");
+  store_sql(&f->store,
+            "CREATE UNIQUE INDEX one_bad ON audit_events (resource_id, event_time)"
+            " WHERE resource_id = 'bad'");
   struct job *first = submit(f, NULL, job_with_bad(f, EVENTS));
   wait_all(f);
   assert_stored(first);
@@ -297,7 +285,7 @@ static void a_row_that_breaks_an_index_of_others_is_answered_alone(void **state)
   second->events[BAD].time_us = first->events[BAD].time_us;
   submit(f, NULL, second);
   wait_all(f);
-  sql(f, "DROP INDEX one_bad");
+  store_sql(&f->store, "DROP INDEX one_bad");
   for (int i = 0; i < EVENTS; i++)
     assert_int_equal(code_of(second, i), i == BAD ? GRPC_FAILED_PRECONDITION : GRPC_OK);
   assert_int_equal(row_count(f), 1 + 2 * EVENTS - 1);
@@ -307,7 +295,7 @@ static void a_row_that_breaks_an_index_of_others_is_answered_alone(void **state)
 static void a_bad_event_fails_its_atomic_request_and_no_other(void **state) {
   struct fixture *f = *state;
   make_function(f, "IF new.resource_id = 'bad' THEN RETURN NULL; END IF; RETURN new;");
-  sql(f, BEFORE_INSERT);
+  store_sql(&f->store, BEFORE_INSERT);
   for (int i = 0; i < 9; i++) {
     struct job *job = job_new(f, 4);
     if (i == 5)
@@ -329,7 +317,7 @@ static void a_bad_event_fails_its_atomic_request_and_no_other(void **state) {
 static void a_request_that_is_stored_in_parts_has_the_right_receipts(void **state) {
   struct fixture *f = *state;
   make_function(f, "IF new.resource_id = 'bad' THEN RAISE EXCEPTION 'no'; END IF; RETURN new;");
-  sql(f, BEFORE_INSERT);
+  store_sql(&f->store, BEFORE_INSERT);
   struct job *job = job_new(f, 100);
   job->request.is_atomic = false;
   job->request.wants_proof = true;

@@ -112,8 +112,7 @@ static void a_suspect_ledger_is_left_alone(void **state) {
                                 " AND tree_size = 3 AND owner IS NULL"
                                 " AND suspect_since IS NOT NULL"),
                    1);
-  struct ingest_stats stats;
-  ingest_stats(f->ingest, &stats);
+  struct ingest_stats stats = ingest_stats_of(f);
   assert_int_equal(stats.suspects, 1);
   assert_int_equal(stats.claims, 2);
 }

@@ -64,12 +64,6 @@ static void assert_pair(struct fixture *f, const struct pair *pair) {
   assert_ledgers_are_dense(f);
 }
 
-static struct ingest_stats stats_of(const struct fixture *f) {
-  struct ingest_stats stats;
-  ingest_stats(f->ingest, &stats);
-  return stats;
-}
-
 static void commit(struct fixture *f) {
   PQclear(store_query(&f->store, "COMMIT"));
 }
@@ -90,7 +84,7 @@ static void what_comes_meanwhile_is_sent_behind(void **state) {
   for (int i = 0; i < 2; i++)
     submit(f, NULL, job_new(f, 1));
   wait_all(f);
-  struct ingest_stats stats = stats_of(f);
+  struct ingest_stats stats = ingest_stats_of(f);
   assert_int_equal(stats.followed, 1);
   assert_int_equal(stats.claims, 2);
   assert_int_equal(stats.batches[INGEST_BATCH_STALE], 0);
@@ -110,7 +104,7 @@ static void too_little_is_not_sent_behind(void **state) {
   store_run_until(&f->store, &other->is_done);
   commit(f);
   wait_all(f);
-  assert_int_equal(stats_of(f).followed, 0);
+  assert_int_equal(ingest_stats_of(f).followed, 0);
 }
 
 static void one_batch_is_followed_by_one_lane(void **state) {
@@ -123,7 +117,7 @@ static void one_batch_is_followed_by_one_lane(void **state) {
     submit(f, pair.source, job_new(f, REQUEST_EVENTS));
   struct job *other = submit(f, NULL, job_new(f, 1));
   store_run_until(&f->store, &other->is_done);
-  assert_int_equal(stats_of(f).followed, 1);
+  assert_int_equal(ingest_stats_of(f).followed, 1);
   commit(f);
   wait_all(f);
   assert_batch(f, pair.first, 1);
@@ -141,7 +135,7 @@ static void part_of_a_batch_is_not_followed(void **state) {
   for (int i = 0; i < 4 * REQUESTS; i++)
     submit(f, source, job_new(f, REQUEST_EVENTS));
   f->jobs[4 * REQUESTS - 1]->events[0].text[EVENT_TEXT_EVENT_TYPE] = str_z("poison");
-  while (stats_of(f).bisections == 0)
+  while (ingest_stats_of(f).bisections == 0)
     store_turn(&f->store);
   for (int i = 0; i < 4 * REQUESTS; i++)
     submit(f, source, job_new(f, REQUEST_EVENTS));
@@ -176,7 +170,7 @@ static void a_stream_stays_in_order(void **state) {
     next[first->ledger_id] += f->jobs[i]->request.count;
   }
   assert_ledgers_are_dense(f);
-  struct ingest_stats stats = stats_of(f);
+  struct ingest_stats stats = ingest_stats_of(f);
   assert_true(stats.followed > 5);
   assert_int_equal(stats.batches[INGEST_BATCH_LOST] + stats.batches[INGEST_BATCH_REFUSED], 0);
 }
@@ -198,7 +192,7 @@ static void a_batch_behind_a_refused_one_is_written_after_it(void **state) {
   assert_int_equal(result(pair.first[4], 3)->sequence, 16);
   assert_batch(f, pair.second, 17);
   assert_ledgers_are_dense(f);
-  struct ingest_stats stats = stats_of(f);
+  struct ingest_stats stats = ingest_stats_of(f);
   assert_int_equal(stats.batches[INGEST_BATCH_REFUSED], 1);
   assert_int_equal(stats.batches[INGEST_BATCH_STALE], 1);
   assert_int_equal(stats.retries, 0);
@@ -214,7 +208,7 @@ static void a_refused_batch_behind_another_is_dealt_with_after_it(void **state) 
   submit_batch(f, &pair, pair.first);
   wait_for_event(f, "transactionid");
   submit_batch(f, &pair, pair.second);
-  while (stats_of(f).batches[INGEST_BATCH_REFUSED] == 0)
+  while (ingest_stats_of(f).batches[INGEST_BATCH_REFUSED] == 0)
     store_turn(&f->store);
   commit(f);
   wait_all(f);
@@ -233,12 +227,12 @@ static void a_batch_behind_a_lost_one_is_written_after_it(void **state) {
   lock_ledger(f);
   send_blocked(f, &pair, "transactionid");
   kill_waiting(f, "transactionid");
-  while (stats_of(f).batches[INGEST_BATCH_LOST] == 0)
+  while (ingest_stats_of(f).batches[INGEST_BATCH_LOST] == 0)
     store_turn(&f->store);
   commit(f);
   wait_all(f);
   assert_pair(f, &pair);
-  assert_int_equal(stats_of(f).batches[INGEST_BATCH_STALE], 1);
+  assert_int_equal(ingest_stats_of(f).batches[INGEST_BATCH_STALE], 1);
 }
 
 static void a_lost_batch_behind_another_is_sent_again_after_it(void **state) {
@@ -248,7 +242,7 @@ static void a_lost_batch_behind_another_is_sent_again_after_it(void **state) {
   lock_ledger(f);
   send_blocked(f, &pair, "transactionid");
   kill_waiting(f, "advisory");
-  while (stats_of(f).batches[INGEST_BATCH_LOST] == 0)
+  while (ingest_stats_of(f).batches[INGEST_BATCH_LOST] == 0)
     store_turn(&f->store);
   assert_false(pair.second[0]->is_done);
   commit(f);
@@ -278,7 +272,7 @@ static void commits_of_both_are_found_when_their_answers_are_lost(void **state) 
     store_turn(&f->store);
   wait_for_event(f, "SyncRep"); /* the second's */
   kill_waiting(f, "SyncRep");
-  while (stats_of(f).batches[INGEST_BATCH_LOST] < 2)
+  while (ingest_stats_of(f).batches[INGEST_BATCH_LOST] < 2)
     store_turn(&f->store);
   set_standby(f, "");
   wait_all(f);

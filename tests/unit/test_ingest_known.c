@@ -4,23 +4,11 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <cmocka.h>
 
 #include "support/ingest_fixture.h"
-
-static void sql(struct fixture *f, const char *statement) {
-  PQclear(store_query(&f->store, statement));
-}
-
-static struct ingest_stats stats_of(const struct fixture *f) {
-  struct ingest_stats stats;
-  ingest_stats(f->ingest, &stats);
-  return stats;
-}
 
 /* One lane's work: fewer events than are split. */
 static struct job *write_some(struct fixture *f, int count) {
@@ -64,7 +52,7 @@ static void a_claim_whose_answer_is_lost_costs_no_ledger(void **state) {
 
 static void callers_are_answered_in_time_while_a_claim_waits(void **state) {
   struct fixture *f = *state;
-  sql(f, LOCK_LEDGERS);
+  store_sql(&f->store, LOCK_LEDGERS);
   struct job *jobs[3];
   for (int i = 0; i < 3; i++) {
     jobs[i] = job_new(f, 1);
@@ -76,7 +64,7 @@ static void callers_are_answered_in_time_while_a_claim_waits(void **state) {
   assert_true(now_us(f) < jobs[2]->request.deadline_us + SECOND_US);
   for (int i = 0; i < 3; i++)
     assert_non_null(jobs[i]->failure);
-  sql(f, "ROLLBACK");
+  store_sql(&f->store, "ROLLBACK");
   for (int i = 0; i < 5; i++)
     assert_stored(write_some(f, 1));
   assert_true(store_number(&f->store, "SELECT count(*) FROM ledgers") <= f->config.lanes);
@@ -85,21 +73,21 @@ static void callers_are_answered_in_time_while_a_claim_waits(void **state) {
 static void claims_that_end_with_their_connection_leave_no_ledgers(void **state) {
   struct fixture *f = *state;
   for (int i = 0; i < 4; i++) {
-    sql(f, "DELETE FROM ledgers");
-    sql(f, LOCK_LEDGERS);
+    store_sql(&f->store, "DELETE FROM ledgers");
+    store_sql(&f->store, LOCK_LEDGERS);
     submit(f, NULL, job_new(f, 1));
     wait_for_lock(f);
     kill_backends(f);
-    sql(f, "COMMIT");
+    store_sql(&f->store, "COMMIT");
     wait_all(f);
     assert_stored(f->jobs[f->job_count - 1]);
     assert_int_equal(store_number(&f->store,
                                   "SELECT count(*) FROM ledgers"
                                   " WHERE closed_since IS NULL"),
                      1);
-    sql(f,
-        "UPDATE ledgers SET owner = gen_random_uuid(), leased_until = now()"
-        " WHERE closed_since IS NULL");
+    store_sql(&f->store,
+              "UPDATE ledgers SET owner = gen_random_uuid(), leased_until = now()"
+              " WHERE closed_since IS NULL");
   }
 }
 
@@ -123,46 +111,46 @@ static void claims_that_end_with_their_connection_leave_no_ledgers(void **state)
 static void a_ledger_that_went_back_is_not_gone_on_with(void **state) {
   struct fixture *f = *state;
   assert_int_equal(ledger_of(write_some(f, 3)), 1);
-  sql(f, KEEP_COPY);
+  store_sql(&f->store, KEEP_COPY);
   assert_int_equal(ledger_of(write_some(f, 2)), 1);
-  sql(f, PUT_BACK_COPY);
-  sql(f, DROP_COPY);
+  store_sql(&f->store, PUT_BACK_COPY);
+  store_sql(&f->store, DROP_COPY);
   struct job *job = write_some(f, 2);
   assert_int_equal(ledger_of(job), NEXT_EPOCH);
-  assert_int_equal(stats_of(f).suspects, 1);
+  assert_int_equal(ingest_stats_of(f).suspects, 1);
   assert_int_equal(store_number(&f->store,
                                 "SELECT count(*) FROM ledgers WHERE ledger_id = 1"
                                 " AND suspect_since IS NOT NULL AND tree_size = 3"),
                    1);
   assert_int_equal(ledger_of(write_some(f, 2)), NEXT_EPOCH);
-  assert_int_equal(stats_of(f).suspects, 1);
+  assert_int_equal(ingest_stats_of(f).suspects, 1);
 }
 
 /* Before it was made, even; its name isn't used for another. */
 static void a_ledger_that_is_gone_is_told_and_not_made_again(void **state) {
   struct fixture *f = *state;
-  sql(f, KEEP_COPY);
+  store_sql(&f->store, KEEP_COPY);
   assert_int_equal(ledger_of(write_some(f, 3)), 1);
-  sql(f, PUT_BACK_COPY);
-  sql(f, DROP_COPY);
+  store_sql(&f->store, PUT_BACK_COPY);
+  store_sql(&f->store, DROP_COPY);
   assert_int_equal(ledger_of(write_some(f, 2)), NEXT_EPOCH);
-  assert_int_equal(stats_of(f).suspects, 1);
+  assert_int_equal(ingest_stats_of(f).suspects, 1);
 }
 
 static void a_ledger_that_went_back_and_on_by_others_is_suspect(void **state) {
   struct fixture *f = *state;
   assert_int_equal(ledger_of(write_some(f, 3)), 1);
-  sql(f, KEEP_COPY);
+  store_sql(&f->store, KEEP_COPY);
   assert_int_equal(ledger_of(write_some(f, 2)), 1);
   /* What another daemon writes on the older copy, up to the same size and beyond. */
-  sql(f, PUT_BACK_COPY);
+  store_sql(&f->store, PUT_BACK_COPY);
   ledger_memory_reset(f->memory, NULL, 0);
-  sql(f, "UPDATE ledgers SET owner = NULL");
+  store_sql(&f->store, "UPDATE ledgers SET owner = NULL");
   struct ledger_head known = {5, {{1, 2, 3}}};
   ledger_memory_note(f->memory, 1, &known);
-  sql(f, DROP_COPY);
+  store_sql(&f->store, DROP_COPY);
   assert_int_equal(ledger_of(write_some(f, 2)), NEXT_EPOCH);
-  assert_int_equal(stats_of(f).suspects, 1);
+  assert_int_equal(ingest_stats_of(f).suspects, 1);
 }
 
 /* ---- rows in the way ---- */
@@ -171,12 +159,12 @@ static void a_node_in_the_way_costs_a_ledger_and_no_write(void **state) {
   struct fixture *f = *state;
   f->config.min_split_events = 1000;
   write_some(f, 10);
-  sql(f,
-      "INSERT INTO ledger_nodes (ledger_id, level, node_index, hash) VALUES (1, 8, 0,"
-      " sha256('x'))");
+  store_sql(&f->store,
+            "INSERT INTO ledger_nodes (ledger_id, level, node_index, hash) VALUES (1, 8, 0,"
+            " sha256('x'))");
   struct job *job = write_some(f, 300);
   assert_int_equal(ledger_of(job), 2);
-  assert_int_equal(stats_of(f).suspects, 1);
+  assert_int_equal(ingest_stats_of(f).suspects, 1);
   assert_int_equal(store_number(&f->store, "SELECT tree_size FROM ledgers WHERE ledger_id = 1"),
                    10);
 }
@@ -184,32 +172,32 @@ static void a_node_in_the_way_costs_a_ledger_and_no_write(void **state) {
 static void a_record_in_the_way_costs_a_ledger_and_no_write(void **state) {
   struct fixture *f = *state;
   write_some(f, 3);
-  sql(f,
-      "INSERT INTO ledger_batches SELECT ledger_id, 3, event_count, leaf_hashes, root,"
-      " committed_at, NULL FROM ledger_batches");
+  store_sql(&f->store,
+            "INSERT INTO ledger_batches SELECT ledger_id, 3, event_count, leaf_hashes, root,"
+            " committed_at, NULL FROM ledger_batches");
   assert_int_equal(ledger_of(write_some(f, 2)), 2);
-  assert_int_equal(stats_of(f).suspects, 1);
+  assert_int_equal(ingest_stats_of(f).suspects, 1);
 }
 
 static void a_ledger_that_cannot_be_read_is_left(void **state) {
   struct fixture *f = *state;
   write_some(f, 3);
-  sql(f, "ALTER TABLE ledgers ALTER tree_size DROP NOT NULL");
-  sql(f, "UPDATE ledgers SET tree_size = NULL");
+  store_sql(&f->store, "ALTER TABLE ledgers ALTER tree_size DROP NOT NULL");
+  store_sql(&f->store, "UPDATE ledgers SET tree_size = NULL");
   struct job *job = write_some(f, 2);
-  sql(f, "DELETE FROM ledgers WHERE tree_size IS NULL");
-  sql(f, "ALTER TABLE ledgers ALTER tree_size SET NOT NULL");
+  store_sql(&f->store, "DELETE FROM ledgers WHERE tree_size IS NULL");
+  store_sql(&f->store, "ALTER TABLE ledgers ALTER tree_size SET NOT NULL");
   assert_int_equal(ledger_of(job), 2);
-  assert_int_equal(stats_of(f).unreadable, 1);
+  assert_int_equal(ingest_stats_of(f).unreadable, 1);
 }
 
 static void a_ledger_about_which_no_question_is_answered_is_left(void **state) {
   struct fixture *f = *state;
   write_some(f, 3);
-  sql(f, "UPDATE ledger_batches SET first_sequence = 9223372036854775807");
-  sql(f, "UPDATE ledgers SET tree_size = 4");
+  store_sql(&f->store, "UPDATE ledger_batches SET first_sequence = 9223372036854775807");
+  store_sql(&f->store, "UPDATE ledgers SET tree_size = 4");
   assert_int_equal(ledger_of(write_some(f, 2)), 2);
-  assert_int_equal(stats_of(f).unreadable, 1);
+  assert_int_equal(ingest_stats_of(f).unreadable, 1);
 }
 
 /* ---- time ---- */
@@ -238,14 +226,14 @@ static void committed_times_never_go_back_in_a_ledger(void **state) {
   assert_int_equal(ledger_of(second), 1);
   assert_int_equal(result(second, 0)->committed_us, result(first, 0)->committed_us);
   /* So it is for who claims the ledger anew. */
-  sql(f, "UPDATE ledgers SET owner = gen_random_uuid(), leased_until = now()");
+  store_sql(&f->store, "UPDATE ledgers SET owner = gen_random_uuid(), leased_until = now()");
   struct job *third = write_some(f, 1);
   assert_int_equal(ledger_of(third), 1);
   assert_true(result(third, 0)->committed_us >= result(first, 0)->committed_us);
   wall_back_us = 0;
   struct job *fourth = write_some(f, 1);
   assert_true(result(fourth, 0)->committed_us > result(first, 0)->committed_us);
-  assert_true(stats_of(f).clock_held >= 2);
+  assert_true(ingest_stats_of(f).clock_held >= 2);
   f->store.loop.clock = &clock_system;
 }
 
@@ -263,7 +251,7 @@ static void a_ledger_that_lies_in_the_future_is_left(void **state) {
   assert_int_equal(ledger_of(right), 2);
   assert_true(result(right, 0)->committed_us <= clock_wall_us(&clock_system));
   assert_int_equal(ledger_of(write_some(f, 1)), 2);
-  assert_int_equal(stats_of(f).suspects, 0);
+  assert_int_equal(ingest_stats_of(f).suspects, 0);
   f->store.loop.clock = &clock_system;
 }
 

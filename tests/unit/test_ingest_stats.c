@@ -11,12 +11,6 @@
 #include "ingest/metrics.h"
 #include "support/ingest_fixture.h"
 
-static struct ingest_stats stats_of(const struct fixture *f) {
-  struct ingest_stats stats;
-  ingest_stats(f->ingest, &stats);
-  return stats;
-}
-
 static void lock_ledgers(struct fixture *f) {
   PQclear(store_query(&f->store, "BEGIN"));
   PQclear(store_query(&f->store, "SELECT * FROM ledgers FOR UPDATE"));
@@ -58,7 +52,7 @@ static void committed_batches_are_counted_with_their_events_and_times(void **sta
   wait_all(f);
   submit(f, NULL, job_new(f, 1));
   wait_all(f);
-  struct ingest_stats stats = stats_of(f);
+  struct ingest_stats stats = ingest_stats_of(f);
   assert_int_equal(stats.batches[INGEST_BATCH_COMMITTED], 2);
   assert_int_equal(histogram_count(&stats.batch_events), 2);
   assert_int_equal(stats.batch_events.sum, 13);
@@ -75,17 +69,17 @@ static void the_queue_s_size_goes_up_and_down(void **state) {
   int64_t bytes = 0;
   for (int i = 0; i < 5; i++)
     bytes += (int64_t)submit(f, NULL, job_new(f, 2))->request.size_bytes;
-  assert_int_equal(stats_of(f).queue_events, 10);
-  assert_int_equal(stats_of(f).queue_bytes, bytes);
+  assert_int_equal(ingest_stats_of(f).queue_events, 10);
+  assert_int_equal(ingest_stats_of(f).queue_bytes, bytes);
   wait_all(f);
-  assert_int_equal(stats_of(f).queue_events, 0);
-  assert_int_equal(stats_of(f).queue_bytes, 0);
+  assert_int_equal(ingest_stats_of(f).queue_events, 0);
+  assert_int_equal(ingest_stats_of(f).queue_bytes, 0);
 }
 
 static void time_in_the_queue_is_measured(void **state) {
   struct fixture *f = *state;
   use_both_lanes(f);
-  int64_t before_us = stats_of(f).queue_us.sum;
+  int64_t before_us = ingest_stats_of(f).queue_us.sum;
   lock_ledgers(f);
   submit(f, NULL, job_new(f, 1));
   submit(f, NULL, job_new(f, 1));
@@ -95,7 +89,7 @@ static void time_in_the_queue_is_measured(void **state) {
     store_turn(&f->store);
   commit(f);
   wait_all(f);
-  assert_true(stats_of(f).queue_us.sum >= before_us + SECOND_US / 10);
+  assert_true(ingest_stats_of(f).queue_us.sum >= before_us + SECOND_US / 10);
 }
 
 static void a_repeat_is_a_refused_batch(void **state) {
@@ -104,7 +98,7 @@ static void a_repeat_is_a_refused_batch(void **state) {
   wait_all(f);
   submit(f, NULL, repeat(f, job));
   wait_all(f);
-  struct ingest_stats stats = stats_of(f);
+  struct ingest_stats stats = ingest_stats_of(f);
   assert_int_equal(stats.batches[INGEST_BATCH_COMMITTED], 1);
   assert_int_equal(stats.batches[INGEST_BATCH_REFUSED], 1);
   assert_int_equal(stats.batch_events.sum, 2);
@@ -126,7 +120,7 @@ static void bisections_are_counted(void **state) {
   wait_all(f);
   PQclear(store_query(&f->store, "ALTER TABLE audit_events DROP CONSTRAINT no_poison"));
   /* Of 4, of 2 that are good, of the other 2, of each of these. */
-  struct ingest_stats stats = stats_of(f);
+  struct ingest_stats stats = ingest_stats_of(f);
   assert_int_equal(stats.bisections, 2);
   assert_int_equal(stats.batches[INGEST_BATCH_REFUSED], 3);
   assert_int_equal(stats.batches[INGEST_BATCH_COMMITTED], 2);
@@ -141,7 +135,7 @@ static void a_ledger_taken_by_another_is_a_stale_batch(void **state) {
   PQclear(store_query(&f->store, "UPDATE ledgers SET owner = gen_random_uuid()"));
   submit(f, NULL, job_new(f, 2));
   wait_all(f);
-  struct ingest_stats stats = stats_of(f);
+  struct ingest_stats stats = ingest_stats_of(f);
   assert_int_equal(stats.batches[INGEST_BATCH_STALE], 1);
   assert_int_equal(stats.batches[INGEST_BATCH_COMMITTED], 2);
 }
@@ -159,7 +153,7 @@ static void a_connection_lost_in_a_write_is_a_lost_batch(void **state) {
                       " WHERE application_name = 'auditstore_test'"));
   commit(f);
   wait_all(f);
-  struct ingest_stats stats = stats_of(f);
+  struct ingest_stats stats = ingest_stats_of(f);
   assert_int_equal(stats.batches[INGEST_BATCH_LOST], 1);
   assert_int_equal(stats.batches[INGEST_BATCH_COMMITTED], 2);
   assert_true(stats.retries >= 1);
@@ -173,9 +167,9 @@ static void a_full_queue_counts_calls_refused_and_not_streams_that_wait(void **s
     submit(f, NULL, job_new(f, 2));
   struct job *extra = job_new(f, 1);
   assert_int_equal(try_submit(f, stream, extra), ERR_EXHAUSTED);
-  assert_int_equal(stats_of(f).refused[INGEST_REFUSED_QUEUE_FULL], 0);
+  assert_int_equal(ingest_stats_of(f).refused[INGEST_REFUSED_QUEUE_FULL], 0);
   assert_int_equal(try_submit(f, NULL, extra), ERR_EXHAUSTED);
-  assert_int_equal(stats_of(f).refused[INGEST_REFUSED_QUEUE_FULL], 1);
+  assert_int_equal(ingest_stats_of(f).refused[INGEST_REFUSED_QUEUE_FULL], 1);
   job_free(extra);
   wait_all(f);
 }
@@ -191,8 +185,8 @@ static void requests_that_expire_in_the_queue_are_counted(void **state) {
   late->request.deadline_us = now_us(f) + SECOND_US / 5;
   submit(f, NULL, late);
   store_run_until(&f->store, &late->is_done);
-  assert_int_equal(stats_of(f).refused[INGEST_REFUSED_EXPIRED], 1);
-  assert_int_equal(stats_of(f).queue_events, 0);
+  assert_int_equal(ingest_stats_of(f).refused[INGEST_REFUSED_EXPIRED], 1);
+  assert_int_equal(ingest_stats_of(f).queue_events, 0);
   commit(f);
   wait_all(f);
 }
@@ -204,14 +198,14 @@ static void requests_that_a_drain_turns_away_are_counted(void **state) {
   for (int i = 0; i < 6; i++)
     submit(f, NULL, job_new(f, 1));
   wait_until_blocked(f);
-  assert_int_equal(stats_of(f).queue_events, 4);
+  assert_int_equal(ingest_stats_of(f).queue_events, 4);
   drain(f, SECOND_US / 10);
   commit(f);
-  assert_int_equal(stats_of(f).refused[INGEST_REFUSED_STOPPING], 4);
+  assert_int_equal(ingest_stats_of(f).refused[INGEST_REFUSED_STOPPING], 4);
   struct job *late = job_new(f, 1);
   assert_int_equal(try_submit(f, NULL, late), ERR_UNAVAILABLE);
   job_free(late);
-  assert_int_equal(stats_of(f).refused[INGEST_REFUSED_STOPPING], 5);
+  assert_int_equal(ingest_stats_of(f).refused[INGEST_REFUSED_STOPPING], 5);
 }
 
 static void the_page_shows_each_number_under_its_name(void **state) {

@@ -75,18 +75,21 @@ static void a_reset_keeps_the_largest_id_alone(void **state) {
 
 /* ---- when it is written ---- */
 
+/* As it is when its file says all that it knows. */
+static void open_with(struct world *w, int64_t size) {
+  open_memory(w);
+  note(w, 1, size);
+  wait_written(w, 1, size);
+}
+
 static void the_first_note_is_written_at_once(void **state) {
   struct world *w = *state;
-  open_memory(w);
-  note(w, 1, 1);
-  wait_written(w, 1, 1);
+  open_with(w, 1);
 }
 
 static void later_notes_wait_for_their_second_and_go_together(void **state) {
   struct world *w = *state;
-  open_memory(w);
-  note(w, 1, 1);
-  wait_written(w, 1, 1);
+  open_with(w, 1);
   for (int64_t size = 2; size <= 1000; size++)
     note(w, 1, size);
   fake_now += SECOND_US - 1000;
@@ -100,9 +103,7 @@ static void later_notes_wait_for_their_second_and_go_together(void **state) {
 
 static void a_note_after_a_quiet_second_is_written_at_once(void **state) {
   struct world *w = *state;
-  open_memory(w);
-  note(w, 1, 1);
-  wait_written(w, 1, 1);
+  open_with(w, 1);
   fake_now += 2 * SECOND_US;
   note(w, 1, 2);
   wait_written(w, 1, 2);
@@ -112,9 +113,7 @@ static void what_says_nothing_new_is_not_written(void **state) {
   struct world *w = *state;
   struct stat before;
   struct stat after;
-  open_memory(w);
-  note(w, 1, 5);
-  wait_written(w, 1, 5);
+  open_with(w, 5);
   assert_int_equal(stat(w->path, &before), 0);
   fake_now += 2 * SECOND_US;
   note(w, 1, 5);
@@ -127,9 +126,7 @@ static void what_says_nothing_new_is_not_written(void **state) {
 
 static void a_close_writes_what_waits(void **state) {
   struct world *w = *state;
-  open_memory(w);
-  note(w, 1, 1);
-  wait_written(w, 1, 1);
+  open_with(w, 1);
   note(w, 1, 2);
   close_memory(w);
   assert_true(is_written(w, 1, 2));
@@ -174,9 +171,7 @@ static void wait_failures(struct world *w, int64_t failures) {
 static void a_full_disk_is_counted_and_tried_again(void **state) {
   struct world *w = *state;
   ignore_growth_signal();
-  open_memory(w);
-  note(w, 1, 1);
-  wait_written(w, 1, 1);
+  open_with(w, 1);
   allow_bytes(10);
   fake_now += SECOND_US;
   note(w, 1, 2);
@@ -195,9 +190,7 @@ static void a_full_disk_is_counted_and_tried_again(void **state) {
 static void a_close_on_a_full_disk_ends(void **state) {
   struct world *w = *state;
   ignore_growth_signal();
-  open_memory(w);
-  note(w, 1, 1);
-  wait_written(w, 1, 1);
+  open_with(w, 1);
   allow_bytes(10);
   note(w, 1, 2);
   close_memory(w);
@@ -212,9 +205,7 @@ static void a_folder_that_vanishes_is_counted_and_written_to_when_it_is_back(voi
   struct world *w = *state;
   char away[64];
   snprintf(away, sizeof(away), "%s.away", w->dir);
-  open_memory(w);
-  note(w, 1, 1);
-  wait_written(w, 1, 1);
+  open_with(w, 1);
   assert_int_equal(rename(w->dir, away), 0);
   fake_now += SECOND_US;
   note(w, 1, 2);

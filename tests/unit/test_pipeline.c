@@ -214,15 +214,13 @@ static void a_statement_that_failed_to_prepare_is_prepared_again(void **state) {
   struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   static const struct pg_statement later = {.name = "later", .sql = "SELECT count(*) FROM later"};
-  pg_send(conn, &later, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &later, &run);
   assert_int_equal(run.outcome.kind, PG_REFUSED);
   assert_string_equal(run.outcome.sqlstate, "42P01");
   assert_int_equal(run.outcome.err.code, ERR_FAILED_PRECONDITION);
   assert_int_equal(run.outcome.statement, 0);
   pg_observer_run(world.observer, "CREATE TABLE later (id int8)");
-  pg_send(conn, &later, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &later, &run);
   assert_int_equal(run.outcome.kind, PG_OK);
   close_world(&world, conn);
 }
@@ -250,17 +248,14 @@ static void a_stale_plan_is_made_anew(void **state) {
   struct pg_world_run run;
   static const struct pg_statement all = {.name = "all", .sql = "SELECT * FROM shape"};
   pg_observer_run(world.observer, "CREATE TABLE shape (a int8)");
-  pg_send(conn, &all, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &all, &run);
   assert_int_equal(run.outcome.kind, PG_OK);
   pg_observer_run(world.observer, "ALTER TABLE shape ADD b text");
-  pg_send(conn, &all, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &all, &run);
   assert_int_equal(run.outcome.kind, PG_REFUSED);
   assert_string_equal(run.outcome.sqlstate, "0A000");
   assert_true(error_is_retryable(run.outcome.err.code));
-  pg_send(conn, &all, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &all, &run);
   assert_int_equal(run.outcome.kind, PG_OK);
   close_world(&world, conn);
 }
@@ -270,15 +265,12 @@ static void a_statement_that_vanished_is_prepared_again(void **state) {
   struct pg_lease *conn = open_world(&world, state, __func__);
   struct pg_world_run run;
   static const struct pg_statement one = {.name = "one", .sql = "SELECT 1::int8"};
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &one, &run);
   pg_world_script(&world, conn, "DEALLOCATE ALL", &run);
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &one, &run);
   assert_int_equal(run.outcome.kind, PG_REFUSED);
   assert_int_equal(run.outcome.err.code, ERR_UNAVAILABLE);
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &one, &run);
   assert_int_equal(run.outcome.kind, PG_OK);
   assert_int_equal(run.value, 1);
   close_world(&world, conn);

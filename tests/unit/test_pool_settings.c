@@ -196,8 +196,7 @@ static void statements_may_stay_unprepared(void **state) {
     else
       pg_world_open(&world);
     struct pg_lease *conn = pg_world_acquire(&world);
-    pg_send(conn, &sql, NULL);
-    pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+    pg_world_execute(&world, conn, &sql, &run);
     assert_int_equal(run.value, 7);
     assert_int_equal(
         pg_world_int(&world, conn, "SELECT count(*) FROM pg_prepared_statements WHERE name <> ''"),

@@ -215,17 +215,29 @@ static void the_index_gives_the_order_in_both_directions(void **state) {
   assert_plan(f, &request, "Index Scan using", "audit_events_2026_09");
 }
 
+/* ---- how large a page is ---- */
+
+/* So many events in place of all, numbered i; `columns` have `values` in each. */
+static void put_events(struct pg_fixture *f, const char *columns, const char *values, int count) {
+  char sql[1024];
+  int len =
+      snprintf(sql, sizeof(sql),
+               "DELETE FROM audit_events;"
+               "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, "
+               " event_category, outcome, %s) "
+               "SELECT md5(i::text)::uuid, '2026-11-02 00:00:00+00', now(), 1, i, 'c', 2, %s "
+               "FROM generate_series(1, %d) i",
+               columns, values, count);
+  assert_in_range(len, 0, sizeof(sql) - 1);
+  pg_observer_run(f->observer, sql);
+}
+
 static void a_page_of_large_events_ends_before_clients_refuse_it(void **state) {
   struct pg_fixture *f = *state;
   static struct collector c;
-  pg_observer_run(
-      f->observer,
-      "DELETE FROM audit_events;"
-      "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, "
-      " event_type, event_category, event_action, outcome, error_message, event_data) "
-      "SELECT md5(i::text)::uuid, '2026-11-02 00:00:00+00', now(), 1, i, 't', 'c', 'a', 2, "
-      " repeat('e', 4096), ('{\"x\":\"' || repeat('y', 262134) || '\"}')::json "
-      "FROM generate_series(1, 40) i");
+  put_events(f, "event_type, event_action, error_message, event_data",
+             "'t', 'a', repeat('e', 4096), ('{\"x\":\"' || repeat('y', 262134) || '\"}')::json",
+             40);
   Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
   request.page_size = 1000;
   list_page(f, &request, &c);
@@ -238,15 +250,10 @@ static void a_page_of_large_events_ends_before_clients_refuse_it(void **state) {
 static void a_page_of_the_largest_events_holds_three_of_them(void **state) {
   struct pg_fixture *f = *state;
   static struct collector c;
-  pg_observer_run(
-      f->observer,
-      "DELETE FROM audit_events;"
-      "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, "
-      " event_type, event_category, event_action, outcome, error_message, event_data) "
-      "SELECT md5(i::text)::uuid, '2026-11-02 00:00:00+00', now(), 1, i, repeat('t', 255), 'c', "
-      " repeat('a', 255), 2, repeat('e', 4096), "
-      " ('{\"x\":\"' || repeat('y', 1048568) || '\"}')::json "
-      "FROM generate_series(1, 10) i");
+  put_events(f, "event_type, event_action, error_message, event_data",
+             "repeat('t', 255), repeat('a', 255), repeat('e', 4096), "
+             "('{\"x\":\"' || repeat('y', 1048568) || '\"}')::json",
+             10);
   Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
   request.page_size = 1000;
   assert_in_range(list_all(f, &request, &c), 4, 5);
@@ -261,16 +268,13 @@ static void a_page_of_the_largest_events_holds_three_of_them(void **state) {
 static void a_page_of_middling_events_ends_in_time_too(void **state) {
   struct pg_fixture *f = *state;
   static struct collector c;
-  pg_observer_run(
-      f->observer,
-      "DELETE FROM audit_events;"
-      "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, "
-      " event_type, event_category, event_action, outcome, actor_id, resource_id, namespace, "
-      " cluster, correlation_id, resource_name, event_data) "
-      "SELECT md5(i::text)::uuid, '2026-11-02 00:00:00+00', now(), 1, i, 't', 'c', 'a', 2, "
-      " repeat('a', 255), repeat('b', 255), repeat('c', 253), repeat('d', 255), repeat('e', 255), "
-      " repeat('f', 255), ('{\"x\":\"' || repeat('y', 3000 + i) || '\"}')::json "
-      "FROM generate_series(1, 1500) i");
+  put_events(f,
+             "event_type, event_action, actor_id, resource_id, namespace, cluster, correlation_id, "
+             "resource_name, event_data",
+             "'t', 'a', repeat('a', 255), repeat('b', 255), repeat('c', 253), repeat('d', 255), "
+             "repeat('e', 255), repeat('f', 255), "
+             "('{\"x\":\"' || repeat('y', 3000 + i) || '\"}')::json",
+             1500);
   Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
   request.page_size = 1000;
   request.order = AUDITSTORE__V1__LIST_ORDER__LIST_ORDER_OLDEST_FIRST;
@@ -284,12 +288,7 @@ static void a_page_of_middling_events_ends_in_time_too(void **state) {
 static void a_page_of_very_many_small_events_ends_early_too(void **state) {
   struct pg_fixture *f = *state;
   static struct collector c;
-  pg_observer_run(f->observer,
-                  "DELETE FROM audit_events;"
-                  "INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, "
-                  " sequence, event_type, event_category, event_action, outcome) "
-                  "SELECT md5(i::text)::uuid, '2026-11-02 00:00:00+00', now(), 1, i, 't', 'c', "
-                  " 'a', 2 FROM generate_series(1, 9000) i");
+  put_events(f, "event_type, event_action", "'t', 'a'", 9000);
   Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
   request.page_size = 10000;
   assert_int_equal(list_all(f, &request, &c), 2);

@@ -214,29 +214,35 @@ static void a_role_that_is_meant_to_see_less_does(void **state) {
 
 /* ---- the schema ---- */
 
+/* What a session's path is. Closes the world. */
 static void check_path(struct pg_world *world, const char *path) {
   pg_world_open(world);
   struct pg_lease *conn = pg_world_acquire(world);
   check_setting(world, conn, "search_path", path);
   pg_release(conn);
+  close_world(world);
+}
+
+/* The same, of a role that was given this setting. */
+static void check_path_given(struct pg_world *world, const char *setting, const char *path) {
+  char sql[256];
+  snprintf(sql, sizeof(sql), "ALTER ROLE auditstore SET %s", setting);
+  pg_observer_run(world->observer, sql);
+  check_path(world, path);
 }
 
 static void the_store_is_found_wherever_the_search_path_leads(void **state) {
   struct pg_world world;
   open_world(&world, state, __func__);
   make_store(&world, "away");
-  pg_observer_run(world.observer, "ALTER ROLE auditstore SET search_path = nowhere, public");
-  check_path(&world, "away, pg_temp");
-  close_world(&world);
+  check_path_given(&world, "search_path = nowhere, public", "away, pg_temp");
 }
 
 static void a_schema_with_an_odd_name_is_found_too(void **state) {
   struct pg_world world;
   open_world(&world, state, __func__);
   make_store(&world, "\"it's \\ odd\"");
-  pg_observer_run(world.observer, "ALTER ROLE auditstore SET standard_conforming_strings = off");
-  check_path(&world, "\"it's \\ odd\", pg_temp");
-  close_world(&world);
+  check_path_given(&world, "standard_conforming_strings = off", "\"it's \\ odd\", pg_temp");
 }
 
 static void of_several_stores_the_first_in_the_search_path_is_meant(void **state) {
@@ -244,9 +250,7 @@ static void of_several_stores_the_first_in_the_search_path_is_meant(void **state
   open_world(&world, state, __func__);
   make_store(&world, "public");
   make_store(&world, "away");
-  pg_observer_run(world.observer, "ALTER ROLE auditstore SET search_path = nowhere, away, public");
-  check_path(&world, "away, pg_temp");
-  close_world(&world);
+  check_path_given(&world, "search_path = nowhere, away, public", "away, pg_temp");
 }
 
 static void several_stores_of_which_none_is_meant_are_refused(void **state) {
@@ -282,12 +286,10 @@ static void without_a_store_the_path_stays_but_for_temporary_tables(void **state
   };
   for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
     struct pg_world world;
-    char sql[128];
+    char setting[128];
     open_world(&world, state, __func__);
-    snprintf(sql, sizeof(sql), "ALTER ROLE auditstore SET search_path = %s", paths[i].set);
-    pg_observer_run(world.observer, sql);
-    check_path(&world, paths[i].holds);
-    close_world(&world);
+    snprintf(setting, sizeof(setting), "search_path = %s", paths[i].set);
+    check_path_given(&world, setting, paths[i].holds);
   }
 }
 
@@ -316,7 +318,6 @@ static void a_store_that_the_role_may_not_use_does_not_stand_in_the_way(void **s
   pg_observer_run(world.observer, "GRANT USAGE ON SCHEMA away TO guest");
   world.config.user = "guest";
   check_path(&world, "away, pg_temp");
-  close_world(&world);
 }
 
 /* ---- commits that the standby doesn't have ---- */
@@ -425,14 +426,12 @@ static void a_name_that_another_has_prepared_is_given_up_and_the_remedy_named(vo
   struct pg_lease *conn = pg_world_acquire(&world);
   static const struct pg_statement one = {.name = "one", .sql = "SELECT 1::int8"};
   pg_world_script(&world, conn, "PREPARE one AS SELECT 2::int8", &run);
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &one, &run);
   assert_int_equal(run.outcome.kind, PG_REFUSED);
   assert_string_equal(run.outcome.sqlstate, "42P05");
   assert_int_equal(run.outcome.err.code, ERR_UNAVAILABLE);
   assert_non_null(strstr(run.outcome.err.text, "set database.prepared_statements to off"));
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &one, &run);
   assert_int_equal(run.outcome.kind, PG_OK);
   assert_int_equal(run.value, 1);
   pg_release(conn);
@@ -446,17 +445,14 @@ static void another_statement_in_the_place_of_ours_is_given_up_too(void **state)
   pg_world_open(&world);
   struct pg_lease *conn = pg_world_acquire(&world);
   static const struct pg_statement one = {.name = "one", .sql = "SELECT 1::int8"};
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &one, &run);
   pg_world_script(&world, conn, "DEALLOCATE one; PREPARE one (int8, int8) AS SELECT $1 + $2", &run);
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &one, &run);
   assert_int_equal(run.outcome.kind, PG_REFUSED);
   assert_string_equal(run.outcome.sqlstate, "08P01");
   assert_int_equal(run.outcome.err.code, ERR_UNAVAILABLE);
   assert_non_null(strstr(run.outcome.err.text, "set database.prepared_statements to off"));
-  pg_send(conn, &one, NULL);
-  pg_world_finish(&world, conn, CLOCK_NEVER, &run);
+  pg_world_execute(&world, conn, &one, &run);
   assert_int_equal(run.value, 1);
   pg_release(conn);
   close_world(&world);

@@ -105,6 +105,15 @@ static const char *why_rejected(const struct world *w) {
   return "";
 }
 
+/* A publisher of a store with that script, which gives an event up after so many tries. */
+static void start_failing(struct world *w, store_batch_cb *script, enum auditstore_code code,
+                          int tries) {
+  w->script = script;
+  w->limit = code;
+  w->options.max_internal_tries = tries;
+  start(w);
+}
+
 /* ---- refused alone ---- */
 
 static void check_refused_alone(struct world *w, enum auditstore_code code) {
@@ -128,10 +137,7 @@ static void an_event_out_of_range_is_rejected_at_once(void **state) {
 /* ---- failed at ---- */
 
 static void check_set_aside(struct world *w, store_batch_cb *script, enum auditstore_code code) {
-  w->script = script;
-  w->limit = code;
-  w->options.max_internal_tries = 3;
-  start(w);
+  start_failing(w, script, code, 3);
   publish_with_bad(w, 20, 7, 1);
   expect_bad_alone_rejected(w, 20, 1, code);
   assert_int_equal(w->calls, 3);
@@ -160,10 +166,7 @@ static void an_event_that_gets_a_strange_answer_is_set_aside(void **state) {
 
 static void an_event_that_ends_the_stream_each_time_is_set_aside(void **state) {
   struct world *w = *state;
-  w->script = end_at_bad;
-  w->limit = AUDITSTORE_INTERNAL;
-  w->options.max_internal_tries = 3;
-  start(w);
+  start_failing(w, end_at_bad, AUDITSTORE_INTERNAL, 3);
   publish_with_bad(w, 20, 7, 1);
   expect_bad_alone_rejected(w, 20, 1, AUDITSTORE_INTERNAL);
   assert_int_equal(w->calls, 3);
@@ -180,10 +183,7 @@ static void an_event_that_every_answer_leaves_out_is_set_aside(void **state) {
 
 static void bad_events_side_by_side_are_set_aside_one_by_one(void **state) {
   struct world *w = *state;
-  w->script = fail_bad;
-  w->limit = AUDITSTORE_INTERNAL;
-  w->options.max_internal_tries = 2;
-  start(w);
+  start_failing(w, fail_bad, AUDITSTORE_INTERNAL, 2);
   publish_with_bad(w, 20, 7, 2);
   expect_bad_alone_rejected(w, 20, 2, AUDITSTORE_INTERNAL);
 }
@@ -191,11 +191,8 @@ static void bad_events_side_by_side_are_set_aside_one_by_one(void **state) {
 static void several_batches_in_flight_get_past_a_bad_event(void **state) {
   struct world *w = *state;
   size_t told_bad = 0;
-  w->script = fail_bad;
-  w->limit = AUDITSTORE_INTERNAL;
-  w->options.max_internal_tries = 2;
   w->options.max_batch_events = 5;
-  start(w);
+  start_failing(w, fail_bad, AUDITSTORE_INTERNAL, 2);
   publish_with_bad(w, 60, 22, 1);
   flush_all(w);
   assert_int_equal(store_server_stored(w->server), 60);
@@ -209,11 +206,8 @@ static void fail_closed_says_that_the_store_fails_at_an_event(void **state) {
   struct world *w = *state;
   struct event e;
   struct auditstore_status status = {0};
-  w->script = fail_bad;
-  w->limit = AUDITSTORE_INTERNAL;
   w->options.mode = AUDITSTORE_PUBLISH_FAIL_CLOSED;
-  w->options.max_internal_tries = 1;
-  start(w);
+  start_failing(w, fail_bad, AUDITSTORE_INTERNAL, 1);
   assert_int_equal(publish(w, 0), AUDITSTORE_OK);
   assert_int_equal(auditstore_publisher_publish(w->publisher, bad_event_init(&e), 1, &status),
                    AUDITSTORE_INTERNAL);
@@ -323,10 +317,7 @@ static void wait_at_first(void *arg, size_t number,
 }
 
 static void check_never_set_aside(struct world *w, enum auditstore_code code) {
-  w->script = wait_at_first;
-  w->limit = code;
-  w->options.max_internal_tries = 1;
-  start(w);
+  start_failing(w, wait_at_first, code, 1);
   publish_range(w, 0, 1);
   flush_all(w);
   expect_stored_in_order(w, 1);
