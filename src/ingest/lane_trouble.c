@@ -224,9 +224,10 @@ static void lane_refuse_altered(struct lane *lane, const struct pg_outcome *outc
 }
 
 /* Claiming anew tells what stands on the tables now; from then on the batch's rows are compared,
- * so that those which arrive whole can be told from the others. */
+ * so that those which arrive whole can be told from the others. The plans of the session may be of
+ * what stood there before. */
 static void lane_altered(struct lane *lane, const struct pg_outcome *outcome) {
-  if (append_may_have_stale_plans(outcome)) {
+  if (!lane->must_compare || append_may_have_stale_plans(outcome)) {
     pg_discard(lane->conn);
     lane->conn = NULL;
   }

@@ -51,12 +51,16 @@ int surroundings_read(const PGresult *result, struct surroundings *ret, struct e
  * isn't REPEATABLE READ. It changes with
  *   - triggers on the tables and partitions: made, dropped, replaced, switched on or off
  *   - rules on the tables; row security that meets this session's role, or no longer does
- *   - the type of a column, and whether the times that are hashed keep their microseconds
+ *   - columns: names, types, and whether times keep their microseconds
  *   - the table itself: replaced by another of its name, UNLOGGED, another kind
- *   - a primary key dropped
- * and doesn't with partitions made, attached or dropped, indexes made or rebuilt, columns that
- * aren't ours, VACUUM, ANALYZE. schema_migrations, which no such transaction writes to, isn't
- * looked at; nor is each partition, which would cost too much in every write: one that is made
- * UNLOGGED or foreign is found when the surroundings are read again. When a table or a column of
- * ours is gone, it is refused (SQLSTATE 42P01, 42703), as each write is. */
+ *   - a primary key dropped, or of other columns
+ * and doesn't with partitions made, attached or dropped, indexes made or rebuilt, VACUUM, ANALYZE.
+ * schema_migrations and store, which no such transaction writes to, aren't looked at; nor is each
+ * partition, which would cost too much in every write: one that is made UNLOGGED or foreign is
+ * found when the surroundings are read again.
+ *
+ * Prepare it: most of it is then computed when PostgreSQL plans the statement, and again after each
+ * change of the tables. Of a table that the transaction didn't write to, a plan may keep for good
+ * what was there just before a change; a writer that finds the number wrong gives its connection
+ * up. */
 const char *surroundings_fingerprint_sql(void);

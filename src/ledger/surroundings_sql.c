@@ -4,56 +4,22 @@
 
 /* ---- the fingerprint ---- */
 
-/*
- * Looked up is as little as possible: a look into an index of the catalog costs 3 us, a function
- * that asks the session's own cache of the catalog costs 0.3. What is known when the statement is
- * parsed costs next to nothing, and is always of now: a change of a table that the statement names
- * as a regclass has it parsed again.
- */
+/* The function is computed when the statement is planned (its migration says why). */
+#define OID_OF(table, kind, key) "'" #table "'::regclass,"
+#define FINGERPRINT_TABLES       "audit_surroundings(ARRAY[" TABLES_WRITTEN(OID_OF) "NULL]::oid[])"
 
-#define OID_OF(table, kind, key) "'" #table "'::regclass::oid,"
-#define WRITTEN_OIDS             "ARRAY[" TABLES_WRITTEN(OID_OF) "NULL]"
+/* Looked up by each write, as PostgreSQL doesn't plan anew for them. Row triggers of a partitioned
+ * table are copied to each partition: the copies are left out, so that a new partition changes
+ * nothing. What switches one copy on alone is why a trigger on a partitioned table is watched even
+ * when it is disabled. */
+#define FINGERPRINT_PARTITIONS                                                                     \
+  "coalesce((SELECT bit_xor(hash_record_extended(ROW(oid, xmin), 0)) FROM pg_trigger"              \
+  " WHERE NOT tgisinternal AND tgparentid = 0 AND tgrelid <> 'audit_events'::regclass"             \
+  " AND pg_partition_root(tgrelid) = 'audit_events'::regclass), 0)"
 
-/* Row triggers of a partitioned table are copied to each partition: the copies are left out, so
- * that a new partition changes nothing. What switches one copy on alone is why a trigger on a
- * partitioned table is watched even when it is disabled. xmin is another after each change of the
- * row. */
-#define FINGERPRINT_TRIGGERS                                                                       \
-  "SELECT hash_record_extended(ROW(oid, xmin), 1) AS h FROM pg_trigger"                            \
-  " WHERE NOT tgisinternal AND tgparentid = 0 AND (tgrelid = ANY (" WRITTEN_OIDS                   \
-  ") OR pg_partition_root(tgrelid) = 'audit_events'::regclass)"
+#define FINGERPRINT "(" FINGERPRINT_TABLES " # " FINGERPRINT_PARTITIONS ")"
 
-/* The first condition keeps the planner from reading the whole table, with the server's own rules.
- */
-#define FINGERPRINT_RULES                                                                          \
-  "SELECT hash_record_extended(ROW(oid, xmin), 2) FROM pg_rewrite"                                 \
-  " WHERE ev_class >= 16384 AND ev_class = ANY (" WRITTEN_OIDS ")"
-
-/* Publishable is a table, partitioned or not, that is neither temporary nor UNLOGGED. */
-#define FINGERPRINT_FLAGS(table, kind, key)                                                        \
-  " # hashint8extended('" #table                                                                   \
-  "'::regclass::oid::int8,"                                                                        \
-  " pg_relation_is_publishable('" #table                                                           \
-  "')::int"                                                                                        \
-  " + 2 * row_security_active('" #table                                                            \
-  "'::regclass::oid)::int"                                                                         \
-  " + 4 * (to_regclass('" #table "_pkey') IS NULL)::int)"
-
-/* record_send() gives the type of each column, though all are null. The first two are what would be
- * stored of a time: that shows whether microseconds are kept. */
-#define FIELD(table, column, type) ", (NULL::" #table ")." #column
-#define FINGERPRINT_COLUMNS                                                                        \
-  "encode(record_send(jsonb_populate_record(ROW((NULL::audit_events).received_at,"                 \
-  " (NULL::ledger_batches).committed_at" COLUMNS_WRITTEN(FIELD)                                    \
-  "), '{\"f1\": \"2000-01-01T00:00:00.123456Z\", \"f2\": \"2000-01-01T00:00:00.123456Z\"}')),"     \
-  " 'hex')"
-
-#define FINGERPRINT                                                                                \
-  "hashtextextended(" FINGERPRINT_COLUMNS                                                          \
-  ", coalesce((SELECT bit_xor(h) FROM (" FINGERPRINT_TRIGGERS " UNION ALL " FINGERPRINT_RULES      \
-  ") AS standing), 0)" TABLES_WRITTEN(FINGERPRINT_FLAGS) ")"
-
-const char surroundings_fingerprint[] = "(" FINGERPRINT ")";
+const char surroundings_fingerprint[] = FINGERPRINT;
 
 /* ---- the findings ---- */
 
@@ -241,6 +207,10 @@ const char surroundings_fingerprint[] = "(" FINGERPRINT ")";
   " UNION ALL " FIND_CHANGED_COLUMNS " UNION ALL " FIND_COLLATIONS " UNION ALL " FIND_KINDS        \
   " UNION ALL " FIND_RELATIVES " UNION ALL " FIND_KEYS ")"
 
+/* Refused where one isn't there. */
+#define FIELD(table, column, type) "(NULL::" #table ")." #column ","
+#define COLUMNS_ARE_THERE          "ROW(" COLUMNS_WRITTEN(FIELD) COLUMNS_OTHER(FIELD) "NULL) IS NULL"
+
 const char surroundings_question[] =
     "WITH RECURSIVE " RELATIONS ", " FINDINGS
     " SELECT now.fingerprint, f.text, count(f.text) OVER (),"
@@ -248,6 +218,6 @@ const char surroundings_question[] =
     ") OVER (), false),"
     "  coalesce(bool_or(f.severity = " BLOCKING
     ") OVER (), false)"
-    " FROM (SELECT " FINGERPRINT
-    " AS fingerprint) AS now LEFT JOIN finding f ON true"
+    " FROM (SELECT " FINGERPRINT " AS fingerprint WHERE " COLUMNS_ARE_THERE
+    ") AS now LEFT JOIN finding f ON true"
     " ORDER BY f.severity DESC, f.text LIMIT " SURROUNDINGS_ROWS_MAX;

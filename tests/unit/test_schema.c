@@ -113,6 +113,7 @@ static void take_back_to_version_1(struct pg_fixture *f) {
   migrate(f);
   pg_observer_run(f->observer,
                   "ALTER TABLE audit_events DROP COLUMN principal;"
+                  "DROP FUNCTION audit_surroundings;"
                   "DELETE FROM schema_migrations WHERE version > 1");
 }
 
