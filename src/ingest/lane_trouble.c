@@ -224,10 +224,9 @@ static void lane_refuse_altered(struct lane *lane, const struct pg_outcome *outc
 }
 
 /* Claiming anew tells what stands on the tables now; from then on the batch's rows are compared,
- * so that those which arrive whole can be told from the others. The plans of the session may be of
- * what stood there before. */
+ * so that those which arrive whole can be told from the others. */
 static void lane_altered(struct lane *lane, const struct pg_outcome *outcome) {
-  if (!lane->must_compare || append_may_have_stale_plans(outcome)) {
+  if (append_may_have_stale_plans(outcome)) {
     pg_discard(lane->conn);
     lane->conn = NULL;
   }

@@ -260,18 +260,6 @@ static int64_t event_count(const struct seal *seal) {
   return seal->growth.after.size - seal->growth.before.size;
 }
 
-static void send_check(struct appender *a, struct pg_lease *conn, const struct claim *claim,
-                       const struct seal *seal) {
-  appender_begin(a);
-  put_int8(a, claim->ledger_id);
-  put_int8(a, seal->growth.after.size);
-  put_bytes(a, claim->owner.bytes, sizeof(claim->owner.bytes));
-  put_edge(a, &seal->growth.after);
-  put_int8(a, claim->fingerprint);
-  appender_locate(a);
-  appender_send(a, conn, append_check_statement());
-}
-
 void append_send_advance(struct appender *a, struct pg_lease *conn, const struct claim *claim,
                          const struct seal *seal, int64_t lease_us) {
   appender_begin(a);
@@ -296,6 +284,9 @@ static void send_record(struct appender *a, struct pg_lease *conn, const struct 
   put_bytes(a, seal->root.bytes, MERKLE_HASH_SIZE);
   put_timestamptz(a, seal->committed_us);
   put_note(a, &seal->note);
+  put_bytes(a, claim->owner.bytes, sizeof(claim->owner.bytes));
+  put_edge(a, &seal->growth.after);
+  put_int8(a, claim->fingerprint);
   appender_locate(a);
   appender_send(a, conn, statement);
 }
@@ -305,7 +296,6 @@ void append_send_record(struct appender *a, struct pg_lease *conn, const struct 
   if (stored_nodes(&seal->growth) > 0)
     send_nodes(a, conn, claim, &seal->growth);
   send_record(a, conn, claim, seal, append_record_statement());
-  send_check(a, conn, claim, seal);
 }
 
 void append_send_compare(struct appender *a, struct pg_lease *conn, const struct claim *claim,
@@ -314,12 +304,11 @@ void append_send_compare(struct appender *a, struct pg_lease *conn, const struct
   put_placed_rows(a, claim, items, (int)event_count(seal));
   appender_send(a, conn, append_compare_statement());
   send_record(a, conn, claim, seal, append_compare_record_statement());
-  send_check(a, conn, claim, seal);
 }
 
-/* Events, advance, nodes, record, check, constraints. */
+/* Events, advance, nodes, record, constraints. */
 int append_count_before_compare(const struct seal *seal) {
-  return 5 + (stored_nodes(&seal->growth) > 0 ? 1 : 0);
+  return 4 + (stored_nodes(&seal->growth) > 0 ? 1 : 0);
 }
 
 /* ---- how a write ends ---- */

@@ -32,15 +32,15 @@ const struct pg_statement *append_lookup_statement(void);
  * it, $7 lease in microseconds. */
 const struct pg_statement *append_advance_statement(void);
 
-/* $1 ledger, $2 its size behind the batch, $3 owner, $4 edge behind it, $5 what
- * surroundings_fingerprint_sql() gave when the ledger was claimed. */
-const struct pg_statement *append_check_statement(void);
-
 /* $1 ledger, $2 levels, $3 indices, $4 hashes. */
 const struct pg_statement *append_nodes_statement(void);
 
 /* $1 ledger, $2 first sequence, $3 how many events, $4 leaf hashes, $5 root, $6 committed_at,
- * $7 checkpoint. The second compares what is stored with the same. */
+ * $7 checkpoint. The second compares what is stored with the same.
+ *
+ * Both are the last of what they end, and check what all of it stands on: the ledger's row as the
+ * advance has to have left it, $8 its owner, $9 its edge, and $10 what
+ * surroundings_fingerprint_sql() gave when the ledger was claimed. */
 const struct pg_statement *append_record_statement(void);
 const struct pg_statement *append_compare_record_statement(void);
 

@@ -60,7 +60,5 @@ int surroundings_read(const PGresult *result, struct surroundings *ret, struct e
  * found when the surroundings are read again.
  *
  * Prepare it: most of it is then computed when PostgreSQL plans the statement, and again after each
- * change of the tables. Of a table that the transaction didn't write to, a plan may keep for good
- * what was there just before a change; a writer that finds the number wrong gives its connection
- * up. */
+ * change of the tables. */
 const char *surroundings_fingerprint_sql(void);

@@ -230,11 +230,13 @@ static void a_record_that_is_dropped_is_noticed(void **state) {
       "CREATE TRIGGER t BEFORE INSERT ON ledger_batches FOR EACH ROW EXECUTE FUNCTION meddle()", 3);
 }
 
+#define CHANGE_RECORD                                                                              \
+  "UPDATE ledger_batches SET committed_at = committed_at - interval '1 year'"                      \
+  " WHERE first_sequence = new.first_sequence; RETURN NULL;"
+
 static void a_record_that_is_changed_afterwards_is_noticed(void **state) {
   check_ledger_trigger(
-      *state,
-      "UPDATE ledger_batches SET committed_at = committed_at - interval '1 year'"
-      " WHERE first_sequence = new.first_sequence; RETURN NULL;",
+      *state, CHANGE_RECORD,
       "CREATE TRIGGER t AFTER INSERT ON ledger_batches FOR EACH ROW EXECUTE FUNCTION meddle()", 3);
 }
 
@@ -242,6 +244,36 @@ static void a_node_that_is_changed_is_noticed(void **state) {
   check_ledger_trigger(
       *state, "new.hash = sha256('x'); RETURN new;",
       "CREATE TRIGGER t BEFORE INSERT ON ledger_nodes FOR EACH ROW EXECUTE FUNCTION meddle()", 300);
+}
+
+/* Committed while a write, whose statements are planned since long, waits for the table. */
+static void check_trigger_made_meanwhile(struct fixture *f, const char *body, const char *trigger) {
+  for (int i = 0; i < 20; i++) {
+    submit(f, NULL, job_new(f, 1));
+    wait_all(f);
+  }
+  make_function(f, body);
+  store_sql(&f->store, "BEGIN");
+  store_sql(&f->store, trigger);
+  struct job *job = job_new(f, 1);
+  job->request.deadline_us = now_us(f) + 5 * SECOND_US;
+  submit(f, NULL, job);
+  wait_for_event(f, "relation");
+  store_sql(&f->store, "COMMIT");
+  wait_all(f);
+  assert_failed(job, GRPC_UNAVAILABLE);
+  assert_int_equal(row_count(f), 20);
+}
+
+static void a_trigger_made_while_a_write_waits_for_the_events_is_noticed(void **state) {
+  check_trigger_made_meanwhile(
+      *state, "DELETE FROM audit_events WHERE event_id = new.event_id; RETURN NULL;", AFTER_INSERT);
+}
+
+static void a_trigger_made_while_a_write_waits_for_the_records_is_noticed(void **state) {
+  check_trigger_made_meanwhile(
+      *state, CHANGE_RECORD,
+      "CREATE TRIGGER t AFTER INSERT ON ledger_batches FOR EACH ROW EXECUTE FUNCTION meddle()");
 }
 
 /* ---- types, and constraints of others ---- */
@@ -356,6 +388,8 @@ int main(void) {
       TEST(a_record_that_is_dropped_is_noticed),
       TEST(a_record_that_is_changed_afterwards_is_noticed),
       TEST(a_node_that_is_changed_is_noticed),
+      TEST(a_trigger_made_while_a_write_waits_for_the_events_is_noticed),
+      TEST(a_trigger_made_while_a_write_waits_for_the_records_is_noticed),
       TEST(times_that_lose_their_microseconds_are_not_acknowledged),
       TEST(data_that_would_be_rewritten_is_not_acknowledged),
       TEST(a_row_that_breaks_an_index_of_others_is_answered_alone),

@@ -113,7 +113,8 @@ static void take_back_to_version_1(struct pg_fixture *f) {
   migrate(f);
   pg_observer_run(f->observer,
                   "ALTER TABLE audit_events DROP COLUMN principal;"
-                  "DROP FUNCTION audit_surroundings;"
+                  "DROP FUNCTION audit_surroundings, audit_surroundings_now,"
+                  " audit_partition_triggers;"
                   "DELETE FROM schema_migrations WHERE version > 1");
 }
 

@@ -1,15 +1,8 @@
--- A number for what stands on the tables that a write goes into: the same as long as nothing was done
--- to them that could swallow, change, hide or lose a row. Each write compares it with what it was when
--- its ledger was claimed.
---
--- It isn't immutable, and is declared so on purpose: PostgreSQL then computes it when it plans a
--- statement that calls it with constants, keeps the result in the plan, and makes the plan anew when one
--- of those tables was changed. What each write would pay 50 us for costs it nothing.
---
--- Triggers of partitions aren't in it, as a change of a partition doesn't change the plan; nor are the
--- copies that a partition has of its parent's. xmin is another after each change of a row.
-CREATE FUNCTION audit_surroundings(written oid[]) RETURNS int8
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+-- Numbers for what stands on the tables that a write goes into: the same as long as nothing was done to
+-- them that could swallow, change, hide or lose a row. Each write compares them with what they were when
+-- its ledger was claimed. xmin is another after each change of a row.
+CREATE FUNCTION audit_surroundings_now(written oid[]) RETURNS int8
+LANGUAGE sql VOLATILE AS $$
   SELECT hashtextextended(string_agg(fact, E'\n' ORDER BY fact COLLATE "C"), 0) FROM (
     SELECT format('table %s %s %s %s', oid, relkind, relpersistence, row_security_active(oid))
       FROM pg_class WHERE oid = ANY (written)
@@ -25,4 +18,21 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     UNION ALL
     SELECT format('rule %s %s', oid, xmin) FROM pg_rewrite WHERE ev_class = ANY (written)
   ) AS facts (fact)
+$$;
+
+-- It isn't immutable, and is declared so on purpose: PostgreSQL computes it when it plans a statement
+-- that calls it with constants, keeps the result in the plan, and plans anew when one of those tables
+-- was changed. What each write would pay 50 us for costs it nothing. That the other is VOLATILE makes it
+-- see what was committed until the planner has the tables' locks, not until it waited for them.
+CREATE FUNCTION audit_surroundings(written oid[]) RETURNS int8
+LANGUAGE sql IMMUTABLE AS 'SELECT audit_surroundings_now(written)';
+
+-- The triggers that partitions have of their own: a change of a partition leaves the plan as it is.
+-- STABLE, as it is called where there are some, when the statement runs.
+CREATE FUNCTION audit_partition_triggers(parent oid) RETURNS int8
+LANGUAGE sql STABLE AS $$
+  SELECT hashtextextended(string_agg(format('%s %s', oid, xmin), E'\n' ORDER BY oid), 0)
+    FROM pg_trigger
+   WHERE NOT tgisinternal AND tgparentid = 0 AND tgrelid <> parent
+     AND pg_partition_root(tgrelid) = parent
 $$;
