@@ -17,7 +17,7 @@ from support import access, certificates, harness, proxy  # noqa: E402
 # What a build leaves beside the sources.
 BUILT = (".venv", "node_modules", "target", "auditstore", "Cargo.lock", "package-lock.json")
 RUN_TIMEOUT_S = 120
-# At several places of the stream. (Not in the handshake: how soon a channel tries again is chance.)
+# At several places of the stream.
 BREAK_AFTER_BYTES = (20000, 35000, 50000)
 
 
@@ -122,7 +122,9 @@ class ExampleTests:
                 between.cut_in = after
                 done = self.run_example(between.port)
                 self.assert_done(done, "wrote 3, streamed 300 in 3 batches, listed 303", 303)
-                self.assertEqual((1, 2), (between.cuts, between.accepted))
+                self.assertEqual(1, between.cuts)
+                # How often a channel tries until it is back is its own affair, and the machine's.
+                self.assertGreaterEqual(between.accepted, 2)
 
     def test_a_refused_batch_is_explained(self):
         daemon = self.start({"ingest.max_request_events": 2})
