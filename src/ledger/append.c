@@ -246,14 +246,16 @@ void append_send_events(struct appender *a, struct pg_lease *conn, const struct 
 }
 
 static void send_nodes(struct appender *a, struct pg_lease *conn, const struct claim *claim,
-                       const struct merkle_growth *growth) {
+                       const struct merkle_growth *growth, const struct pg_statement *statement) {
+  if (stored_nodes(growth) == 0)
+    return;
   appender_begin(a);
   put_int8(a, claim->ledger_id);
   put_nodes(a, growth, PG_INT2, put_level);
   put_nodes(a, growth, PG_INT8, put_index);
   put_nodes(a, growth, PG_BYTEA, put_hash);
   appender_locate(a);
-  appender_send(a, conn, append_nodes_statement());
+  appender_send(a, conn, statement);
 }
 
 static int64_t event_count(const struct seal *seal) {
@@ -293,8 +295,7 @@ static void send_record(struct appender *a, struct pg_lease *conn, const struct 
 
 void append_send_record(struct appender *a, struct pg_lease *conn, const struct claim *claim,
                         const struct seal *seal) {
-  if (stored_nodes(&seal->growth) > 0)
-    send_nodes(a, conn, claim, &seal->growth);
+  send_nodes(a, conn, claim, &seal->growth, append_nodes_statement());
   send_record(a, conn, claim, seal, append_record_statement());
 }
 
@@ -303,6 +304,7 @@ void append_send_compare(struct appender *a, struct pg_lease *conn, const struct
   pg_send(conn, append_constraints_statement(), NULL);
   put_placed_rows(a, claim, items, (int)event_count(seal));
   appender_send(a, conn, append_compare_statement());
+  send_nodes(a, conn, claim, &seal->growth, append_compare_nodes_statement());
   send_record(a, conn, claim, seal, append_compare_record_statement());
 }
 

@@ -193,7 +193,7 @@ const struct pg_statement *append_advance_statement(void) {
   static const struct pg_statement statement = {
       .name = "append_advance",
       .sql =
-          "UPDATE ledgers SET edge = $6, leased_until = now() + $7 * interval '1 microsecond',"
+          "UPDATE ONLY ledgers SET edge = $6, leased_until = now() + $7 * interval '1 microsecond',"
           "  tree_size = CASE WHEN tree_size = $2 AND owner = $4 AND edge = $5"
           "  THEN tree_size + $3 ELSE -1 END"
           " WHERE ledger_id = $1",
@@ -221,12 +221,27 @@ const struct pg_statement *append_nodes_statement(void) {
   return &statement;
 }
 
+/* The same of what is stored, as a trigger may change a node after it was returned. */
+const struct pg_statement *append_compare_nodes_statement(void) {
+  static const Oid types[] = {PG_INT8, PG_INT2_ARRAY, PG_INT8_ARRAY, PG_BYTEA_ARRAY};
+  static const struct pg_statement statement = {
+      .name = "append_compare_nodes",
+      .sql = OR_FAIL("count(*) = cardinality($2)") " FROM unnest($2, $3, $4)"
+             " AS n(level, node_index, hash) CROSS JOIN LATERAL (SELECT FROM ONLY ledger_nodes w"
+             " WHERE w.ledger_id = $1 AND w.level = n.level AND w.node_index = n.node_index"
+             " AND w.hash = n.hash LIMIT 1) AS stored",
+      .param_count = TYPE_COUNT(types),
+      .param_types = types,
+  };
+  return &statement;
+}
+
 /* Behind all that is written, whose locks keep everybody from changing the tables until the commit:
  * what it sees is what the rows went through. A trigger could have told the session not to wait for
  * the disk. */
 static void sql_add_check(struct buf *out) {
   sql_add(out,
-          " AND EXISTS (SELECT FROM ledgers WHERE ledger_id = $1 AND tree_size = $2 + $3"
+          " AND EXISTS (SELECT FROM ONLY ledgers WHERE ledger_id = $1 AND tree_size = $2 + $3"
           " AND owner = $8 AND edge = $9) AND ");
   sql_add(out, surroundings_fingerprint_sql());
   sql_add(out,
@@ -267,7 +282,8 @@ const struct pg_statement *append_compare_record_statement(void) {
   if (sql.statement.sql)
     return &sql.statement;
   buf_init(&out, SQL_MAX_BYTES - 1);
-  sql_add(&out, "SELECT CASE WHEN EXISTS (SELECT FROM ledger_batches WHERE " RECORD_IS_SAME ")");
+  sql_add(&out,
+          "SELECT CASE WHEN EXISTS (SELECT FROM ONLY ledger_batches WHERE " RECORD_IS_SAME ")");
   sql_finish_record(&out, &sql, "append_compare_record");
   return &sql.statement;
 }

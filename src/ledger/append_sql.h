@@ -34,6 +34,7 @@ const struct pg_statement *append_advance_statement(void);
 
 /* $1 ledger, $2 levels, $3 indices, $4 hashes. */
 const struct pg_statement *append_nodes_statement(void);
+const struct pg_statement *append_compare_nodes_statement(void);
 
 /* $1 ledger, $2 first sequence, $3 how many events, $4 leaf hashes, $5 root, $6 committed_at,
  * $7 checkpoint. The second compares what is stored with the same.

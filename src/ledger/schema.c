@@ -21,6 +21,7 @@
 #define LOCK_TIMEOUT       "55P03"
 #define NO_SUCH_TABLE      "42P01"
 #define NO_SUCH_COLUMN     "42703"
+#define NO_SUCH_FUNCTION   "42883"
 /* Whoever reads or writes a table stands behind a migration that waits for it: it gives up soon,
  * lets them by for longer than it held them up, and tries again. */
 #define LOCK_PATIENCE_MS 2000
@@ -265,8 +266,11 @@ static void prefix_migration(const struct schema_run *run, struct error *err) {
 }
 
 static bool misses_what_was_made(const struct schema_run *run, const struct pg_outcome *outcome) {
-  return run->step == SCHEMA_SURROUNDINGS && (strcmp(outcome->sqlstate, NO_SUCH_TABLE) == 0 ||
-                                              strcmp(outcome->sqlstate, NO_SUCH_COLUMN) == 0);
+  static const char *const states[] = {NO_SUCH_TABLE, NO_SUCH_COLUMN, NO_SUCH_FUNCTION};
+  bool is_missing = false;
+  for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+    is_missing = is_missing || strcmp(outcome->sqlstate, states[i]) == 0;
+  return run->step == SCHEMA_SURROUNDINGS && is_missing;
 }
 
 static void fail(struct schema_run *run, const struct pg_outcome *outcome) {

@@ -15,7 +15,8 @@
 #define FINGERPRINT_PARTITIONS                                                                     \
   "CASE WHEN EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgparentid = 0"             \
   " AND tgrelid <> 'audit_events'::regclass"                                                       \
-  " AND pg_partition_root(tgrelid) = 'audit_events'::regclass)"                                    \
+  " AND (pg_partition_root(tgrelid) = 'audit_events'::regclass"                                    \
+  "  OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = pg_partition_root(tgrelid))))"            \
   " THEN audit_partition_triggers('audit_events'::regclass) ELSE 0 END"
 
 #define FINGERPRINT "(" FINGERPRINT_TABLES " # " FINGERPRINT_PARTITIONS ")"

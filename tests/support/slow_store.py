@@ -185,8 +185,10 @@ class PoolCase(harness.PostgresCase):
     def pool(self, daemon, name):
         return daemon.metrics()["auditstore_pool_" + name]
 
-    def closed(self, daemon, reason):
-        return self.pool(daemon, f'closed_total{{reason="{reason}"}}')
+    def closed(self, daemon, *reasons):
+        """How many connections were closed for these reasons, at one moment."""
+        values = daemon.metrics()
+        return sum(values[f'auditstore_pool_closed_total{{reason="{reason}"}}'] for reason in reasons)
 
     # ---- the load ----
 

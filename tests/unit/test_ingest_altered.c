@@ -246,15 +246,22 @@ static void a_node_that_is_changed_is_noticed(void **state) {
       "CREATE TRIGGER t BEFORE INSERT ON ledger_nodes FOR EACH ROW EXECUTE FUNCTION meddle()", 300);
 }
 
+static void a_node_that_is_changed_afterwards_is_noticed(void **state) {
+  check_ledger_trigger(
+      *state,
+      "UPDATE ledger_nodes SET hash = sha256(hash) WHERE ledger_id = new.ledger_id"
+      " AND level = new.level AND node_index = new.node_index; RETURN NULL;",
+      "CREATE TRIGGER t AFTER INSERT ON ledger_nodes FOR EACH ROW EXECUTE FUNCTION meddle()", 300);
+}
+
 /* Committed while a write, whose statements are planned since long, waits for the table. */
-static void check_trigger_made_meanwhile(struct fixture *f, const char *body, const char *trigger) {
+static void check_made_meanwhile(struct fixture *f, const char *sql) {
   for (int i = 0; i < 20; i++) {
     submit(f, NULL, job_new(f, 1));
     wait_all(f);
   }
-  make_function(f, body);
   store_sql(&f->store, "BEGIN");
-  store_sql(&f->store, trigger);
+  store_sql(&f->store, sql);
   struct job *job = job_new(f, 1);
   job->request.deadline_us = now_us(f) + 5 * SECOND_US;
   submit(f, NULL, job);
@@ -266,14 +273,71 @@ static void check_trigger_made_meanwhile(struct fixture *f, const char *body, co
 }
 
 static void a_trigger_made_while_a_write_waits_for_the_events_is_noticed(void **state) {
-  check_trigger_made_meanwhile(
-      *state, "DELETE FROM audit_events WHERE event_id = new.event_id; RETURN NULL;", AFTER_INSERT);
+  struct fixture *f = *state;
+  make_function(f, "DELETE FROM audit_events WHERE event_id = new.event_id; RETURN NULL;");
+  check_made_meanwhile(f, AFTER_INSERT);
 }
 
 static void a_trigger_made_while_a_write_waits_for_the_records_is_noticed(void **state) {
-  check_trigger_made_meanwhile(
-      *state, CHANGE_RECORD,
-      "CREATE TRIGGER t AFTER INSERT ON ledger_batches FOR EACH ROW EXECUTE FUNCTION meddle()");
+  struct fixture *f = *state;
+  make_function(f, CHANGE_RECORD);
+  check_made_meanwhile(
+      f, "CREATE TRIGGER t AFTER INSERT ON ledger_batches FOR EACH ROW EXECUTE FUNCTION meddle()");
+}
+
+/* Its ledger's row is in a table that isn't looked at. */
+static void a_row_moved_to_a_child_while_a_write_waits_is_noticed(void **state) {
+  struct fixture *f = *state;
+  check_made_meanwhile(f,
+                       "LOCK TABLE ledgers IN SHARE ROW EXCLUSIVE MODE;"
+                       "CREATE UNLOGGED TABLE child () INHERITS (ledgers);"
+                       "WITH gone AS (DELETE FROM ONLY ledgers RETURNING *)"
+                       " INSERT INTO child TABLE gone");
+  store_sql(&f->store, "DROP TABLE child");
+}
+
+static void wait_for_pending_detach(struct fixture *f) {
+  int64_t limit_us = now_us(f) + 20 * SECOND_US;
+  while (store_number(&f->store, "SELECT count(*) FROM pg_inherits WHERE inhdetachpending") == 0) {
+    store_turn(&f->store);
+    assert_true(now_us(f) < limit_us);
+  }
+}
+
+/* A partition that is on its way out has no parent any more for who asks, and takes rows still. */
+static void a_trigger_of_a_partition_that_is_being_detached_is_noticed(void **state) {
+  struct fixture *f = *state;
+  char sql[200];
+  submit(f, NULL, job_new(f, 1));
+  wait_all(f);
+  make_function(f, "new.event_action = 'forged'; RETURN new;");
+  PGconn *blocker = pg_observer_open(&f->store.server),
+         *detacher = pg_observer_open(&f->store.server);
+  pg_observer_run(blocker, "BEGIN; LOCK TABLE ledger_batches IN SHARE ROW EXCLUSIVE MODE");
+  PGresult *found = store_query(&f->store, "SELECT tableoid::regclass::text FROM audit_events");
+  (void)snprintf(sql, sizeof(sql),
+                 "CREATE TRIGGER t BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION meddle()",
+                 PQgetvalue(found, 0, 0));
+  store_sql(&f->store, sql);
+  struct job *job = job_new(f, 1);
+  job->request.deadline_us = now_us(f) + 5 * SECOND_US;
+  submit(f, NULL, job);
+  wait_for_event(f, "relation");
+  (void)snprintf(sql, sizeof(sql), "ALTER TABLE audit_events DETACH PARTITION %s CONCURRENTLY",
+                 PQgetvalue(found, 0, 0));
+  assert_int_equal(PQsendQuery(detacher, sql), 1);
+  wait_for_pending_detach(f);
+  pg_observer_run(blocker, "COMMIT");
+  wait_all(f);
+  assert_non_null(job->failure);
+  assert_int_equal(
+      store_number(&f->store, "SELECT count(*) FROM audit_events WHERE event_action = 'forged'"),
+      0);
+  (void)snprintf(sql, sizeof(sql), "DROP TABLE IF EXISTS %s", PQgetvalue(found, 0, 0));
+  PQclear(found);
+  PQfinish(detacher);
+  PQfinish(blocker);
+  store_sql(&f->store, sql);
 }
 
 /* ---- types, and constraints of others ---- */
@@ -388,8 +452,11 @@ int main(void) {
       TEST(a_record_that_is_dropped_is_noticed),
       TEST(a_record_that_is_changed_afterwards_is_noticed),
       TEST(a_node_that_is_changed_is_noticed),
+      TEST(a_node_that_is_changed_afterwards_is_noticed),
       TEST(a_trigger_made_while_a_write_waits_for_the_events_is_noticed),
       TEST(a_trigger_made_while_a_write_waits_for_the_records_is_noticed),
+      TEST(a_row_moved_to_a_child_while_a_write_waits_is_noticed),
+      TEST(a_trigger_of_a_partition_that_is_being_detached_is_noticed),
       TEST(times_that_lose_their_microseconds_are_not_acknowledged),
       TEST(data_that_would_be_rewritten_is_not_acknowledged),
       TEST(a_row_that_breaks_an_index_of_others_is_answered_alone),

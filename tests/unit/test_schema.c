@@ -177,6 +177,16 @@ static void an_older_schema_is_refused_with_the_command_that_mends_it(void **sta
   assert_refused(&answer, "run: auditstored migrate --config FILE");
 }
 
+/* As behind a dump of the tables alone. */
+static void a_function_that_is_gone_is_refused_by_name(void **state) {
+  struct pg_fixture *f = *state;
+  migrate(f);
+  pg_observer_run(f->observer, "DROP FUNCTION audit_surroundings");
+  struct answer answer = check(f);
+  assert_refused(&answer, "a part of the schema is gone");
+  assert_non_null(strstr(answer.err.text, "audit_surroundings"));
+}
+
 static void a_newer_schema_is_refused(void **state) {
   struct pg_fixture *f = *state;
   migrate(f);
@@ -267,6 +277,7 @@ int main(void) {
       TEST(a_migration_that_gets_no_lock_says_who_has_it),
       TEST(an_empty_database_is_refused_with_the_command_that_mends_it),
       TEST(an_older_schema_is_refused_with_the_command_that_mends_it),
+      TEST(a_function_that_is_gone_is_refused_by_name),
       TEST(a_newer_schema_is_refused),
       TEST(a_migration_that_was_changed_is_refused),
       TEST(a_migration_that_fails_leaves_nothing_behind),

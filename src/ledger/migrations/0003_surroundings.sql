@@ -34,5 +34,6 @@ LANGUAGE sql STABLE AS $$
   SELECT hashtextextended(string_agg(format('%s %s', oid, xmin), E'\n' ORDER BY oid), 0)
     FROM pg_trigger
    WHERE NOT tgisinternal AND tgparentid = 0 AND tgrelid <> parent
-     AND pg_partition_root(tgrelid) = parent
+     AND (pg_partition_root(tgrelid) = parent
+      OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = pg_partition_root(tgrelid)))
 $$;
