@@ -8,15 +8,14 @@
 #define OID_OF(table, kind, key) "'" #table "'::regclass,"
 #define FINGERPRINT_TABLES       "audit_surroundings(ARRAY[" TABLES_WRITTEN(OID_OF) "NULL]::oid[])"
 
-/* Looked up by each write, as PostgreSQL doesn't plan anew for them; most stores have none, and
- * then the function isn't called. Row triggers of a partitioned table are copied to each partition:
- * the copies are left out, so that a new partition changes nothing. What switches one copy on alone
- * is why a trigger on a partitioned table is watched even when it is disabled. */
+/* Looked up by each write, as PostgreSQL doesn't plan anew for them. Most databases have no trigger
+ * on any partition (which has a root), and then the function isn't called. Row triggers of a
+ * partitioned table are copied to each partition: the copies are left out, so that a new partition
+ * changes nothing. What switches one copy on alone is why a trigger on a partitioned table is
+ * watched even when it is disabled. */
 #define FINGERPRINT_PARTITIONS                                                                     \
   "CASE WHEN EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgparentid = 0"             \
-  " AND tgrelid <> 'audit_events'::regclass"                                                       \
-  " AND (pg_partition_root(tgrelid) = 'audit_events'::regclass"                                    \
-  "  OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = pg_partition_root(tgrelid))))"            \
+  " AND tgrelid <> 'audit_events'::regclass AND pg_partition_root(tgrelid) IS NOT NULL)"           \
   " THEN audit_partition_triggers('audit_events'::regclass) ELSE 0 END"
 
 #define FINGERPRINT "(" FINGERPRINT_TABLES " # " FINGERPRINT_PARTITIONS ")"

@@ -28,10 +28,11 @@ CREATE FUNCTION audit_surroundings(written oid[]) RETURNS int8
 LANGUAGE sql IMMUTABLE AS 'SELECT audit_surroundings_now(written)';
 
 -- The triggers that partitions have of their own: a change of a partition leaves the plan as it is.
--- STABLE, as it is called where there are some, when the statement runs.
+-- A partition that is being detached has itself as its root. STABLE, as it is called when the statement
+-- runs.
 CREATE FUNCTION audit_partition_triggers(parent oid) RETURNS int8
 LANGUAGE sql STABLE AS $$
-  SELECT hashtextextended(string_agg(format('%s %s', oid, xmin), E'\n' ORDER BY oid), 0)
+  SELECT coalesce(hashtextextended(string_agg(format('%s %s', oid, xmin), E'\n' ORDER BY oid), 0), 0)
     FROM pg_trigger
    WHERE NOT tgisinternal AND tgparentid = 0 AND tgrelid <> parent
      AND (pg_partition_root(tgrelid) = parent
