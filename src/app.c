@@ -322,7 +322,9 @@ static void app_close_frame(struct app *app) {
   uv_stop(&app->uv);
 }
 
-static void on_memory_closed(void *arg) {
+/* The log has said what can't be written; the next start judges what that costs. */
+static void on_memory_closed(void *arg, const struct error *err) {
+  (void)err;
   app_close_frame(arg);
 }
 

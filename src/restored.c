@@ -48,10 +48,21 @@ static int64_t step_deadline(const struct restored *r) {
   return clock_monotonic_us(r->loop.clock) + STEP_TIMEOUT_US;
 }
 
+#define NOT_CHANGED                                                                                \
+  "not restored; nothing was changed, unless the connection was lost at the end: run it again"
+#define CUT_SHORT "restored in part: the ledgers are closed; run it again"
+#define NOT_REMEMBERED                                                                             \
+  "restored, but daemons would still refuse to start, as the memory can't be written: mend that,"  \
+  " and run it again"
+
 /* ---- stop ---- */
 
-static void on_memory_closed(void *arg) {
+static void on_memory_closed(void *arg, const struct error *err) {
   struct restored *r = arg;
+  if (err) {
+    log_error(NOT_REMEMBERED, KV("error", err->text));
+    r->exit_code = EXIT_FAILURE;
+  }
   uv_stop(&r->uv);
 }
 
@@ -80,10 +91,6 @@ static void fail(struct restored *r, const char *what, const struct error *err) 
   log_error(what, KV("error", err->text));
   stop(r, err->code == ERR_INVALID_ARGUMENT ? EXIT_USAGE : EXIT_FAILURE);
 }
-
-#define NOT_CHANGED                                                                                \
-  "not restored; nothing was changed, unless the connection was lost at the end: run it again"
-#define CUT_SHORT "restored in part: the ledgers are closed; run it again"
 
 /* ---- the steps ---- */
 

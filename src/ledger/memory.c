@@ -47,7 +47,7 @@ struct ledger_memory {
   struct memory_text text; /* of the write under way: the worker's alone meanwhile */
   struct error write_err;
   int write_rc;
-  loop_task_cb *closed;
+  ledger_memory_closed_cb *closed;
   void *closed_arg;
 };
 
@@ -307,16 +307,17 @@ int ledger_memory_open(struct ledger_memory *m, const char *path, const char *or
 
 static void on_timer_closed(void *arg) {
   struct ledger_memory *m = arg;
-  loop_task_cb *closed = m->closed;
+  ledger_memory_closed_cb *closed = m->closed;
   void *closed_arg = m->closed_arg;
+  bool is_failing = m->is_failing;
+  struct error err = m->write_err;
   if (m->lock_fd >= 0)
     close(m->lock_fd);
   free(m->table.slots);
   free(m->path);
   free(m->origin);
   free(m);
-  if (closed)
-    closed(closed_arg);
+  closed(closed_arg, is_failing ? &err : NULL);
 }
 
 static void finish_close(struct ledger_memory *m) {
@@ -326,7 +327,7 @@ static void finish_close(struct ledger_memory *m) {
   loop_timer_close(&m->timer, on_timer_closed, m);
 }
 
-void ledger_memory_close(struct ledger_memory *m, loop_task_cb *closed, void *arg) {
+void ledger_memory_close(struct ledger_memory *m, ledger_memory_closed_cb *closed, void *arg) {
   assert(!m->is_closing);
   m->is_closing = true;
   m->closed = closed;

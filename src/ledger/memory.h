@@ -84,7 +84,9 @@ struct ledger_memory_stats {
 };
 void ledger_memory_stats(const struct ledger_memory *m, struct ledger_memory_stats *ret_stats);
 
+/* `err` NULL: all of it is in the file, or there is none. Borrowed. */
+typedef void ledger_memory_closed_cb(void *arg, const struct error *err);
+
 /* Writes what isn't written yet, or says in the log that it couldn't, gives the lock back and frees
- * the memory; then runs `closed` (may be NULL), never inside this call. Notes are no longer
- * allowed. */
-void ledger_memory_close(struct ledger_memory *m, loop_task_cb *closed, void *arg);
+ * the memory; then runs `closed`, never inside this call. Notes are no longer allowed. */
+void ledger_memory_close(struct ledger_memory *m, ledger_memory_closed_cb *closed, void *arg);

@@ -130,6 +130,18 @@ class RestoredTest(MemoryCase):
         self.restored()
         self.assertEqual(2000001, self.write(self.start()))
 
+    def test_one_whose_memory_cannot_be_written_says_so(self):
+        self.lose()
+        in_the_way = self.memory.with_name(self.memory.name + ".tmp")
+        in_the_way.mkdir()
+        told = self.restored(code=1)
+        self.assertIn("daemons would still refuse to start", told)
+        self.assertIn(str(in_the_way), told)
+        self.refuses(1, "auditstored restored")
+        in_the_way.rmdir()
+        self.restored()
+        self.write(self.start())
+
     def test_without_a_memory_it_works_and_warns(self):
         daemon = self.start({"ledger.memory_file": ""})
         self.write(daemon)

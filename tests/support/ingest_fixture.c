@@ -69,6 +69,11 @@ static void on_drained(void *arg) {
   *(bool *)arg = true;
 }
 
+static void on_memory_closed(void *arg, const struct error *err) {
+  (void)err;
+  *(bool *)arg = true;
+}
+
 int64_t now_us(const struct fixture *f) {
   return clock_monotonic_us(f->store.loop.clock);
 }
@@ -97,7 +102,7 @@ int ingest_teardown(void **state) {
     ingest_source_free(f->sources[i]);
   ingest_free(f->ingest);
   f->is_drained = false;
-  ledger_memory_close(f->memory, on_drained, &f->is_drained);
+  ledger_memory_close(f->memory, on_memory_closed, &f->is_drained);
   store_run_until(&f->store, &f->is_drained);
   for (int i = 0; i < f->job_count; i++)
     job_free(f->jobs[i]);

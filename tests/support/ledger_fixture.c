@@ -71,7 +71,8 @@ int ledger_setup(void **state) {
   return 0;
 }
 
-static void on_memory_closed(void *arg) {
+static void on_memory_closed(void *arg, const struct error *err) {
+  (void)err;
   struct fixture *f = arg;
   f->is_done = true;
 }

@@ -36,7 +36,8 @@ int set_up(void **state) {
   return 0;
 }
 
-static void set_flag(void *arg) {
+static void set_flag(void *arg, const struct error *err) {
+  (void)err;
   *(bool *)arg = true;
 }
 
