@@ -426,8 +426,8 @@ static void everyday_work_changes_nothing(void **state) {
       "GRANT SELECT ON audit_events TO PUBLIC",
       "CREATE TABLE other (a int)",
       "CREATE TRIGGER t BEFORE INSERT ON other FOR EACH ROW EXECUTE FUNCTION swallow()",
-      "CREATE TABLE parted (a int) PARTITION BY LIST (a);"
-      "CREATE TABLE part PARTITION OF parted FOR VALUES IN (1);"
+      "CREATE TABLE parted (a int) PARTITION BY LIST (a)",
+      "CREATE TABLE part PARTITION OF parted FOR VALUES IN (1)",
       "CREATE TRIGGER t BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION swallow()",
       "CREATE VIEW seen AS SELECT * FROM audit_events",
       "INSERT INTO ledgers (ledger_id) VALUES (1)",
