@@ -59,7 +59,7 @@ static int64_t step_deadline(const struct restored *r) {
 
 static void on_memory_closed(void *arg, const struct error *err) {
   struct restored *r = arg;
-  if (err) {
+  if (err && r->exit_code == EXIT_SUCCESS) {
     log_error(NOT_REMEMBERED, KV("error", err->text));
     r->exit_code = EXIT_FAILURE;
   }

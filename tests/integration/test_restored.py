@@ -134,6 +134,12 @@ class RestoredTest(MemoryCase):
         self.lose()
         in_the_way = self.memory.with_name(self.memory.name + ".tmp")
         in_the_way.mkdir()
+        self.postgres.sql("UPDATE ledgers SET owner = gen_random_uuid(),"
+                          " leased_until = now() + interval '10 minutes'")
+        told = self.restored(code=1)
+        self.assertIn("1 ledgers are leased", told)
+        self.assertNotIn("daemons would", told)
+        self.postgres.sql("UPDATE ledgers SET owner = NULL, leased_until = NULL")
         told = self.restored(code=1)
         self.assertIn("daemons would still refuse to start", told)
         self.assertIn(str(in_the_way), told)
