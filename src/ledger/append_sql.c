@@ -20,6 +20,14 @@ struct sql {
 
 /* ---- building ---- */
 
+/* False: it was made before. */
+static bool sql_begin(const struct sql *sql, struct buf *out) {
+  if (sql->statement.sql)
+    return false;
+  buf_init(out, SQL_MAX_BYTES - 1);
+  return true;
+}
+
 static void sql_add(struct buf *out, const char *text) {
   bool ok = buf_append_str(out, text);
   assert(ok);
@@ -94,7 +102,6 @@ static void sql_finish(struct buf *out, struct sql *sql, const char *name, int s
 /* ---- the events ---- */
 
 static void add_insert(struct buf *out) {
-  buf_init(out, SQL_MAX_BYTES - 1);
   sql_add(out, "WITH w AS (INSERT INTO audit_events (");
   sql_add_names(out, "");
   sql_add(out, "received_at, principal, ledger_id, sequence) ");
@@ -108,7 +115,7 @@ static void add_insert(struct buf *out) {
 const struct pg_statement *append_insert_statement(void) {
   static struct sql sql;
   struct buf out;
-  if (sql.statement.sql)
+  if (!sql_begin(&sql, &out))
     return &sql.statement;
   add_insert(&out);
   sql_add(&out, "SELECT ");
@@ -125,7 +132,7 @@ const struct pg_statement *append_insert_statement(void) {
 const struct pg_statement *append_insert_one_statement(void) {
   static struct sql sql;
   struct buf out;
-  if (sql.statement.sql)
+  if (!sql_begin(&sql, &out))
     return &sql.statement;
   add_insert(&out);
   sql_add(&out, "VALUES (");
@@ -145,9 +152,8 @@ const struct pg_statement *append_insert_one_statement(void) {
 const struct pg_statement *append_compare_statement(void) {
   static struct sql sql;
   struct buf out;
-  if (sql.statement.sql)
+  if (!sql_begin(&sql, &out))
     return &sql.statement;
-  buf_init(&out, SQL_MAX_BYTES - 1);
   sql_add(&out, OR_FAIL("count(*) = $3") " FROM ");
   sql_add_unnest(&out, APPEND_EVENT_SCALARS + 1);
   sql_add_stored(&out);
@@ -163,9 +169,8 @@ const struct pg_statement *append_compare_statement(void) {
 const struct pg_statement *append_lookup_statement(void) {
   static struct sql sql;
   struct buf out;
-  if (sql.statement.sql)
+  if (!sql_begin(&sql, &out))
     return &sql.statement;
-  buf_init(&out, SQL_MAX_BYTES - 1);
   sql_add(&out,
           "SELECT u.place, e.ledger_id, e.sequence, e.received_at,"
           " coalesce(b.committed_at, e.received_at), ");
@@ -264,9 +269,8 @@ static void sql_finish_record(struct buf *out, struct sql *sql, const char *name
 const struct pg_statement *append_record_statement(void) {
   static struct sql sql;
   struct buf out;
-  if (sql.statement.sql)
+  if (!sql_begin(&sql, &out))
     return &sql.statement;
-  buf_init(&out, SQL_MAX_BYTES - 1);
   sql_add(&out,
           "WITH w AS (INSERT INTO ledger_batches (ledger_id, first_sequence, event_count,"
           "  leaf_hashes, root, committed_at, checkpoint)"
@@ -279,9 +283,8 @@ const struct pg_statement *append_record_statement(void) {
 const struct pg_statement *append_compare_record_statement(void) {
   static struct sql sql;
   struct buf out;
-  if (sql.statement.sql)
+  if (!sql_begin(&sql, &out))
     return &sql.statement;
-  buf_init(&out, SQL_MAX_BYTES - 1);
   sql_add(&out,
           "SELECT CASE WHEN EXISTS (SELECT FROM ONLY ledger_batches WHERE " RECORD_IS_SAME ")");
   sql_finish_record(&out, &sql, "append_compare_record");
