@@ -275,6 +275,16 @@ void wait_for_event(struct fixture *f, const char *wait_event) {
   }
 }
 
+void wait_until(struct fixture *f, const char *sql) {
+  int64_t limit_us = now_us(f) + 20 * SECOND_US;
+  while (store_number(&f->store, sql) == 0) {
+    /* Inside a transaction the statistics would stay what they were. */
+    PQclear(store_query(&f->store, "SELECT pg_stat_clear_snapshot()"));
+    store_turn(&f->store);
+    assert_true(now_us(f) < limit_us);
+  }
+}
+
 void set_standby(struct fixture *f, const char *name) {
   char sql[128];
   snprintf(sql, sizeof(sql), "ALTER SYSTEM SET synchronous_standby_names = '%s'", name);

@@ -94,6 +94,9 @@ void lock_ledger(struct fixture *f);
 int64_t count_waiting(struct fixture *f, const char *wait_event);
 void wait_for_event(struct fixture *f, const char *wait_event);
 
+/* Runs the loop until the question's number isn't 0; fails the test after 20 s. */
+void wait_until(struct fixture *f, const char *sql);
+
 /* Ends ingest's backends: all, or those that wait for that. */
 void kill_backends(struct fixture *f);
 void kill_waiting(struct fixture *f, const char *wait_event);

@@ -296,14 +296,6 @@ static void a_row_moved_to_a_child_while_a_write_waits_is_noticed(void **state) 
   store_sql(&f->store, "DROP TABLE child");
 }
 
-static void wait_for_pending_detach(struct fixture *f) {
-  int64_t limit_us = now_us(f) + 20 * SECOND_US;
-  while (store_number(&f->store, "SELECT count(*) FROM pg_inherits WHERE inhdetachpending") == 0) {
-    store_turn(&f->store);
-    assert_true(now_us(f) < limit_us);
-  }
-}
-
 /* A partition that is on its way out has no parent any more for who asks, and takes rows still. */
 static void a_trigger_of_a_partition_that_is_being_detached_is_noticed(void **state) {
   struct fixture *f = *state;
@@ -326,7 +318,7 @@ static void a_trigger_of_a_partition_that_is_being_detached_is_noticed(void **st
   (void)snprintf(sql, sizeof(sql), "ALTER TABLE audit_events DETACH PARTITION %s CONCURRENTLY",
                  PQgetvalue(found, 0, 0));
   assert_int_equal(PQsendQuery(detacher, sql), 1);
-  wait_for_pending_detach(f);
+  wait_until(f, "SELECT count(*) FROM pg_inherits WHERE inhdetachpending");
   pg_observer_run(blocker, "COMMIT");
   wait_all(f);
   assert_non_null(job->failure);

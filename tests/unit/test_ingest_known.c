@@ -26,13 +26,7 @@ static int64_t ledger_of(const struct job *job) {
 
 #define LOCK_LEDGERS "BEGIN; LOCK TABLE ledgers"
 
-static void wait_for_lock(struct fixture *f) {
-  int64_t limit_us = now_us(f) + 20 * SECOND_US;
-  while (store_number(&f->store, "SELECT count(*) FROM pg_locks WHERE NOT granted") == 0) {
-    store_turn(&f->store);
-    assert_true(now_us(f) < limit_us);
-  }
-}
+#define WAITS_FOR_LOCK "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 static void a_claim_whose_answer_is_lost_costs_no_ledger(void **state) {
   struct fixture *f = *state;
@@ -59,7 +53,7 @@ static void callers_are_answered_in_time_while_a_claim_waits(void **state) {
     jobs[i]->request.deadline_us = now_us(f) + (i + 1) * SECOND_US / 2;
     submit(f, NULL, jobs[i]);
   }
-  wait_for_lock(f);
+  wait_until(f, WAITS_FOR_LOCK);
   wait_all(f);
   assert_true(now_us(f) < jobs[2]->request.deadline_us + SECOND_US);
   for (int i = 0; i < 3; i++)
@@ -76,7 +70,7 @@ static void claims_that_end_with_their_connection_leave_no_ledgers(void **state)
     store_sql(&f->store, "DELETE FROM ledgers");
     store_sql(&f->store, LOCK_LEDGERS);
     submit(f, NULL, job_new(f, 1));
-    wait_for_lock(f);
+    wait_until(f, WAITS_FOR_LOCK);
     kill_backends(f);
     store_sql(&f->store, "COMMIT");
     wait_all(f);

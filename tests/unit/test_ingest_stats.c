@@ -37,12 +37,9 @@ static void use_one_lane(struct fixture *f) {
   f->config.min_split_events = 1000;
 }
 
-static void wait_until_blocked(struct fixture *f) {
-  while (store_number(&f->store,
-                      "SELECT count(*) FROM pg_stat_activity WHERE application_name ="
-                      " 'auditstore_test' AND wait_event_type = 'Lock'") == 0)
-    store_turn(&f->store);
-}
+#define IS_BLOCKED                                                                                 \
+  "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'auditstore_test'"               \
+  " AND wait_event_type = 'Lock'"
 
 static void committed_batches_are_counted_with_their_events_and_times(void **state) {
   struct fixture *f = *state;
@@ -147,7 +144,7 @@ static void a_connection_lost_in_a_write_is_a_lost_batch(void **state) {
   wait_all(f);
   lock_ledgers(f);
   submit(f, NULL, job_new(f, 1));
-  wait_until_blocked(f);
+  wait_until(f, IS_BLOCKED);
   PQclear(store_query(&f->store,
                       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                       " WHERE application_name = 'auditstore_test'"));
@@ -180,7 +177,7 @@ static void requests_that_expire_in_the_queue_are_counted(void **state) {
   lock_ledgers(f);
   submit(f, NULL, job_new(f, 1));
   submit(f, NULL, job_new(f, 1));
-  wait_until_blocked(f);
+  wait_until(f, IS_BLOCKED);
   struct job *late = job_new(f, 1);
   late->request.deadline_us = now_us(f) + SECOND_US / 5;
   submit(f, NULL, late);
@@ -197,7 +194,7 @@ static void requests_that_a_drain_turns_away_are_counted(void **state) {
   lock_ledgers(f);
   for (int i = 0; i < 6; i++)
     submit(f, NULL, job_new(f, 1));
-  wait_until_blocked(f);
+  wait_until(f, IS_BLOCKED);
   assert_int_equal(ingest_stats_of(f).queue_events, 4);
   drain(f, SECOND_US / 10);
   commit(f);
