@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/reserve.h"
 
 /* For libuv to give back its handles, which takes no waiting. */
 #define CLOSE_MIN_US (100 * 1000)
@@ -13,6 +14,7 @@ void app_loop_open(struct loop *loop, uv_loop_t *uv) {
   assert(rc == 0);
   (void)rc;
   loop_init(loop, uv, &clock_system);
+  (void)reserve_keep(); /* without it memory is out already, and the start will say so */
 }
 
 /* All is flushed and closed. */

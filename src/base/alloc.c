@@ -3,27 +3,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/reserve.h"
+
 static _Noreturn void out_of_memory(void) {
   fputs("out of memory\n", stderr);
   abort();
 }
 
 void *xmalloc(size_t size) {
-  void *p = malloc(size ? size : 1);
+  void *p = reserve_malloc(size ? size : 1);
   if (!p)
     out_of_memory();
   return p;
 }
 
 void *xcalloc(size_t count, size_t size) {
-  void *p = calloc(count ? count : 1, size ? size : 1);
+  void *p = reserve_calloc(count ? count : 1, size ? size : 1);
   if (!p)
     out_of_memory();
   return p;
 }
 
 void *xrealloc(void *p, size_t size) {
-  void *grown = realloc(p, size ? size : 1);
+  void *grown = reserve_realloc(p, size ? size : 1);
   if (!grown)
     out_of_memory();
   return grown;

@@ -1,6 +1,7 @@
 /*
- * alloc: small allocations of fixed size abort when memory is out, because no sensible work is
- * possible then. Sizes that a peer chooses are checked against a limit first, by the caller.
+ * alloc: small allocations of fixed size abort when memory is out and the reserve (reserve.h) is
+ * too, because no sensible work is possible then. Sizes that a peer chooses are checked against a
+ * limit first, by the caller.
  */
 #pragma once
 

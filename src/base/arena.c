@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/reserve.h"
+
 #define ARENA_ALIGN 16
 /* What glibc gives back fastest is up to 1 KiB (measured: 0.2 us of a small call). */
 #define ARENA_FIRST_CHUNK     960
@@ -20,25 +22,40 @@ void arena_init(struct arena *a, size_t limit_bytes) {
   *a = (struct arena){.limit_bytes = limit_bytes};
 }
 
+void arena_init_counted(struct arena *a, size_t limit_bytes, struct budget *budget) {
+  *a = (struct arena){.limit_bytes = limit_bytes, .budget = budget};
+}
+
 void arena_deinit(struct arena *a) {
   while (a->head) {
     struct arena_chunk *next = a->head->next;
     free(a->head);
     a->head = next;
   }
+  if (a->chunk_bytes > 0)
+    budget_give(a->budget, a->chunk_bytes);
   *a = (struct arena){0};
 }
 
 /* Chunks double, so that a big request costs few of them and a small one stays small. */
-static struct arena_chunk *arena_grow(struct arena *a, size_t size) {
+static size_t next_cap(const struct arena *a, size_t size) {
   size_t cap = a->head ? a->head->cap * 2 : ARENA_FIRST_CHUNK;
   if (cap > ARENA_MAX_CHUNK_BYTES)
     cap = ARENA_MAX_CHUNK_BYTES;
-  if (cap < size)
-    cap = size;
-  struct arena_chunk *chunk = malloc(sizeof(*chunk) + cap);
-  if (!chunk)
+  return cap < size ? size : cap;
+}
+
+static struct arena_chunk *arena_grow(struct arena *a, size_t size) {
+  size_t cap = next_cap(a, size);
+  size_t bytes = sizeof(struct arena_chunk) + cap;
+  if (!budget_take(a->budget, bytes))
     return NULL;
+  struct arena_chunk *chunk = reserve_malloc(bytes);
+  if (!chunk) {
+    budget_give(a->budget, bytes);
+    return NULL;
+  }
+  a->chunk_bytes += bytes;
   *chunk = (struct arena_chunk){.next = a->head, .cap = cap};
   a->head = chunk;
   return chunk;
@@ -62,6 +79,7 @@ void *arena_alloc(struct arena *a, size_t size) {
     chunk = arena_grow(a, rounded);
   if (!chunk) {
     a->is_full = true;
+    a->is_short = true;
     return NULL;
   }
   void *p = chunk->bytes + chunk->used;

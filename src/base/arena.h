@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/budget.h"
 #include "base/str.h"
 
 struct arena_chunk;
@@ -17,11 +18,17 @@ struct arena {
   struct arena_chunk *head; /* owned; the newest chunk */
   size_t used_bytes;        /* handed out, alignment included */
   size_t limit_bytes;
-  bool is_full; /* an allocation was refused */
+  size_t chunk_bytes;    /* of all chunks */
+  struct budget *budget; /* borrowed; what they are taken from; NULL: none */
+  bool is_full;          /* an allocation was refused */
+  bool is_short;         /* ... because the budget, or memory itself, was out */
 };
 
 /* `limit_bytes` bounds the sum of what is handed out. Allocates nothing yet. */
 void arena_init(struct arena *a, size_t limit_bytes);
+
+/* The same; its memory is taken from `budget`, which outlives it. */
+void arena_init_counted(struct arena *a, size_t limit_bytes, struct budget *budget);
 
 /* Frees everything. A zeroed arena is fine. */
 void arena_deinit(struct arena *a);

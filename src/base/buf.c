@@ -6,15 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/reserve.h"
+
 #define BUF_FIRST_BYTES 256
 
 void buf_init(struct buf *b, size_t max_bytes) {
   *b = (struct buf){.max_bytes = max_bytes};
 }
 
+void buf_init_counted(struct buf *b, size_t max_bytes, struct budget *budget) {
+  *b = (struct buf){.max_bytes = max_bytes, .budget = budget};
+}
+
 void buf_deinit(struct buf *b) {
   free(b->data);
-  *b = (struct buf){0};
+  if (b->cap > 0)
+    budget_give(b->budget, b->cap);
+  buf_init_counted(b, b->max_bytes, b->budget);
 }
 
 /* Moves the content to the front once what was consumed is at least as much: each byte is moved at
@@ -36,9 +44,13 @@ static bool buf_grow(struct buf *b, size_t needed) {
   /* The last step goes no further than there can be content. */
   if (cap > needed && cap > b->start + b->max_bytes)
     cap = needed > b->start + b->max_bytes ? needed : b->start + b->max_bytes;
-  uint8_t *data = realloc(b->data, cap);
-  if (!data)
+  if (!budget_take(b->budget, cap - b->cap))
     return false;
+  uint8_t *data = reserve_realloc(b->data, cap);
+  if (!data) {
+    budget_give(b->budget, cap - b->cap);
+    return false;
+  }
   b->data = data;
   b->cap = cap;
   return true;

@@ -1,7 +1,8 @@
 /*
  * buf: a growing run of bytes with a stated maximum, consumed from the front.
  *
- * Every writer returns false, and changes nothing, when the maximum would be passed.
+ * Every writer returns false, and changes nothing, when the maximum would be passed, the budget has
+ * no room, or memory is out.
  */
 #pragma once
 
@@ -9,18 +10,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/budget.h"
 #include "base/str.h"
 
 struct buf {
-  uint8_t *data;    /* owned */
-  size_t start;     /* consumed so far */
-  size_t end;       /* filled so far */
-  size_t cap;       /* allocated */
-  size_t max_bytes; /* of unconsumed content */
+  uint8_t *data;         /* owned */
+  size_t start;          /* consumed so far */
+  size_t end;            /* filled so far */
+  size_t cap;            /* allocated */
+  size_t max_bytes;      /* of unconsumed content */
+  struct budget *budget; /* borrowed; what `cap` is taken from; NULL: none */
 };
 
 void buf_init(struct buf *b, size_t max_bytes);
-void buf_deinit(struct buf *b); /* a zeroed buf is fine */
+
+/* The same; its memory is taken from `budget`, which outlives it. */
+void buf_init_counted(struct buf *b, size_t max_bytes, struct budget *budget);
+
+/* Frees the memory. It stays usable, with the same maximum and budget. A zeroed buf is fine. */
+void buf_deinit(struct buf *b);
 
 static inline size_t buf_len(const struct buf *b) {
   return b->end - b->start;

@@ -6,9 +6,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/reserve.h"
+
 #define US_PER_S 1000000
 
-enum { START_TIME, CPU, VIRTUAL_MEMORY, RESIDENT_MEMORY, OPEN_FDS, MAX_FDS };
+enum { START_TIME, CPU, VIRTUAL_MEMORY, RESIDENT_MEMORY, RESERVE_USES, OPEN_FDS, MAX_FDS };
 
 static const struct metric_family families[] = {
     [START_TIME] = {"process_start_time_seconds", METRIC_GAUGE, METRIC_TIME, NULL,
@@ -19,6 +21,8 @@ static const struct metric_family families[] = {
                         "Size of the address space."},
     [RESIDENT_MEMORY] = {"process_resident_memory_bytes", METRIC_GAUGE, METRIC_NUMBER, NULL,
                          "Memory held in RAM."},
+    [RESERVE_USES] = {"auditstore_memory_reserve_uses_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+                      "Times that memory was out and the reserve of 2 MiB helped out."},
     [OPEN_FDS] = {"process_open_fds", METRIC_GAUGE, METRIC_NUMBER, NULL, "Open file descriptors."},
     [MAX_FDS] = {"process_max_fds", METRIC_GAUGE, METRIC_NUMBER, NULL,
                  "Most file descriptors that may be open at once."},
@@ -49,6 +53,7 @@ static void write_memory(struct metrics *m) {
   int64_t page_bytes = sysconf(_SC_PAGESIZE);
   metrics_add(m, &families[VIRTUAL_MEMORY], strtoll(text, &rest, 10) * page_bytes);
   metrics_add(m, &families[RESIDENT_MEMORY], strtoll(rest, NULL, 10) * page_bytes);
+  metrics_add(m, &families[RESERVE_USES], (int64_t)reserve_uses());
 }
 
 static void write_open_fds(struct metrics *m) {

@@ -143,6 +143,64 @@ static void an_empty_buffer_can_be_read(void **state) {
   buf_deinit(&b);
 }
 
+/* ---- budgets ---- */
+
+static void what_is_taken_counts_all_the_way_up_or_not_at_all(void **state) {
+  (void)state;
+  struct budget all = {.limit_bytes = 100};
+  struct budget one = {.parent = &all};
+  struct budget other = {.parent = &all, .limit_bytes = 50};
+  assert_true(budget_take(&one, 60));
+  assert_false(budget_take(&other, 41));
+  assert_int_equal(other.used_bytes, 0);
+  assert_int_equal(all.used_bytes, 60);
+  assert_true(budget_take(&other, 40));
+  assert_false(budget_take(&one, 1));
+  budget_force(&one, 30);
+  assert_int_equal(all.used_bytes, 130);
+  assert_false(budget_take(&other, 1));
+  budget_give(&one, 90);
+  assert_int_equal(all.used_bytes, 40);
+  assert_false(budget_take(&other, 11));
+  assert_true(budget_take(&other, 10));
+  assert_true(budget_take(NULL, SIZE_MAX));
+}
+
+static void a_buffer_takes_its_memory_from_its_budget(void **state) {
+  (void)state;
+  static const char bytes[5000];
+  struct budget all = {.limit_bytes = 8192};
+  struct buf b;
+  buf_init_counted(&b, SIZE_MAX / 2, &all);
+  assert_int_equal(all.used_bytes, 0);
+  assert_true(buf_append(&b, bytes, sizeof(bytes)));
+  assert_int_equal(all.used_bytes, b.cap);
+  assert_false(buf_append(&b, bytes, sizeof(bytes)));
+  assert_int_equal(buf_len(&b), sizeof(bytes));
+  buf_deinit(&b);
+  assert_int_equal(all.used_bytes, 0);
+  assert_true(buf_append(&b, bytes, sizeof(bytes)));
+  buf_deinit(&b);
+  assert_int_equal(all.used_bytes, 0);
+}
+
+static void an_arena_takes_its_memory_from_its_budget(void **state) {
+  (void)state;
+  struct budget all = {.limit_bytes = 8192};
+  struct arena a;
+  arena_init_counted(&a, 1000000, &all);
+  assert_non_null(arena_alloc(&a, 100));
+  assert_int_equal(all.used_bytes, a.chunk_bytes);
+  assert_null(arena_alloc(&a, 100000));
+  assert_true(a.is_full && a.is_short);
+  arena_deinit(&a);
+  assert_int_equal(all.used_bytes, 0);
+  arena_init_counted(&a, 50, &all);
+  assert_null(arena_alloc(&a, 100));
+  assert_true(a.is_full && !a.is_short);
+  arena_deinit(&a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_arena_hands_out_aligned_memory_up_to_its_limit),
@@ -155,6 +213,9 @@ int main(void) {
       cmocka_unit_test(a_size_that_rounding_would_wrap_is_refused),
       cmocka_unit_test(formatted_text_may_fill_the_maximum),
       cmocka_unit_test(an_empty_buffer_can_be_read),
+      cmocka_unit_test(what_is_taken_counts_all_the_way_up_or_not_at_all),
+      cmocka_unit_test(a_buffer_takes_its_memory_from_its_budget),
+      cmocka_unit_test(an_arena_takes_its_memory_from_its_budget),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

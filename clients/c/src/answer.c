@@ -115,6 +115,8 @@ static bool keep_message(struct auditstore_stream *s) {
 static void refuse_answer(struct auditstore_stream *s, enum grpc_deframe_result result) {
   if (result == GRPC_DEFRAME_TOO_LARGE)
     call_abort(s, AUDITSTORE_RESOURCE_EXHAUSTED, "the answer is larger than max_message_bytes");
+  else if (result == GRPC_DEFRAME_NO_MEMORY)
+    call_abort(s, AUDITSTORE_RESOURCE_EXHAUSTED, "out of memory");
   else if (result == GRPC_DEFRAME_COMPRESSED)
     call_abort(s, AUDITSTORE_INTERNAL, "the server compressed an answer without saying how");
   else

@@ -1,0 +1,29 @@
+#include "base/budget.h"
+
+#include <assert.h>
+
+static bool has_room(const struct budget *budget, size_t bytes) {
+  return budget->limit_bytes == 0 || (budget->used_bytes <= budget->limit_bytes &&
+                                      bytes <= budget->limit_bytes - budget->used_bytes);
+}
+
+bool budget_take(struct budget *budget, size_t bytes) {
+  for (const struct budget *b = budget; b; b = b->parent) {
+    if (!has_room(b, bytes))
+      return false;
+  }
+  budget_force(budget, bytes);
+  return true;
+}
+
+void budget_force(struct budget *budget, size_t bytes) {
+  for (struct budget *b = budget; b; b = b->parent)
+    b->used_bytes += bytes;
+}
+
+void budget_give(struct budget *budget, size_t bytes) {
+  for (struct budget *b = budget; b; b = b->parent) {
+    assert(b->used_bytes >= bytes);
+    b->used_bytes -= bytes;
+  }
+}
