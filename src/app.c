@@ -295,6 +295,7 @@ static int app_new_parts(struct app *app, struct error *err) {
   app->server = grpc_server_new(&app->loop, &config->server);
   auditstore_v1_audit_store_add(app->server, &app->handlers);
   admin_service_add(app->admin_service, app->server);
+  ingest_service_limit(app->ingest_service, app->server);
   describe_services(app->server, &config->server);
   access_guard(app->access, app->server);
   return 0;
@@ -396,6 +397,7 @@ static void app_take_over(struct app *app, const struct config_changes *changes)
   log_configure(app->config->log.level, app->config->log.format, STDERR_FILENO);
   log_info("settings reloaded", KV("changed", changes->changed),
            KV("need_restart", changes->pending));
+  ingest_service_limit(app->ingest_service, app->server);
   struct error err;
   if (keys_load(&app->signer, app->config, &err) < 0)
     log_error("keys of checkpoints not reloaded", KV("error", err.text));

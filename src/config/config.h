@@ -31,7 +31,7 @@ struct config_server {
   int64_t max_message_bytes;       /* of one gRPC message received */
   int64_t stream_window_bytes;     /* HTTP/2 receive window of a stream */
   int64_t connection_window_bytes;
-  int64_t max_inbound_bytes;    /* of messages not yet done with, all connections together */
+  int64_t max_inbound_bytes;    /* that clients cause, all connections together */
   int64_t handshake_timeout_us; /* accept to the first SETTINGS; these to the acknowledgement */
   int64_t write_timeout_us;     /* a peer that takes no byte for so long is cut off */
   int64_t min_ping_interval_us; /* of clients */

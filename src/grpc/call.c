@@ -10,9 +10,16 @@
 static void run_events(void *arg);
 
 struct grpc_call *grpc_call_new(struct grpc_session *session, int32_t stream_id) {
+  struct budget *budget = &session->account->kinds[GRPC_MEMORY_CONNECTION];
+  if (!budget_take(budget, GRPC_CALL_BYTES))
+    return NULL;
   struct grpc_call *call = xcalloc(1, sizeof(*call));
   call->server = session->server;
   call->session = session;
+  call->account = grpc_account_hold(session->account);
+  buf_init_counted(&call->request.metadata.fields, GRPC_METADATA_MAX_BYTES, budget);
+  buf_init_counted(&call->headers.fields, GRPC_METADATA_MAX_BYTES, budget);
+  buf_init_counted(&call->trailers.fields, GRPC_METADATA_MAX_BYTES, budget);
   call->stream_id = stream_id;
   call->is_stream_open = true;
   call->request.timeout_us = CLOCK_NEVER;
@@ -42,7 +49,6 @@ static void free_if_over(struct grpc_call *call) {
     server->stats.calls--;
     if (!call->is_page)
       server->stats.ended[call->is_ended ? call->code : GRPC_CANCELLED]++;
-    grpc_inbound_forget(call);
     grpc_deadlines_remove(&server->deadlines, &call->deadline);
     loop_cancel(server->loop, &call->events_task);
   }
@@ -56,17 +62,23 @@ static void free_if_over(struct grpc_call *call) {
   free(call->request.unknown_path);
   if (call->caller)
     call->free_caller(call->caller);
+  budget_give(&call->account->kinds[GRPC_MEMORY_CONNECTION], GRPC_CALL_BYTES);
+  grpc_account_release(call->account);
   free(call);
   if (server && was_orphan)
     grpc_server_check_drained(server);
 }
 
+static void drop_answers(struct grpc_call *call) {
+  buf_deinit(&call->tx);
+  grpc_respond_count(call);
+}
+
 void grpc_call_stream_closed(struct grpc_call *call) {
   call->is_stream_open = false;
   grpc_deframer_deinit(&call->rx);
-  grpc_inbound_count(call);
-  buf_deinit(&call->tx);
-  grpc_respond_count(call);
+  drop_answers(call);
+  grpc_memory_given_back(&call->server->memory);
   if (call->is_running && !call->is_cancelled) {
     call->is_cancelled = true;
     grpc_call_post(call, EVENT_CANCEL);
@@ -122,6 +134,7 @@ void grpc_call_reset(struct grpc_call *call, uint32_t error_code) {
   (void)nghttp2_submit_rst_stream(call->session->h2, NGHTTP2_FLAG_NONE, call->stream_id,
                                   error_code);
   net_conn_want_write(call->session->conn);
+  drop_answers(call);
   cancel_handler(call);
 }
 
@@ -130,8 +143,7 @@ void grpc_call_cut(struct grpc_call *call, enum grpc_code code, const char *mess
     grpc_call_reset(call, NGHTTP2_CANCEL);
     return;
   }
-  buf_clear(&call->tx);
-  grpc_respond_count(call);
+  drop_answers(call);
   grpc_call_fail(call, code, message);
   grpc_respond_trailers_now(call);
 }
@@ -167,6 +179,12 @@ static bool waits_for_request(const struct grpc_call *call) {
   return is_single || grpc_deframer_is_partial(&call->rx);
 }
 
+/* An idle stream of a service that is open to anybody: no one is known to need it. */
+static bool asks_nothing(const struct grpc_call *call) {
+  return call->is_accepted && call->request.route->is_early && !call->is_half_closed &&
+         call->request.route->method->kind == GRPC_BIDI_STREAMING;
+}
+
 void grpc_call_tick(struct grpc_call *call, int64_t now_us) {
   if (!call->is_stream_open || now_us - call->progress_us < call->server->config->write_timeout_us)
     return;
@@ -175,6 +193,8 @@ void grpc_call_tick(struct grpc_call *call, int64_t now_us) {
     grpc_call_reset(call, NGHTTP2_CANCEL);
   else if (waits_for_request(call))
     grpc_call_fail(call, GRPC_DEADLINE_EXCEEDED, "the rest of the request didn't come in time");
+  else if (asks_nothing(call))
+    grpc_call_fail(call, GRPC_DEADLINE_EXCEEDED, "nothing was asked for too long a time");
 }
 
 /* ---- events ---- */

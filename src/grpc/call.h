@@ -64,8 +64,7 @@ struct grpc_call {
   struct grpc_deframer rx;
   size_t rx_uncredited; /* bytes of the message under assembly not yet given back as window */
   struct list messages; /* given to the handler and not released */
-  size_t held_bytes;    /* memory of these */
-  struct grpc_inbound_share inbound;
+  struct grpc_account *account; /* a reference of its own */
 
   struct grpc_metadata headers;  /* the handler's, for the response */
   struct grpc_metadata trailers; /* the same, behind it */
@@ -90,6 +89,7 @@ struct grpc_call {
 
 /* ---- call.c: life ---- */
 
+/* NULL: no room for it. */
 struct grpc_call *grpc_call_new(struct grpc_session *session, int32_t stream_id);
 
 /* Settles the status. `details` is a packed google.rpc.Status or empty. Queued messages go first.
@@ -174,17 +174,21 @@ void grpc_respond_set_status(struct grpc_call *call, enum grpc_code code, struct
 /* ---- message.c ---- */
 
 struct grpc_message {
-  struct list_link link;  /* in call->messages */
-  struct grpc_call *call; /* NULL once the call is freed */
-  struct arena arena;     /* owned; holds the unpacked request */
-  size_t bytes;           /* inflated */
-  size_t memory;          /* counted in call->held_bytes */
+  struct list_link link;        /* in call->messages */
+  struct grpc_call *call;       /* NULL once the call is freed */
+  struct arena arena;           /* owned; holds the unpacked request */
+  size_t bytes;                 /* inflated */
+  struct grpc_account *account; /* a reference of its own */
+  size_t extra_bytes;           /* held for it besides the arena */
   bool is_compressed;
   size_t uncredited; /* window held back until release */
 };
 
 /* Unpacks the complete message of call->rx. NULL after it failed the call. */
 struct grpc_message *grpc_message_unpack(struct grpc_call *call, ProtobufCMessage **ret_request);
+
+/* Ends a call for whose message the server has no memory. */
+void grpc_call_fail_short(struct grpc_call *call);
 
 /* The call goes away before these messages do. */
 void grpc_message_detach_all(struct grpc_call *call);

@@ -76,6 +76,10 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
   /* gRPC's C core pings to measure its bandwidth, also while calls wait for a slow answer. */
   grpc_liveness_used(&session->liveness);
   struct grpc_call *call = grpc_call_new(session, id);
+  if (!call) {
+    (void)nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    return 0;
+  }
   nghttp2_session_set_stream_user_data(h2, id, call);
   /* Without this, where priorities aren't RFC 7540's, one endless stream would starve the others.
    */

@@ -13,6 +13,8 @@
 /* A byte on the wire may name a field of kilobytes (HPACK): passing over such takes time as well.
  */
 #define BOMB_BYTES (10 * MAX_HEADER_BYTES)
+/* The longest name of a service or a symbol is a tenth of it. */
+#define EARLY_MESSAGE_MAX_BYTES ((size_t)4 * 1024)
 
 /* ---- taking headers in ---- */
 
@@ -189,13 +191,18 @@ static void accept_call(struct grpc_call *call) {
   struct grpc_server *server = call->server;
   enum grpc_method_kind kind = r->route->method->kind;
   call->is_accepted = true;
-  grpc_deframer_init(&call->rx, (size_t)server->config->max_message_bytes);
-  call->rx.may_be_compressed = r->encoding == ENCODING_GZIP;
+  size_t max_bytes = (size_t)server->config->max_message_bytes;
+  grpc_deframer_init_counted(&call->rx, r->route->is_early ? EARLY_MESSAGE_MAX_BYTES : max_bytes,
+                             &call->account->kinds[GRPC_MEMORY_UNFINISHED]);
+  call->rx.may_be_compressed = r->encoding == ENCODING_GZIP && !r->route->is_early;
   int64_t now = call->session->now_us;
   if (r->timeout_us != CLOCK_NEVER)
     grpc_deadlines_add(&server->deadlines, &call->deadline, now + r->timeout_us);
   if (!passes_hook(call))
     return;
+  /* It was read there, and a stream may live for days. */
+  if (server->on_open)
+    grpc_metadata_deinit(&call->request.metadata);
   /* Peers wait for the headers of a stream before they send or show anything. */
   if ((kind == GRPC_SERVER_STREAMING || kind == GRPC_BIDI_STREAMING) && !call->holds_headers)
     grpc_respond(call);

@@ -7,8 +7,9 @@
 
 /* protobuf-c spends 32 bytes per field and a struct per sub-message, however short they are on the
  * wire: without a limit 4 MiB of empty sub-messages became 400 MiB. */
-#define ARENA_PER_BYTE   8
-#define ARENA_BASE_BYTES ((size_t)64 * 1024)
+#define ARENA_PER_BYTE 8
+/* Handlers release what they hold within milliseconds, peers take answers within seconds. */
+#define SHORT_RETRY_DELAY_US 1000000
 
 static void *alloc_from_arena(void *arena, size_t size) {
   return arena_alloc(arena, size);
@@ -28,26 +29,67 @@ static ProtobufCMessage *unpack(struct grpc_message *message,
   return protobuf_c_message_unpack(descriptor, &allocator, buf_len(body), bytes);
 }
 
+static struct grpc_message *message_new(struct grpc_call *call, size_t len) {
+  struct grpc_message *message = xcalloc(1, sizeof(*message));
+  message->bytes = len;
+  message->is_compressed = grpc_deframer_is_compressed(&call->rx);
+  message->account = grpc_account_hold(call->account);
+  arena_init_counted(&message->arena, ARENA_PER_BYTE * len + call->request.route->room_bytes,
+                     &call->account->kinds[GRPC_MEMORY_HELD]);
+  return message;
+}
+
+static void message_free(struct grpc_message *message) {
+  arena_deinit(&message->arena);
+  if (message->extra_bytes > 0)
+    budget_give(&message->account->kinds[GRPC_MEMORY_HELD], message->extra_bytes);
+  grpc_account_release(message->account);
+  free(message);
+}
+
+void grpc_call_fail_short(struct grpc_call *call) {
+  struct grpc_status *status =
+      grpc_status_new(GRPC_RESOURCE_EXHAUSTED,
+                      "the server's memory for messages is used up (server.max_inbound_bytes)");
+  grpc_status_set_retry_delay(status, SHORT_RETRY_DELAY_US);
+  grpc_call_refuse(call, status);
+}
+
+/* What is above a limit of the service's own is told in its words. */
+static void fail_too_costly(struct grpc_call *call, const struct buf *body) {
+  const struct grpc_server *server = call->server;
+  struct grpc_status *status =
+      server->on_costly ? server->on_costly(server->on_costly_arg, call->request.route->method,
+                                            str_of(buf_bytes(body), buf_len(body)))
+                        : NULL;
+  if (!status)
+    status = grpc_status_new(GRPC_INVALID_ARGUMENT,
+                             "the request takes more than %zu bytes of memory: it has far more "
+                             "parts than its %zu bytes should hold",
+                             ARENA_PER_BYTE * buf_len(body) + call->request.route->room_bytes,
+                             buf_len(body));
+  grpc_call_refuse(call, status);
+}
+
+static void fail_unpack(struct grpc_call *call, const struct arena *arena, const struct buf *body) {
+  if (arena->is_short)
+    grpc_call_fail_short(call);
+  else if (arena->is_full)
+    fail_too_costly(call, body);
+  else
+    grpc_call_fail(call, GRPC_INTERNAL, "the request isn't a valid protobuf message");
+}
+
 static struct grpc_message *unpack_body(struct grpc_call *call, const struct buf *body,
                                         ProtobufCMessage **ret_request) {
-  struct grpc_message *message = xcalloc(1, sizeof(*message));
-  message->bytes = buf_len(body);
-  message->is_compressed = grpc_deframer_is_compressed(&call->rx);
-  arena_init(&message->arena, ARENA_PER_BYTE * message->bytes + ARENA_BASE_BYTES);
+  struct grpc_message *message = message_new(call, buf_len(body));
   ProtobufCMessage *request = unpack(message, call->request.route->method->input, body);
   if (!request) {
-    if (message->arena.is_full)
-      grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED,
-                     "the request takes too much memory for its length");
-    else
-      grpc_call_fail(call, GRPC_INTERNAL, "the request isn't a valid protobuf message");
-    arena_deinit(&message->arena);
-    free(message);
+    fail_unpack(call, &message->arena, body);
+    message_free(message);
     return NULL;
   }
   message->call = call;
-  message->memory = message->arena.used_bytes;
-  call->held_bytes += message->memory;
   list_push_back(&call->messages, &message->link);
   *ret_request = request;
   return message;
@@ -60,7 +102,7 @@ static void fail_inflate(struct grpc_call *call, enum grpc_inflate_result result
     return;
   }
   if (result == GRPC_INFLATE_NO_MEMORY) {
-    grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+    grpc_call_fail_short(call);
     return;
   }
   (void)snprintf(text, sizeof(text), "a request message inflates to more than %zu bytes",
@@ -71,7 +113,7 @@ static void fail_inflate(struct grpc_call *call, enum grpc_inflate_result result
 static struct grpc_message *inflate_body(struct grpc_call *call, ProtobufCMessage **ret_request) {
   struct grpc_message *message = NULL;
   struct buf body;
-  buf_init(&body, call->rx.max_body_bytes);
+  buf_init_counted(&body, call->rx.max_body_bytes, &call->account->kinds[GRPC_MEMORY_HELD]);
   struct str in = str_of(buf_bytes(&call->rx.body), buf_len(&call->rx.body));
   enum grpc_inflate_result result = grpc_gzip_inflate(&call->server->gzip, in, &body);
   if (result == GRPC_INFLATE_OK)
@@ -96,8 +138,6 @@ void grpc_message_detach_all(struct grpc_call *call) {
 static void give_back_window(struct grpc_message *message) {
   struct grpc_call *call = message->call;
   list_remove(&call->messages, &message->link);
-  call->held_bytes -= message->memory;
-  grpc_inbound_count(call);
   if (!call->is_stream_open)
     return;
   if (message->uncredited > 0)
@@ -108,10 +148,24 @@ static void give_back_window(struct grpc_message *message) {
 }
 
 void grpc_message_release(struct grpc_message *message) {
+  struct grpc_memory *memory = message->account->memory;
   if (message->call)
     give_back_window(message);
-  arena_deinit(&message->arena);
-  free(message);
+  message_free(message);
+  if (memory)
+    grpc_memory_given_back(memory);
+}
+
+void grpc_message_hold_anyway(struct grpc_message *message, size_t bytes) {
+  budget_force(&message->account->kinds[GRPC_MEMORY_HELD], bytes);
+  message->extra_bytes += bytes;
+}
+
+bool grpc_message_hold(struct grpc_message *message, size_t bytes) {
+  if (!budget_take(&message->account->kinds[GRPC_MEMORY_HELD], bytes))
+    return false;
+  message->extra_bytes += bytes;
+  return true;
 }
 
 struct arena *grpc_message_arena(struct grpc_message *message) {

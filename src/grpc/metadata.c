@@ -3,8 +3,6 @@
 #include "grpc/wire.h"
 
 bool grpc_metadata_add(struct grpc_metadata *m, struct str key, struct str value) {
-  if (m->fields.max_bytes == 0)
-    buf_init(&m->fields, GRPC_METADATA_MAX_BYTES);
   const uint32_t lengths[2] = {(uint32_t)key.len, (uint32_t)value.len};
   uint8_t *p = key.len <= GRPC_METADATA_MAX_BYTES && value.len <= GRPC_METADATA_MAX_BYTES
                    ? buf_reserve(&m->fields, sizeof(lengths) + key.len + value.len)
@@ -35,6 +33,7 @@ bool grpc_metadata_next(const struct grpc_metadata *m, size_t *offset, struct st
 
 void grpc_metadata_deinit(struct grpc_metadata *m) {
   buf_deinit(&m->fields);
+  m->count = 0;
 }
 
 /* ---- binary values ---- */

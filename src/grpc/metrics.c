@@ -9,6 +9,7 @@ enum {
   ENDED,
   INBOUND,
   SHED,
+  RESTS,
 };
 
 static const struct metric_family families[] = {
@@ -27,10 +28,16 @@ static const struct metric_family families[] = {
     [ENDED] = {"auditstore_grpc_calls_total", METRIC_COUNTER, METRIC_NUMBER, "code",
                "Calls ended, by gRPC's status; those that the client gave up count as CANCELLED."},
     [INBOUND] = {"auditstore_grpc_inbound_bytes", METRIC_GAUGE, METRIC_NUMBER, "state",
-                 "Memory of request messages: unfinished, the rest of them has yet to come; held, "
-                 "they are being worked on. The maximum is server.max_inbound_bytes."},
+                 "Memory that clients cause: unfinished, of messages whose rest has yet to come; "
+                 "held, of messages that are worked on; answers, that they have to take; "
+                 "connections, with their calls and headers. The maximum of all is "
+                 "server.max_inbound_bytes."},
     [SHED] = {"auditstore_grpc_calls_shed_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
-              "Calls ended because unfinished messages took half of server.max_inbound_bytes."},
+              "Calls ended because memory that waits for clients took half of "
+              "server.max_inbound_bytes."},
+    [RESTS] = {"auditstore_grpc_rests_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+               "Times that a connection wasn't read for a moment, because it had taken more than "
+               "its share of the processor while others were there."},
 };
 
 const struct metric_table grpc_metric_table = {"Calls and connections", families,
@@ -44,11 +51,14 @@ void grpc_metrics_write(struct metrics *metrics, const struct grpc_server *serve
   metrics_add_labelled(metrics, &families[REFUSED], "max_connections", stats.refused);
   metrics_add_labelled(metrics, &families[REFUSED], "max_connections_per_address",
                        stats.refused_address);
+  metrics_add_labelled(metrics, &families[REFUSED], "max_inbound_bytes", stats.refused_memory);
   metrics_add(metrics, &families[FAILED], stats.failed);
   metrics_add(metrics, &families[CALLS], (int64_t)stats.calls);
   for (int i = 0; i < GRPC_CODE_COUNT; i++)
     metrics_add_labelled(metrics, &families[ENDED], grpc_code_name(i), stats.ended[i]);
-  metrics_add_labelled(metrics, &families[INBOUND], "unfinished", stats.unfinished_bytes);
-  metrics_add_labelled(metrics, &families[INBOUND], "held", stats.held_bytes);
+  for (int i = 0; i < GRPC_MEMORY_KINDS; i++)
+    metrics_add_labelled(metrics, &families[INBOUND],
+                         grpc_memory_kind_name((enum grpc_memory_kind)i), stats.memory[i]);
   metrics_add(metrics, &families[SHED], stats.shed);
+  metrics_add(metrics, &families[RESTS], stats.rests);
 }

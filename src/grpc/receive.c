@@ -67,6 +67,15 @@ static void fail_too_large(struct grpc_call *call) {
   grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, text);
 }
 
+static void fail_compressed(struct grpc_call *call) {
+  if (call->request.encoding == ENCODING_GZIP)
+    grpc_call_fail(
+        call, GRPC_UNIMPLEMENTED,
+        "this method takes no compressed messages: send them with the encoding identity");
+  else
+    grpc_call_fail(call, GRPC_INTERNAL, "a message is compressed but grpc-encoding names no way");
+}
+
 static void complete_message(struct grpc_call *call, size_t more) {
   if (has_streaming_request(call)) {
     deliver(call);
@@ -91,8 +100,11 @@ static void feed(struct grpc_call *call, const uint8_t **data, size_t *len) {
   case GRPC_DEFRAME_TOO_LARGE:
     fail_too_large(call);
     break;
+  case GRPC_DEFRAME_NO_MEMORY:
+    grpc_call_fail_short(call);
+    break;
   case GRPC_DEFRAME_COMPRESSED:
-    grpc_call_fail(call, GRPC_INTERNAL, "a message is compressed but grpc-encoding names no way");
+    fail_compressed(call);
     break;
   case GRPC_DEFRAME_BAD_FLAG:
     grpc_call_fail(call, GRPC_INTERNAL, "unexpected payload format: bad flag of a message");
@@ -106,7 +118,6 @@ void grpc_receive_data(struct grpc_call *call, const uint8_t *data, size_t len) 
     feed(call, &data, &len);
   credit_stream(call, len);
   grpc_receive_credit(call);
-  grpc_inbound_count(call);
 }
 
 /* ---- the end of the request ---- */
@@ -133,5 +144,4 @@ void grpc_receive_half_close(struct grpc_call *call) {
     run_handler(call, NULL, NULL);
   else
     half_close_single(call);
-  grpc_inbound_count(call);
 }

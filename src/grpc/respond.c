@@ -23,6 +23,8 @@
 /* grpc_call_is_writable() turns false above the first and is reported true below the second. */
 #define TX_FULL_BYTES ((size_t)256 * 1024)
 #define TX_LOW_BYTES  ((size_t)128 * 1024)
+/* A queue that was emptied keeps no more than this. */
+#define TX_KEEP_BYTES ((size_t)16 * 1024)
 /* Of all calls of one connection: above it, a call that has something queued already isn't
  * writable.
  */
@@ -57,11 +59,15 @@ static size_t put_metadata(const struct grpc_metadata *m, nghttp2_nv *nv) {
   return count;
 }
 
+static bool is_early(const struct grpc_call *call) {
+  return call->request.route && call->request.route->is_early;
+}
+
 static size_t put_headers(const struct grpc_call *call, const char *http_status, nghttp2_nv *nv) {
   bool echoes_proto = call->request.type == TYPE_GRPC_PROTO;
   nv[0] = constant(":status", http_status);
   nv[1] = constant("content-type", echoes_proto ? "application/grpc+proto" : "application/grpc");
-  nv[2] = constant("grpc-accept-encoding", "identity,gzip");
+  nv[2] = constant("grpc-accept-encoding", is_early(call) ? "identity" : "identity,gzip");
   size_t count = 3;
   if (call->may_compress)
     nv[count++] = constant("grpc-encoding", "gzip");
@@ -117,6 +123,10 @@ void grpc_call_hold_headers(struct grpc_call *call) {
 
 /* ---- the status ---- */
 
+static struct budget *answers_of(const struct grpc_call *call) {
+  return &call->account->kinds[GRPC_MEMORY_ANSWERS];
+}
+
 static size_t trailer_budget(const struct grpc_call *call) {
   uint32_t peer =
       nghttp2_session_get_remote_settings(call->session->h2, NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE);
@@ -151,7 +161,7 @@ void grpc_respond_set_status(struct grpc_call *call, enum grpc_code code, struct
     return;
   size_t budget = trailer_budget(call);
   struct str source = str_of(message.data, message.len < budget ? message.len : budget);
-  buf_init(text, STATUS_TEXT_MAX_BYTES);
+  buf_init_counted(text, STATUS_TEXT_MAX_BYTES, answers_of(call));
   (void)grpc_message_encode(source, text);
   if (buf_len(text) > budget)
     cut_message(text, budget);
@@ -172,11 +182,11 @@ void grpc_respond_count(struct grpc_call *call) {
 }
 
 /* An empty queue always has room, so that streams whose peer doesn't take their answers can't shut
- * out others of their connection. */
+ * out others of their connection; but not where anybody may ask. */
 static bool has_room(const struct grpc_call *call, size_t full_bytes) {
   size_t len = buf_len(&call->tx);
   bool is_crowded = call->session && call->session->tx_bytes > SESSION_TX_FULL_BYTES;
-  return len == 0 || (len <= full_bytes && !is_crowded);
+  return (len == 0 && !is_early(call)) || (len <= full_bytes && !is_crowded);
 }
 
 bool grpc_call_is_writable(struct grpc_call *call) {
@@ -234,6 +244,8 @@ static ssize_t read_tx(nghttp2_session *h2, int32_t stream_id, uint8_t *out, siz
       note_taken(call, n);
     memcpy(out, buf_bytes(&call->tx), n);
     buf_consume(&call->tx, n);
+    if (n == queued && call->tx.cap > TX_KEEP_BYTES)
+      buf_deinit(&call->tx);
     grpc_respond_count(call);
     call->progress_us = call->session->now_us;
   }
@@ -271,7 +283,7 @@ static void submit(struct grpc_call *call, const nghttp2_nv *nv, size_t count, b
 /* Of any message to come. */
 static bool wants_compression(const struct grpc_call *call) {
   bool is_set = call->server->config->compress_answers_above != CLOCK_NEVER;
-  return call->request.accepts_gzip && call->compression != COMPRESS_OFF &&
+  return call->request.accepts_gzip && !is_early(call) && call->compression != COMPRESS_OFF &&
          (call->compression == COMPRESS_ON || is_set);
 }
 
@@ -319,7 +331,7 @@ void grpc_respond_page(struct grpc_call *call) {
   const nghttp2_nv nv[] = {constant(":status", "200"),
                            constant("content-type", "text/plain; charset=utf-8")};
   call->is_ended = true;
-  buf_init(&call->tx, PAGE_MAX_BYTES);
+  buf_init_counted(&call->tx, PAGE_MAX_BYTES, answers_of(call));
   put_page(call->server, &call->tx);
   grpc_respond_count(call);
   submit(call, nv, 2, true);
@@ -347,18 +359,20 @@ static bool queue_plain(struct buf *tx, const ProtobufCMessage *message, size_t 
 
 /* Compressed in a place of its own: its length stands in front of it. */
 static bool queue_compressed(struct grpc_call *call, const ProtobufCMessage *message, size_t len) {
-  uint8_t *packed = xmalloc(len + 1);
   uint8_t prefix[GRPC_PREFIX_BYTES];
+  struct buf packed;
   struct buf body;
-  buf_init(&body, TX_MAX_BYTES);
-  protobuf_c_message_pack(message, packed);
-  bool ok = grpc_gzip_compress(&call->server->gzip, str_of(packed, len), &body);
+  buf_init_counted(&packed, len + 1, answers_of(call));
+  buf_init_counted(&body, TX_MAX_BYTES, answers_of(call));
+  uint8_t *bytes = buf_reserve(&packed, len + 1);
+  bool ok = bytes && protobuf_c_message_pack(message, bytes) == len &&
+            grpc_gzip_compress(&call->server->gzip, str_of(bytes, len), &body);
   write_prefix(prefix, true, buf_len(&body));
   ok = ok && GRPC_PREFIX_BYTES + buf_len(&body) <= TX_MAX_BYTES - buf_len(&call->tx) &&
        buf_append(&call->tx, prefix, sizeof(prefix)) &&
        buf_append(&call->tx, buf_bytes(&body), buf_len(&body));
   buf_deinit(&body);
-  free(packed);
+  buf_deinit(&packed);
   return ok;
 }
 
@@ -373,7 +387,7 @@ static bool is_compressed(const struct grpc_call *call, size_t len) {
 static bool queue_message(struct grpc_call *call, const ProtobufCMessage *message) {
   size_t len = protobuf_c_message_get_packed_size(message);
   if (call->tx.max_bytes == 0)
-    buf_init(&call->tx, TX_MAX_BYTES);
+    buf_init_counted(&call->tx, TX_MAX_BYTES, answers_of(call));
   if (len > TX_MAX_BYTES)
     return false;
   return is_compressed(call, len) ? queue_compressed(call, message, len)
@@ -390,9 +404,11 @@ void grpc_call_send(struct grpc_call *call, const ProtobufCMessage *response) {
   if (buf_len(&call->tx) == 0)
     grpc_call_touch(call);
   if (!queue_message(call, response)) {
-    grpc_call_cut(call, GRPC_RESOURCE_EXHAUSTED, "more than 64 MiB of answers wait to be sent");
+    grpc_call_cut(call, GRPC_RESOURCE_EXHAUSTED,
+                  "the server's memory for answers that wait to be taken is used up");
     return;
   }
   grpc_respond_count(call);
+  grpc_memory_check_soon(&call->server->memory);
   grpc_respond(call);
 }

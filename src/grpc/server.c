@@ -13,8 +13,9 @@
 #define MIN_TICK_US 10000
 #define MAX_TICK_US 250000
 /* When a server drains, streams that end by themselves are given so much of the time there is. */
-#define LINGER_MAX_US 1000000
-#define LINGER_SHARE  4
+#define LINGER_MAX_US      1000000
+#define LINGER_SHARE       4
+#define DEFAULT_ROOM_BYTES ((size_t)64 * 1024)
 
 /* ---- methods ---- */
 
@@ -54,8 +55,10 @@ void grpc_server_add(struct grpc_server *server, const struct grpc_service *serv
   server->routes = xrealloc(server->routes, count * sizeof(*server->routes));
   for (size_t i = 0; i < service->method_count; i++) {
     const struct grpc_method *method = &service->methods[i];
-    server->routes[server->route_count++] =
-        (struct grpc_route){.path = str_z(method->path), .method = method, .handlers = handlers};
+    server->routes[server->route_count++] = (struct grpc_route){.path = str_z(method->path),
+                                                                .method = method,
+                                                                .handlers = handlers,
+                                                                .room_bytes = DEFAULT_ROOM_BYTES};
   }
   qsort(server->routes, server->route_count, sizeof(*server->routes), compare_routes);
 }
@@ -71,6 +74,14 @@ static bool is_of(const struct grpc_service *service, const struct grpc_method *
 void grpc_server_answer_early(struct grpc_server *server, const struct grpc_service *service) {
   for (size_t i = 0; i < server->route_count; i++)
     server->routes[i].is_early |= is_of(service, server->routes[i].method);
+}
+
+void grpc_server_set_room(struct grpc_server *server, const struct grpc_service *service,
+                          size_t bytes) {
+  for (size_t i = 0; i < server->route_count; i++) {
+    if (is_of(service, server->routes[i].method))
+      server->routes[i].room_bytes = bytes;
+  }
 }
 
 /* ---- the tick ---- */
@@ -93,6 +104,7 @@ static void on_tick(void *arg) {
   server->is_ticking = false;
   for (struct list_link *link = server->sessions.first; link; link = link->next)
     grpc_session_tick(LIST_ENTRY(link, struct grpc_session, link), now);
+  grpc_memory_tick(&server->memory, now);
   if (server->sessions.count > 0)
     arm_tick(server, now);
 }
@@ -113,13 +125,15 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct config_serve
   server->loop = loop;
   server->config = config;
   server->tick_us = choose_tick(config);
+  grpc_memory_init(&server->memory, server);
   server->callbacks = grpc_session_callbacks();
   server->options = grpc_session_options(config);
   grpc_deadlines_init(&server->deadlines, loop, grpc_call_deadline_passed);
+  grpc_deadlines_init(&server->rests, loop, grpc_share_rested);
   loop_timer_init(&server->tick, loop, on_tick, server);
   loop_timer_init(&server->drain_timer, loop, on_drain_deadline, server);
   loop_timer_init(&server->linger_timer, loop, on_linger_over, server);
-  server->open_timers = 4;
+  server->open_timers = 5;
   server->done_task.cb = run_done;
   server->done_task.arg = server;
   server->about = "This is a gRPC server.\n";
@@ -138,6 +152,7 @@ int grpc_server_listen(struct grpc_server *server, struct tls_context *tls, int 
       .on_accept = grpc_session_accept,
       .user = server,
   };
+  server->has_tls = tls != NULL;
   int rc = net_listener_new(&server->listener, server->loop, &options, err);
   if (rc == 0 && ret_port)
     *ret_port = net_listener_port(server->listener);
@@ -168,6 +183,11 @@ void grpc_server_on_message(struct grpc_server *server, grpc_message_cb *on_mess
   server->on_message_arg = arg;
 }
 
+void grpc_server_on_costly(struct grpc_server *server, grpc_costly_cb *on_costly, void *arg) {
+  server->on_costly = on_costly;
+  server->on_costly_arg = arg;
+}
+
 const struct grpc_method *grpc_server_method(const struct grpc_server *server, size_t index) {
   return index < server->route_count ? server->routes[index].method : NULL;
 }
@@ -192,6 +212,7 @@ void grpc_server_free(struct grpc_server *server) {
     return;
   assert(!server->listener && server->sessions.count == 0);
   disown_orphans(server);
+  grpc_memory_deinit(&server->memory);
   loop_cancel(server->loop, &server->done_task);
   grpc_health_free(server->health);
   grpc_gzip_deinit(&server->gzip);
@@ -200,6 +221,7 @@ void grpc_server_free(struct grpc_server *server) {
   nghttp2_option_del(server->options);
   free(server->routes);
   grpc_deadlines_close(&server->deadlines, on_timer_closed, server);
+  grpc_deadlines_close(&server->rests, on_timer_closed, server);
   loop_timer_close(&server->tick, on_timer_closed, server);
   loop_timer_close(&server->drain_timer, on_timer_closed, server);
   loop_timer_close(&server->linger_timer, on_timer_closed, server);
@@ -250,8 +272,8 @@ void grpc_server_stats(const struct grpc_server *server, struct grpc_server_stat
   if (server->listener)
     count_accepted(server, ret_stats);
   ret_stats->connections = server->sessions.count;
-  ret_stats->unfinished_bytes = (int64_t)server->inbound.unfinished;
-  ret_stats->held_bytes = (int64_t)server->inbound.held;
+  for (size_t i = 0; i < GRPC_MEMORY_KINDS; i++)
+    ret_stats->memory[i] = (int64_t)server->memory.kinds[i].used_bytes;
 }
 
 static void on_listener_closed(void *arg) {

@@ -23,6 +23,7 @@
 
 #include "base/loop.h"
 #include "config/config.h"
+#include "grpc/memory.h"
 #include "grpc/status.h"
 
 struct grpc_server;
@@ -66,8 +67,10 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct config_serve
 void grpc_server_add(struct grpc_server *server, const struct grpc_service *service,
                      const void *handlers);
 
-/* Calls of this service, added before, are answered before grpc_server_open(), too. Health is such
- * a service by itself. */
+/* Calls of this service, added before, are answered before grpc_server_open(), too, when nobody can
+ * be told from anybody: their messages have at most 4 KiB and come uncompressed, few of their
+ * answers wait for a peer, and streams whose peer asks nothing for server.write_timeout are ended.
+ * Health is such a service by itself. */
 void grpc_server_answer_early(struct grpc_server *server, const struct grpc_service *service);
 
 /* Answers server reflection, v1 and v1alpha, from packed FileDescriptorSets, which outlive the
@@ -100,6 +103,17 @@ void grpc_server_on_open(struct grpc_server *server, grpc_open_cb *on_open, void
 typedef struct grpc_status *grpc_message_cb(void *arg, struct grpc_call *call);
 void grpc_server_on_message(struct grpc_server *server, grpc_message_cb *on_message, void *arg);
 
+/* What requests of this service, added before, may take of memory when unpacked, beyond eight times
+ * their length: a struct of some hundred bytes is nothing on the wire. 64 KiB until it is set. */
+void grpc_server_set_room(struct grpc_server *server, const struct grpc_service *service,
+                          size_t bytes);
+
+/* Runs for a request message that would take more memory than that: the status, which the server
+ * takes over, says which limit of the service's own the packed `body` is above; NULL: none. */
+typedef struct grpc_status *grpc_costly_cb(void *arg, const struct grpc_method *method,
+                                           struct str body);
+void grpc_server_on_costly(struct grpc_server *server, grpc_costly_cb *on_costly, void *arg);
+
 /* All methods that were added, one by one; NULL behind the last. */
 const struct grpc_method *grpc_server_method(const struct grpc_server *server, size_t index);
 
@@ -124,9 +138,10 @@ struct grpc_server_stats {
   int64_t failed;                 /* ended with an error: the peer broke the protocol or a limit */
   size_t calls;                   /* open */
   int64_t ended[GRPC_CODE_COUNT]; /* calls, by status; those reset, by either side, as CANCELLED */
-  int64_t unfinished_bytes;       /* of messages that are being received */
-  int64_t held_bytes;             /* of messages that are worked on */
-  int64_t shed;                   /* calls ended for server.max_inbound_bytes */
+  int64_t refused_memory;         /* for server.max_inbound_bytes */
+  int64_t memory[GRPC_MEMORY_KINDS]; /* bytes, by kind */
+  int64_t shed;                      /* calls ended for server.max_inbound_bytes */
+  int64_t rests;                     /* times a connection wasn't read for the CPU that it took */
 };
 void grpc_server_stats(const struct grpc_server *server, struct grpc_server_stats *ret_stats);
 
@@ -157,7 +172,9 @@ void grpc_call_finish(struct grpc_call *call, struct grpc_status *status);
 
 /* The request's metadata, field by field in the order sent: *offset starts at 0 and moves on; false
  * behind the last. Keys are lower case; the values of those that end in "-bin" are decoded bytes.
- * What they point to is valid until grpc_call_finish(). */
+ * What they point to is valid until grpc_call_finish(); where there is a grpc_open_cb, only in
+ * that.
+ */
 bool grpc_call_metadata(const struct grpc_call *call, size_t *offset, struct str *ret_key,
                         struct str *ret_value);
 
@@ -214,6 +231,13 @@ struct arena *grpc_message_arena(struct grpc_message *message);
 
 /* Its length, inflated, for accounting. */
 size_t grpc_message_bytes(const struct grpc_message *message);
+
+/* Counts `bytes` that its owner took elsewhere for it, until release. False, with nothing counted:
+ * the server's memory is used up. */
+bool grpc_message_hold(struct grpc_message *message, size_t bytes);
+
+/* The same, of what can't be refused any more. */
+void grpc_message_hold_anyway(struct grpc_message *message, size_t bytes);
 
 /* It came compressed. */
 bool grpc_message_is_compressed(const struct grpc_message *message);

@@ -8,7 +8,7 @@
 #include "base/list.h"
 #include "grpc/deadlines.h"
 #include "grpc/gzip.h"
-#include "grpc/inbound.h"
+#include "grpc/memory.h"
 #include "grpc/server.h"
 #include "net/listener.h"
 
@@ -16,6 +16,7 @@
 
 struct grpc_health;
 struct grpc_reflection;
+struct grpc_session;
 
 struct grpc_registered {
   const struct grpc_service *service; /* borrowed */
@@ -27,7 +28,8 @@ struct grpc_route {
   struct str path;
   const struct grpc_method *method;
   const void *handlers;
-  bool is_early; /* answered before the server is open */
+  size_t room_bytes; /* a request's memory beyond what follows from its length */
+  bool is_early;     /* answered before the server is open, and to anybody */
 };
 
 struct grpc_server {
@@ -47,8 +49,7 @@ struct grpc_server {
   struct grpc_gzip gzip;
   struct grpc_reflection *reflection; /* owned; NULL: none */
   const char *about;                  /* borrowed */
-  struct grpc_inbound_share inbound;  /* of all calls */
-  bool has_paused;                    /* sessions that aren't read for it */
+  struct grpc_memory memory;
   struct grpc_server_stats stats;
 
   /* Looks after what is slow to happen (handshakes, stalled streams) while there are sessions. */
@@ -60,7 +61,10 @@ struct grpc_server {
   void *on_open_arg;
   grpc_message_cb *on_message; /* may be NULL */
   void *on_message_arg;
+  grpc_costly_cb *on_costly; /* may be NULL */
+  void *on_costly_arg;
 
+  bool has_tls;
   bool is_open; /* calls are let through to the services */
   bool is_draining;
   bool is_cut; /* the drain's deadline passed */
@@ -72,6 +76,12 @@ struct grpc_server {
   loop_task_cb *done;
   void *done_arg;
   int open_timers;
+
+  /* Who was read last, and when one before it was: whether connections compete. */
+  const struct grpc_session *last_reader;
+  int64_t last_read_us;
+  int64_t other_read_us;
+  struct grpc_deadlines rests; /* sessions that aren't read for a moment */
 };
 
 /* NULL when there is no such method. */

@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "grpc/call.h"
-#include "grpc/inbound.h"
+#include "grpc/memory.h"
 
 #define MAX_HEADER_LIST_BYTES 16384
 #define MAX_CONTINUATIONS     8
@@ -40,13 +40,25 @@ static const char http1_answer[] =
 
 /* ---- the connection ---- */
 
+void grpc_session_update_reading(struct grpc_session *session) {
+  bool is_paused = session->failure || session->is_http1 || session->is_short_of_memory ||
+                   grpc_share_is_resting(&session->share);
+  if (is_paused == session->is_paused)
+    return;
+  session->is_paused = is_paused;
+  if (is_paused)
+    net_conn_pause_read(session->conn);
+  else
+    net_conn_resume_read(session->conn);
+}
+
 /* `text` is static. */
 static void fail_session(struct grpc_session *session, uint32_t error_code, const char *text) {
   session->failure = text;
   (void)nghttp2_submit_goaway(session->h2, NGHTTP2_FLAG_NONE,
                               nghttp2_session_get_last_proc_stream_id(session->h2), error_code,
                               (const uint8_t *)text, strlen(text));
-  net_conn_pause_read(session->conn);
+  grpc_session_update_reading(session);
   net_conn_want_write(session->conn);
 }
 
@@ -63,7 +75,7 @@ static int receive_failed(struct grpc_session *session, int rc, struct str data)
     if (!is_http1(data))
       return -1;
     session->is_http1 = true;
-    net_conn_pause_read(session->conn);
+    grpc_session_update_reading(session);
     net_conn_want_write(session->conn);
     return 0;
   case NGHTTP2_ERR_CALLBACK_FAILURE:
@@ -94,7 +106,8 @@ static int on_read(void *user, const uint8_t *data, size_t len) {
     session->header_deadline_us = session->now_us + session->server->config->handshake_timeout_us;
   if (session->goaway_deadline_us <= session->now_us || session->last_stream_id >= LAST_STREAM_ID)
     grpc_session_tick(session, session->now_us);
-  grpc_inbound_check(session);
+  grpc_memory_check(session);
+  grpc_share_charge(session);
   net_conn_want_write(session->conn);
   return 0;
 }
@@ -134,6 +147,11 @@ static int on_produce(void *user, struct buf *out) {
   return session->failure || is_over ? -1 : 0;
 }
 
+/* Of a connection that does nothing. */
+static size_t own_bytes(const struct grpc_server *server) {
+  return server->has_tls ? GRPC_TLS_CONNECTION_BYTES : GRPC_CONNECTION_BYTES;
+}
+
 static void on_close(void *user, const char *reason) {
   struct grpc_session *session = user;
   struct grpc_server *server = session->server;
@@ -143,7 +161,11 @@ static void on_close(void *user, const char *reason) {
     grpc_call_conn_lost(LIST_ENTRY(session->calls.first, struct grpc_call, link));
   nghttp2_session_del(session->h2);
   list_remove(&server->sessions, &session->link);
+  grpc_share_end(session);
+  budget_give(&session->account->kinds[GRPC_MEMORY_CONNECTION], own_bytes(server));
+  grpc_account_release(session->account);
   free(session);
+  grpc_memory_given_back(&server->memory);
   grpc_server_check_drained(server);
 }
 
@@ -162,32 +184,48 @@ static void submit_settings(struct grpc_session *session) {
                                               (int32_t)config->connection_window_bytes);
 }
 
-void grpc_session_accept(void *user, struct net_conn *conn) {
-  static const struct net_conn_ops ops = {on_read, on_produce, on_close};
-  struct grpc_server *server = user;
+static struct grpc_session *session_new(struct grpc_server *server, struct net_conn *conn,
+                                        struct grpc_account *account) {
   struct grpc_session *session = xcalloc(1, sizeof(*session));
   session->server = server;
   session->conn = conn;
+  session->account = account;
   session->now_us = clock_monotonic_us(server->loop->clock);
   session->handshake_deadline_us = session->now_us + server->config->handshake_timeout_us;
   session->header_deadline_us = CLOCK_NEVER;
   session->settings_deadline_us = CLOCK_NEVER;
   session->goaway_deadline_us = CLOCK_NEVER;
   grpc_liveness_init(&session->liveness, server->config, session->now_us);
+  grpc_share_init(&session->share, session->now_us);
   bucket_init(&session->idle_frames, IDLE_FRAME_BURST, IDLE_FRAMES_PER_SECOND, session->now_us);
   bucket_init(&session->bad_resets, BAD_RESET_BURST, BAD_RESETS_PER_SECOND, session->now_us);
-  int rc = nghttp2_session_server_new2(&session->h2, server->callbacks, session, server->options);
   list_push_back(&server->sessions, &session->link);
+  return session;
+}
+
+bool grpc_session_accept(void *user, struct net_conn *conn) {
+  static const struct net_conn_ops ops = {on_read, on_produce, on_close};
+  struct grpc_server *server = user;
+  struct grpc_account *account = grpc_account_open(&server->memory, own_bytes(server));
+  if (!account) {
+    server->stats.refused_memory++;
+    return false;
+  }
+  struct grpc_session *session = session_new(server, conn, account);
+  int rc = nghttp2_session_server_new3(&session->h2, server->callbacks, session, server->options,
+                                       &account->nghttp2);
+  net_conn_count(conn, &account->kinds[GRPC_MEMORY_CONNECTION]);
   net_conn_start(conn, &ops, session);
   log_debug("connection accepted", KV("peer", net_conn_peer(conn)));
   if (rc != 0) {
     net_conn_close(conn, false, "out of memory");
-    return;
+    return true;
   }
   /* Queued, and sent once the peer turned out to speak HTTP/2: another gets an answer it can read.
    */
   submit_settings(session);
   grpc_server_start_tick(server);
+  return true;
 }
 
 nghttp2_option *grpc_session_options(const struct config_server *config) {

@@ -6,6 +6,7 @@
 #include "grpc/bucket.h"
 #include "grpc/liveness.h"
 #include "grpc/server_private.h"
+#include "grpc/share.h"
 #include "net/conn.h"
 
 struct grpc_call;
@@ -26,21 +27,25 @@ struct grpc_session {
   int64_t goaway_deadline_us;
   struct grpc_liveness liveness;
 
-  struct bucket idle_frames; /* frames from the peer that bring nothing */
-  struct bucket bad_resets;  /* streams we had to reset for the peer's errors */
-  int32_t last_stream_id;    /* the greatest that the peer has opened */
-  int32_t gap_from, gap_to;  /* ids between them were skipped */
-  size_t unfinished_bytes;   /* of inbound.h */
-  size_t tx_bytes;           /* answers of all its calls that wait to be sent */
-  bool is_paused;            /* not read, for the memory of all */
-  bool is_http1;             /* it gets one line of text, and is closed */
-  const char *goaway_text;   /* why it is ended gently; NULL: it isn't */
-  const char *failure;       /* it gets a GOAWAY that says this, and is closed; else NULL */
+  struct bucket idle_frames;    /* frames from the peer that bring nothing */
+  struct bucket bad_resets;     /* streams we had to reset for the peer's errors */
+  int32_t last_stream_id;       /* the greatest that the peer has opened */
+  int32_t gap_from, gap_to;     /* ids between them were skipped */
+  struct grpc_account *account; /* of its memory */
+  size_t tx_bytes;              /* answers of all its calls that wait to be sent */
+  struct grpc_share share;      /* of the processor */
+  bool is_short_of_memory;      /* not read, for the memory of all */
+  bool is_shed;                 /* closed for it */
+  bool is_paused;               /* not read, for one of these reasons or another */
+  bool is_http1;                /* it gets one line of text, and is closed */
+  const char *goaway_text;      /* why it is ended gently; NULL: it isn't */
+  const char *failure;          /* it gets a GOAWAY that says this, and is closed; else NULL */
   uint32_t failure_code;
 };
 
 /* The listener's accept callback; `server` is the user. */
-void grpc_session_accept(void *server, struct net_conn *conn);
+/* False: there is no memory for it. */
+bool grpc_session_accept(void *server, struct net_conn *conn);
 
 /* Options and callbacks that all sessions of a server share. */
 nghttp2_option *grpc_session_options(const struct config_server *config);
@@ -54,6 +59,9 @@ void grpc_session_drain(struct grpc_session *session);
 
 /* Asks its streams to end, which may go on for ever otherwise. */
 void grpc_session_end_streams(struct grpc_session *session);
+
+/* Reads on, or stops, as what it may is now. */
+void grpc_session_update_reading(struct grpc_session *session);
 
 /* Closes the connection without further ado. */
 void grpc_session_cut(struct grpc_session *session);

@@ -44,5 +44,8 @@ void grpc_status_set_reason(struct grpc_status *status, const char *reason, cons
 void grpc_status_set_resource(struct grpc_status *status, const char *type, struct str name,
                               const char *description);
 
+/* The memory that it takes now. */
+size_t grpc_status_bytes(const struct grpc_status *status);
+
 /* The whole as google.rpc.Status, valid until the status is changed or freed. */
 const Google__Rpc__Status *grpc_status_proto(struct grpc_status *status);

@@ -285,8 +285,13 @@ bool grpc_metadata_key_is_valid(struct str key) {
 /* ---- deframer ---- */
 
 void grpc_deframer_init(struct grpc_deframer *d, size_t max_body_bytes) {
+  grpc_deframer_init_counted(d, max_body_bytes, NULL);
+}
+
+void grpc_deframer_init_counted(struct grpc_deframer *d, size_t max_body_bytes,
+                                struct budget *budget) {
   *d = (struct grpc_deframer){.max_body_bytes = max_body_bytes};
-  buf_init(&d->body, max_body_bytes);
+  buf_init_counted(&d->body, max_body_bytes, budget);
 }
 
 void grpc_deframer_deinit(struct grpc_deframer *d) {
@@ -335,19 +340,17 @@ enum grpc_deframe_result grpc_deframer_feed(struct grpc_deframer *d, const uint8
     return GRPC_DEFRAME_TOO_LARGE;
   d->body.max_bytes = d->body_len;
   if (!take_body(d, data, len))
-    return GRPC_DEFRAME_TOO_LARGE;
+    return GRPC_DEFRAME_NO_MEMORY;
   return buf_len(&d->body) == d->body_len ? GRPC_DEFRAME_MESSAGE : GRPC_DEFRAME_MORE;
 }
 
 void grpc_deframer_next(struct grpc_deframer *d) {
   d->prefix_len = 0;
   d->body_len = 0;
-  if (d->body.cap > BODY_KEEP_BYTES) {
+  if (d->body.cap > BODY_KEEP_BYTES)
     buf_deinit(&d->body);
-    buf_init(&d->body, d->max_body_bytes);
-  } else {
+  else
     buf_clear(&d->body);
-  }
 }
 
 bool grpc_deframer_is_partial(const struct grpc_deframer *d) {

@@ -73,11 +73,16 @@ enum grpc_deframe_result {
   GRPC_DEFRAME_MORE,    /* all input taken, no message complete */
   GRPC_DEFRAME_MESSAGE, /* a message is complete: body; call grpc_deframer_next() before going on */
   GRPC_DEFRAME_TOO_LARGE,  /* the stated length is above the maximum */
+  GRPC_DEFRAME_NO_MEMORY,  /* there is none for what came */
   GRPC_DEFRAME_COMPRESSED, /* flag 1, and no encoding was agreed */
   GRPC_DEFRAME_BAD_FLAG,   /* flag 2 or more */
 };
 
 void grpc_deframer_init(struct grpc_deframer *d, size_t max_body_bytes);
+
+/* The same; the body's memory is taken from `budget`, which outlives it. */
+void grpc_deframer_init_counted(struct grpc_deframer *d, size_t max_body_bytes,
+                                struct budget *budget);
 void grpc_deframer_deinit(struct grpc_deframer *d);
 
 /* Takes bytes from *data until a message is complete or they are used up; moves *data and *len on.

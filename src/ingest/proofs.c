@@ -30,6 +30,10 @@ static int height_of(int64_t tree_size) {
   return tree_size > 1 ? 64 - __builtin_clzll((unsigned long long)(tree_size - 1)) : 0;
 }
 
+static size_t hashes_of(const struct proofs *proofs) {
+  return (size_t)height_of(proofs->tree_size) * (size_t)proofs->count + 1;
+}
+
 struct proofs *proofs_new(const struct seal *seal, int64_t ledger_id, int count) {
   struct proofs *proofs = xcalloc(1, sizeof(*proofs) + (size_t)count * sizeof(proofs->paths[0]));
   size_t note_len = buf_len(&seal->note);
@@ -37,8 +41,7 @@ struct proofs *proofs_new(const struct seal *seal, int64_t ledger_id, int count)
   proofs->tree_size = seal->growth.after.size;
   proofs->root = seal->root;
   proofs->count = count;
-  int height = height_of(proofs->tree_size);
-  proofs->hashes = xcalloc((size_t)height * (size_t)count + 1, sizeof(*proofs->hashes));
+  proofs->hashes = xcalloc(hashes_of(proofs), sizeof(*proofs->hashes));
   for (int i = 0; i < count; i++)
     proofs->paths[i].length = -1;
   if (note_len > 0) {
@@ -47,6 +50,13 @@ struct proofs *proofs_new(const struct seal *seal, int64_t ledger_id, int count)
     proofs->note = str_of(note, note_len);
   }
   return proofs;
+}
+
+size_t proofs_bytes(const struct proofs *proofs) {
+  if (!proofs)
+    return 0;
+  return sizeof(*proofs) + (size_t)proofs->count * sizeof(proofs->paths[0]) + proofs->note.len +
+         hashes_of(proofs) * sizeof(proofs->hashes[0]);
 }
 
 void proofs_free(struct proofs *proofs) {

@@ -23,6 +23,9 @@ bool proofs_has(const struct proofs *proofs, int index); /* NULL: none has */
 /* The request's event `index` got the sequence. */
 void proofs_add(struct proofs *proofs, const struct seal *seal, int index, int64_t sequence);
 
+/* The memory that they take. */
+size_t proofs_bytes(const struct proofs *proofs); /* NULL: none */
+
 /* How much proofs_fill() takes from the arena for all receipts of the request together. */
 size_t proofs_message_max_bytes(const struct proofs *proofs);
 

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "ingest/answers.h"
+#include "ingest/oversize.h"
 #include "ingest/stream.h"
 #include "ingest/write.h"
 
@@ -25,6 +26,17 @@ struct ingest_service *ingest_service_new(struct loop *loop, struct ingest *inge
 
 void ingest_service_free(struct ingest_service *service) {
   free(service);
+}
+
+static struct grpc_status *on_costly(void *arg, const struct grpc_method *method, struct str body) {
+  const struct ingest_service *service = arg;
+  return oversize_refusal(service->env.validator.config, method, body);
+}
+
+void ingest_service_limit(struct ingest_service *service, struct grpc_server *server) {
+  grpc_server_set_room(server, &auditstore_v1_audit_store_service,
+                       oversize_room_bytes(service->env.validator.config));
+  grpc_server_on_costly(server, on_costly, service);
 }
 
 /* ---- WriteEvents ---- */
@@ -58,6 +70,7 @@ static void finish_unary(struct grpc_call *call, struct write *write) {
 static void on_unary_done(struct ingest_request *request, struct grpc_status *failure) {
   struct write *write = (struct write *)request; /* its first member */
   write->failure = failure;
+  write_count_results(write);
   finish_unary(request->arg, write);
 }
 

@@ -15,6 +15,9 @@ struct ingest_service *ingest_service_new(struct loop *loop, struct ingest *inge
                                           const struct config_ingest *config);
 void ingest_service_free(struct ingest_service *service);
 
+/* Sets what the server allows their requests by the settings as they are now. */
+void ingest_service_limit(struct ingest_service *service, struct grpc_server *server);
+
 /* Fills the handlers of the two methods. */
 void ingest_service_fill(struct ingest_service *service,
                          struct auditstore_v1_audit_store_handlers *handlers);

@@ -86,6 +86,7 @@ static void on_batch_done(struct ingest_request *request, struct grpc_status *fa
   struct write *write = (struct write *)request; /* its first member */
   struct stream *stream = request->arg;
   write->failure = failure;
+  write_count_results(write);
   stream->in_flight--;
   list_push_back(&stream->unsent, &write->link);
   stream_flush(stream);

@@ -8,6 +8,7 @@
 #include "access/identity.h"
 #include "base/alloc.h"
 #include "ingest/answers.h"
+#include "ingest/oversize.h"
 #include "ingest/proofs.h"
 
 #define US_PER_S 1000000
@@ -36,13 +37,16 @@ static struct layout layout_of(size_t count) {
   return l;
 }
 
-/* `count` is at most max_request_events here, so the heap's share is bounded as well. */
+/* `count` is at most max_request_events here. NULL, never for 0: the server's memory is used up. */
 static struct write *write_alloc(struct grpc_message *message, size_t count) {
   struct layout l = layout_of(count);
   char *memory = arena_alloc(grpc_message_arena(message), l.size);
   bool is_on_heap = memory == NULL;
-  if (is_on_heap)
+  if (is_on_heap) {
+    if (!grpc_message_hold(message, l.size) && count > 0)
+      return NULL;
     memory = xmalloc(l.size);
+  }
   memset(memory, 0, sizeof(struct write));
   memset(memory + l.results, 0, l.size - l.results);
   struct write *write = (struct write *)(void *)memory;
@@ -81,10 +85,7 @@ static struct grpc_status *check_input(const struct validator *v, const struct w
   if (input->count == 0)
     grpc_status_violate(&status, "events", "must hold at least one event");
   else if (input->count > (size_t)max)
-    grpc_status_violate(&status, "events",
-                        "has %zu events; at most %d are allowed (ingest.max_request_events): send "
-                        "them in several requests",
-                        input->count, max);
+    oversize_violate(v->config, input->count, &status);
   if ((int)input->mode < 0 || input->mode > AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL)
     grpc_status_violate(&status, "mode", "%d is not a known mode: 1 is ATOMIC, 2 is PARTIAL",
                         (int)input->mode);
@@ -102,6 +103,16 @@ void write_input_admit(struct write_input *input, const struct validator *v, str
     input->refusal = access_charge(call, amount);
 }
 
+/* False: the server's memory is used up. */
+static bool count_rejection(const struct write *write, const struct grpc_status *status) {
+  return !status || grpc_message_hold(write->message, grpc_status_bytes(status));
+}
+
+static void fail_write(struct write *write, struct grpc_status *failure) {
+  grpc_status_free(write->failure);
+  write->failure = failure;
+}
+
 /* Good events stand together at the front, each knowing where the caller had it. */
 static void write_validate(struct write *write, struct validator *v,
                            const struct write_input *input) {
@@ -112,25 +123,41 @@ static void write_validate(struct write *write, struct validator *v,
     struct grpc_status **status = write->request.is_atomic ? &write->failure : &write->rejected[i];
     if (validate_event(v, input->events[i], i, &events[good], status))
       write->indexes[good++] = i;
+    if (!count_rejection(write, write->rejected[i])) {
+      fail_write(write, answer_short_of_memory());
+      break;
+    }
   }
-  if (v->is_clock_in_doubt) {
-    grpc_status_free(write->failure);
-    write->failure = answer_clock_in_doubt(v->clocks.us);
-  }
+  if (v->is_clock_in_doubt)
+    fail_write(write, answer_clock_in_doubt(v->clocks.us));
   write->request.count = good;
   write->has_made_ids = v->made_ids > 0;
 }
 
+void write_count_results(struct write *write) {
+  size_t bytes = proofs_bytes(write->request.proofs);
+  for (int i = 0; i < write->request.count; i++) {
+    const struct grpc_status *status = write->request.results[i].status;
+    bytes += status ? grpc_status_bytes(status) : 0;
+  }
+  grpc_message_hold_anyway(write->message, bytes);
+}
+
 struct write *write_new(struct validator *v, const struct write_input *input,
                         struct grpc_message *message) {
-  struct write *write = write_alloc(message, input->refusal ? 0 : input->count);
+  struct write *write = input->refusal ? NULL : write_alloc(message, input->count);
+  bool is_taken = write != NULL;
+  if (!write)
+    write = write_alloc(message, 0);
   write->failure = input->refusal;
+  if (!is_taken && !write->failure)
+    write->failure = answer_short_of_memory();
   write->inputs = input->events;
   write->request.principal = input->principal;
   write->request.wants_proof = input->wants_proof;
   v->is_clock_in_doubt = false;
   write->request.is_atomic = input->mode != AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL;
-  if (!input->refusal)
+  if (is_taken)
     write_validate(write, v, input);
   return write;
 }

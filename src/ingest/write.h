@@ -43,6 +43,9 @@ void write_input_admit(struct write_input *input, const struct validator *v, str
 struct write *write_new(struct validator *v, const struct write_input *input,
                         struct grpc_message *message);
 
+/* Counts what the store's refusals and proofs take, which can't be refused any more. */
+void write_count_results(struct write *write);
+
 /* Releases the message. */
 void write_free(struct write *write);
 

@@ -76,9 +76,9 @@ struct net_conn {
 static void conn_release_handle(struct net_conn *conn) {
   if (--conn->open_handles > 0)
     return;
+  buf_deinit(&conn->out);
   if (conn->ops)
     conn->ops->on_close(conn->user, conn->reason);
-  buf_deinit(&conn->out);
   free(conn->names);
   free(conn);
 }
@@ -127,6 +127,8 @@ static bool conn_wants_read(const struct net_conn *conn) {
 
 static void conn_watch(struct net_conn *conn) {
   int events = 0;
+  if (conn->state == CONN_CLOSED)
+    return;
   if (conn_wants_read(conn))
     events |= conn->transport.read_waits_for;
   if (conn->waits_writable)
@@ -184,7 +186,6 @@ static void conn_trim_out(struct net_conn *conn, size_t len) {
   if (conn->out.cap <= OUT_KEEP_BYTES || len >= OUT_KEEP_BYTES / 4)
     return;
   buf_deinit(&conn->out);
-  buf_init(&conn->out, OUT_MAX_BYTES);
 }
 
 /* One write a turn. A full gather waits for the socket to report room, even when the kernel took
@@ -379,6 +380,10 @@ void net_conn_start(struct net_conn *conn, const struct net_conn_ops *ops, void 
   conn->user = user;
   if (conn->state != CONN_CLOSED)
     conn_watch(conn);
+}
+
+void net_conn_count(struct net_conn *conn, struct budget *budget) {
+  buf_init_counted(&conn->out, OUT_MAX_BYTES, budget);
 }
 
 void net_conn_want_write(struct net_conn *conn) {

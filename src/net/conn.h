@@ -33,6 +33,10 @@ struct net_conn_ops {
 /* Sets what the connection calls. Called once, inside the listener's accept callback. */
 void net_conn_start(struct net_conn *conn, const struct net_conn_ops *ops, void *user);
 
+/* What is queued to be written is taken from `budget`, which outlives the connection up to its
+ * on_close. Before anything was. */
+void net_conn_count(struct net_conn *conn, struct budget *budget);
+
 /* Asks for on_produce at the end of this loop turn (or as soon as the socket can take bytes). */
 void net_conn_want_write(struct net_conn *conn);
 

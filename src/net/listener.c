@@ -71,9 +71,12 @@ static void on_accept(void *arg, int fd, const union acceptor_address *peer) {
   struct net_conn *conn = net_conn_new(l->loop, fd, &options);
   if (!conn)
     return;
-  l->stats.accepted++;
-  l->options.on_accept(l->options.user, conn);
-  assert(net_conn_is_started(conn));
+  if (l->options.on_accept(l->options.user, conn)) {
+    assert(net_conn_is_started(conn));
+    l->stats.accepted++;
+  } else {
+    net_conn_close(conn, false, "refused");
+  }
 }
 
 int net_listener_new(struct net_listener **ret_listener, struct loop *loop,

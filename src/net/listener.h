@@ -10,8 +10,9 @@
 
 struct net_listener;
 
-/* Runs for each connection; must call net_conn_start() on it. */
-typedef void net_accept_cb(void *user, struct net_conn *conn);
+/* Runs for each connection and calls net_conn_start() on it; or returns false, without that: it is
+ * closed at once. */
+typedef bool net_accept_cb(void *user, struct net_conn *conn);
 
 struct net_listener_options {
   const char *address;      /* "host:port", "[::1]:port"; port 0 picks a free one */

@@ -220,6 +220,8 @@ void echo_server_start(struct echo_server *e) {
   grpc_server_add(e->server, &service, self);
   if (e->on_open)
     grpc_server_on_open(e->server, e->on_open, e);
+  if (e->reflects)
+    grpc_server_reflect(e->server, NULL, 0);
   if (!e->is_shut)
     grpc_server_open(e->server);
   e->uv.data = self;

@@ -29,6 +29,7 @@ struct echo_server {
   size_t client_count;
   int64_t give_up_us;
 
+  bool reflects;
   bool is_shut; /* set before echo_server_start(): calls are not let through yet */
 
   /* How handlers behave. */

@@ -164,7 +164,7 @@ static void malformed_protobuf_is_internal(void **state) {
   assert_int_equal(e->unary_calls + e->messages, 0);
 }
 
-static void message_that_unpacks_too_large_is_resource_exhausted(void **state) {
+static void message_that_unpacks_too_large_is_refused(void **state) {
   struct echo_server *e = *state;
   /* 30,000 unknown fields of 2 bytes: protobuf-c keeps each with its own allocation. */
   size_t count = 30000;
@@ -177,7 +177,7 @@ static void message_that_unpacks_too_large_is_resource_exhausted(void **state) {
     bytes[5 + 2 * i] = 0x78;
   struct h2_stream *s = echo_call_bytes(e, ECHO_UNARY, NULL, str_of(bytes, 5 + 2 * count));
   free(bytes);
-  echo_assert_trailers_only(s, GRPC_RESOURCE_EXHAUSTED);
+  echo_assert_trailers_only(s, GRPC_INVALID_ARGUMENT);
   assert_int_equal(e->unary_calls, 0);
 }
 
@@ -283,7 +283,7 @@ int main(int argc, char **argv) {
       CASE(headers_of_a_bidi_stream_come_at_once),
       CASE(a_message_may_be_refused_and_that_ends_the_stream),
       CASE(malformed_protobuf_is_internal),
-      CASE(message_that_unpacks_too_large_is_resource_exhausted),
+      CASE(message_that_unpacks_too_large_is_refused),
       CASE(status_of_the_handler_reaches_the_caller),
       CASE(details_of_a_status_are_sent_as_base64_without_padding),
       CASE(rs7_details_that_do_not_fit_are_left_out),

@@ -20,7 +20,10 @@ static struct grpc_server_stats stats_of(const struct echo_server *e) {
 
 static size_t inbound_of(const struct echo_server *e) {
   struct grpc_server_stats stats = stats_of(e);
-  return (size_t)(stats.held_bytes + stats.unfinished_bytes);
+  size_t bytes = 0;
+  for (size_t i = 0; i < GRPC_MEMORY_KINDS; i++)
+    bytes += (size_t)stats.memory[i];
+  return bytes;
 }
 
 /* `len` bytes of a message that says it has `stated`; zeros are unknown fields or none. */
@@ -50,7 +53,7 @@ static void send_messages(struct h2_client *client, struct h2_stream *s, size_t 
 
 static void held_messages_stop_reading_until_they_are_released(void **state) {
   struct echo_server *e = *state;
-  e->config.max_inbound_bytes = (int64_t)MIB;
+  e->config.max_inbound_bytes = (int64_t)(4 * MIB);
   e->config.stream_window_bytes = (int64_t)(8 * MIB);
   e->config.connection_window_bytes = (int64_t)(8 * MIB);
   e->holds_messages = true;
@@ -58,24 +61,25 @@ static void held_messages_stop_reading_until_they_are_released(void **state) {
   struct h2_client *client = echo_server_connect(e, 0);
   struct h2_client *other = echo_server_connect(e, 0);
   struct h2_stream *s = h2_client_open(client, ECHO_BIDI, NULL, false);
-  send_messages(client, s, 50 * KIB, 100);
-  while (inbound_of(e) <= MIB)
+  send_messages(client, s, 50 * KIB, 150);
+  while (inbound_of(e) <= 4 * MIB / 8 * 7)
     echo_server_step(e);
   echo_server_settle(e);
-  assert_in_range(inbound_of(e), MIB, 3 * MIB / 2);
+  assert_in_range(inbound_of(e), 4 * MIB / 8 * 7, 4 * MIB);
   int seen = e->messages;
-  assert_in_range(seen, 10, 30);
-  /* Others wait as well, once they were read. */
+  assert_in_range(seen, 40, 80);
+  /* Others wait as well, once what is left has gone to them. */
   struct h2_stream *first = h2_client_open(other, ECHO_BIDI, NULL, false);
   send_messages(other, first, 50 * KIB, 20);
   echo_server_settle(e);
-  assert_in_range(e->messages, seen, seen + 2); /* in the first 64 KiB */
-  while (e->messages < 120) {
+  assert_in_range(e->messages, seen, seen + 8);
+  assert_in_range(inbound_of(e), 4 * MIB / 8 * 7, 4 * MIB);
+  while (e->messages < 170) {
     echo_server_release(e);
     echo_server_step(e);
   }
   echo_server_release(e);
-  assert_int_equal(stats_of(e).held_bytes, 0);
+  assert_int_equal(stats_of(e).memory[GRPC_MEMORY_HELD], 0);
   assert_int_equal(stats_of(e).shed, 0);
 }
 
@@ -88,7 +92,7 @@ static void the_greatest_holder_of_unfinished_messages_pays(void **state) {
   struct h2_client *hog = echo_server_connect(e, 0);
   struct h2_stream *small = h2_client_open(honest, ECHO_BIDI, NULL, false);
   send_part(honest, small, 200 * KIB, 100 * KIB);
-  while (stats_of(e).unfinished_bytes < (int64_t)(100 * KIB))
+  while (stats_of(e).memory[GRPC_MEMORY_UNFINISHED] < (int64_t)(100 * KIB))
     echo_server_step(e);
   struct h2_stream *big[8];
   for (size_t i = 0; i < 8; i++) {
@@ -99,7 +103,7 @@ static void the_greatest_holder_of_unfinished_messages_pays(void **state) {
     echo_server_step(e);
   assert_int_equal(big[0]->grpc_status, GRPC_RESOURCE_EXHAUSTED);
   assert_true(stats_of(e).shed > 0);
-  assert_true(stats_of(e).unfinished_bytes <= (int64_t)MIB);
+  assert_true(stats_of(e).memory[GRPC_MEMORY_UNFINISHED] <= (int64_t)MIB);
   assert_false(small->is_closed);
   uint8_t rest[100 * 1024] = {0};
   h2_client_send(honest, small, rest, sizeof(rest), true);
@@ -115,12 +119,12 @@ static void memory_of_a_lost_connection_is_given_back(void **state) {
   struct h2_client *lost = echo_server_connect(e, 0);
   struct h2_stream *s = h2_client_open(lost, ECHO_BIDI, NULL, false);
   send_part(lost, s, MIB, 100 * KIB);
-  while (stats_of(e).unfinished_bytes < (int64_t)(100 * KIB))
+  while (stats_of(e).memory[GRPC_MEMORY_UNFINISHED] < (int64_t)(100 * KIB))
     echo_server_step(e);
   h2_client_raw_frame(lost, (struct h2_frame){NGHTTP2_PING, 0, 0}, "short", 5);
   while (stats_of(e).connections > 1)
     echo_server_step(e);
-  assert_int_equal(stats_of(e).unfinished_bytes, 0);
+  assert_int_equal(stats_of(e).memory[GRPC_MEMORY_UNFINISHED], 0);
   assert_int_equal(stats_of(e).failed, 1);
 }
 
@@ -156,7 +160,80 @@ static void one_connection_queues_so_many_answers_and_all_go_on(void **state) {
   assert_int_equal(e->sent, e->stream_count);
 }
 
+/* Answers that nobody takes. */
+static void ask_and_take_nothing(struct echo_server *e, struct h2_client *client, size_t count) {
+  h2_client_set_reading(client, false);
+  for (size_t i = 0; i < count; i++)
+    echo_open(client, ECHO_SERVER_STREAM, NULL, "");
+  echo_server_settle(e);
+}
+
+static void who_takes_no_answers_pays_for_them(void **state) {
+  struct echo_server *e = *state;
+  e->config.max_inbound_bytes = (int64_t)(4 * MIB);
+  e->stream_size = 200 * KIB;
+  e->stream_count = 1000;
+  e->waits_writable = true;
+  echo_server_start(e);
+  struct h2_client *honest = echo_server_connect(e, 0);
+  struct h2_client *hog = echo_server_connect(e, 0);
+  ask_and_take_nothing(e, hog, 64);
+  while (stats_of(e).shed == 0)
+    echo_server_step(e);
+  echo_server_settle(e);
+  assert_in_range(inbound_of(e), 0, 2 * MIB + 64 * KIB);
+  struct h2_stream *s = echo_open(honest, ECHO_UNARY, NULL, "still here");
+  echo_wait_closed(e, s);
+  echo_assert_ok(s);
+}
+
+static void a_connection_has_an_account_of_itself(void **state) {
+  struct echo_server *e = *state;
+  echo_server_start(e);
+  echo_server_connect(e, 0);
+  echo_assert_serving(e);
+  int64_t one = stats_of(e).memory[GRPC_MEMORY_CONNECTION];
+  assert_in_range(one, (int64_t)GRPC_CONNECTION_BYTES, (int64_t)(200 * KIB));
+  struct h2_client *second = echo_server_connect(e, 0);
+  while (stats_of(e).connections < 2)
+    echo_server_step(e);
+  echo_server_settle(e);
+  assert_true(stats_of(e).memory[GRPC_MEMORY_CONNECTION] > one);
+  h2_client_raw_frame(second, (struct h2_frame){NGHTTP2_PING, 0, 0}, "short", 5);
+  while (stats_of(e).connections > 1)
+    echo_server_step(e);
+  assert_in_range(stats_of(e).memory[GRPC_MEMORY_CONNECTION], one - (int64_t)(8 * KIB),
+                  one + (int64_t)(8 * KIB));
+}
+
+static void connections_that_do_not_fit_are_refused(void **state) {
+  struct echo_server *e = *state;
+  e->config.max_inbound_bytes = (int64_t)(128 * KIB);
+  echo_server_start(e);
+  echo_server_connect(e, 0);
+  echo_assert_serving(e);
+  struct h2_client *more = echo_server_connect(e, 0);
+  while (!h2_client_is_closed(more))
+    echo_server_step(e);
+  assert_int_equal(stats_of(e).refused_memory, 1);
+  assert_int_equal(stats_of(e).connections, 1);
+}
+
 /* ---- time ---- */
+
+static void a_silent_stream_of_an_open_service_is_ended(void **state) {
+  struct echo_server *e = *state;
+  e->config.write_timeout_us = 200000;
+  e->reflects = true;
+  echo_server_start(e);
+  struct h2_client *client = echo_server_connect(e, 0);
+  struct h2_stream *open = h2_client_open(
+      client, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", NULL, false);
+  struct h2_stream *own = h2_client_open(client, ECHO_BIDI, NULL, false);
+  echo_wait_closed(e, open);
+  assert_int_equal(open->grpc_status, GRPC_DEADLINE_EXCEEDED);
+  assert_false(own->is_closed);
+}
 
 static void calls_that_outlive_their_grace_are_cut(void **state) {
   struct echo_server *e = *state;
@@ -184,6 +261,10 @@ int main(int argc, char **argv) {
       CASE(memory_of_a_lost_connection_is_given_back),
       CASE(one_connection_queues_so_many_answers_and_all_go_on),
       CASE(calls_that_outlive_their_grace_are_cut),
+      CASE(who_takes_no_answers_pays_for_them),
+      CASE(a_connection_has_an_account_of_itself),
+      CASE(connections_that_do_not_fit_are_refused),
+      CASE(a_silent_stream_of_an_open_service_is_ended),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);

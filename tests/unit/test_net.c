@@ -79,7 +79,7 @@ static void on_close(void *user, const char *reason) {
 
 static const struct net_conn_ops ops = {on_read, on_produce, on_close};
 
-static void on_accept(void *user, struct net_conn *conn) {
+static bool on_accept(void *user, struct net_conn *conn) {
   struct fixture *f = user;
   assert_true(f->accepted < MAX_CONNS);
   struct end *end = &f->ends[f->accepted++];
@@ -87,6 +87,7 @@ static void on_accept(void *user, struct net_conn *conn) {
   end->conn = conn;
   buf_init(&end->received, (size_t)1 << 30);
   net_conn_start(conn, &ops, end);
+  return true;
 }
 
 /* ---- fixture ---- */
