@@ -115,6 +115,10 @@ void grpc_memory_deinit(struct grpc_memory *memory) {
     detach(LIST_ENTRY(memory->accounts.first, struct grpc_account, link));
 }
 
+size_t grpc_memory_connections(const struct grpc_memory *memory, size_t bytes) {
+  return sixteenths(memory, ACCEPT_SIXTEENTHS) / (bytes + GRPC_SESSION_BYTES);
+}
+
 struct grpc_account *grpc_account_open(struct grpc_memory *memory, size_t bytes) {
   if (waiting_of(memory->kinds) + bytes + GRPC_SESSION_BYTES >
       sixteenths(memory, ACCEPT_SIXTEENTHS))

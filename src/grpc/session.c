@@ -147,11 +147,6 @@ static int on_produce(void *user, struct buf *out) {
   return session->failure || is_over ? -1 : 0;
 }
 
-/* Of a connection that does nothing. */
-static size_t own_bytes(const struct grpc_server *server) {
-  return server->has_tls ? GRPC_TLS_CONNECTION_BYTES : GRPC_CONNECTION_BYTES;
-}
-
 static void on_close(void *user, const char *reason) {
   struct grpc_session *session = user;
   struct grpc_server *server = session->server;
@@ -162,7 +157,8 @@ static void on_close(void *user, const char *reason) {
   nghttp2_session_del(session->h2);
   list_remove(&server->sessions, &session->link);
   grpc_share_end(session);
-  budget_give(&session->account->kinds[GRPC_MEMORY_CONNECTION], own_bytes(server));
+  budget_give(&session->account->kinds[GRPC_MEMORY_CONNECTION],
+              grpc_server_connection_bytes(server));
   grpc_account_release(session->account);
   free(session);
   grpc_memory_given_back(&server->memory);
@@ -206,7 +202,8 @@ static struct grpc_session *session_new(struct grpc_server *server, struct net_c
 bool grpc_session_accept(void *user, struct net_conn *conn) {
   static const struct net_conn_ops ops = {on_read, on_produce, on_close};
   struct grpc_server *server = user;
-  struct grpc_account *account = grpc_account_open(&server->memory, own_bytes(server));
+  struct grpc_account *account =
+      grpc_account_open(&server->memory, grpc_server_connection_bytes(server));
   if (!account) {
     server->stats.refused_memory++;
     return false;
