@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 
 /* ---- life ---- */
 
@@ -136,6 +137,14 @@ void grpc_call_reset(struct grpc_call *call, uint32_t error_code) {
   net_conn_want_write(call->session->conn);
   drop_answers(call);
   cancel_handler(call);
+}
+
+void grpc_call_reject(struct grpc_call *call, const char *fault) {
+  call->server->stats.malformed++;
+  log_debug("stream reset: the request isn't HTTP/2",
+            KV("peer", net_conn_peer(call->session->conn)), KV("stream", call->stream_id),
+            KV("reason", fault));
+  grpc_call_reset(call, NGHTTP2_PROTOCOL_ERROR);
 }
 
 void grpc_call_cut(struct grpc_call *call, enum grpc_code code, const char *message) {

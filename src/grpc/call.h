@@ -12,11 +12,13 @@
 #pragma once
 
 #include "base/arena.h"
+#include "grpc/fields.h"
 #include "grpc/metadata.h"
 #include "grpc/session.h"
 
 /* What was learnt from the request's headers. */
 struct grpc_request {
+  struct grpc_fields fields;
   const struct grpc_route *route;
   char *unknown_path; /* owned; when there is no route */
   size_t bytes;       /* as RFC 9113 counts them */
@@ -108,6 +110,9 @@ void grpc_call_fail(struct grpc_call *call, enum grpc_code code, const char *mes
 
 /* The same, and what is queued is dropped; the stream is reset when a message is half sent. */
 void grpc_call_cut(struct grpc_call *call, enum grpc_code code, const char *message);
+
+/* Resets the stream of a request that breaks HTTP's rules: `fault` says how, to the log. */
+void grpc_call_reject(struct grpc_call *call, const char *fault);
 
 /* Resets the stream. */
 void grpc_call_reset(struct grpc_call *call, uint32_t error_code);

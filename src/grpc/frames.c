@@ -94,8 +94,10 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user) {
   struct grpc_session *session = user;
-  (void)h2;
   (void)flags;
+  struct grpc_call *call = call_of(h2, frame->hd.stream_id);
+  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST && call)
+    grpc_fields_take_trailer(&call->request.fields, str_of(name, name_len));
   if (!session->header_call || session->header_call->stream_id != frame->hd.stream_id)
     return 0;
   return grpc_headers_take(session->header_call, str_of(name, name_len), str_of(value, value_len))
@@ -103,11 +105,33 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
              : fail(session, NGHTTP2_ENHANCE_YOUR_CALM, "a header list far above the limit");
 }
 
+static void trailers_received(struct grpc_session *session, const nghttp2_frame *frame) {
+  struct grpc_call *call = call_of(session->h2, frame->hd.stream_id);
+  if (!call)
+    return;
+  if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+    grpc_fields_end_early(&call->request.fields);
+  if (call->request.fields.fault && !call->is_ended)
+    grpc_call_reject(call, call->request.fields.fault);
+}
+
 static void headers_received(struct grpc_session *session, const nghttp2_frame *frame) {
   struct grpc_call *call = session->header_call;
   session->header_call = NULL;
-  if (frame->headers.cat == NGHTTP2_HCAT_REQUEST && call)
+  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+    trailers_received(session, frame);
+  else if (call)
     grpc_headers_complete(call);
+}
+
+/* What comes is complete; whether it is what was stated shows only now. */
+static void request_ended(struct grpc_call *call) {
+  struct grpc_fields *fields = &call->request.fields;
+  grpc_fields_end(fields);
+  if (!fields->fault)
+    grpc_receive_half_close(call);
+  else if (!call->is_ended)
+    grpc_call_reject(call, fields->fault);
 }
 
 static int ping_received(struct grpc_session *session, const nghttp2_frame *frame) {
@@ -144,7 +168,7 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
       (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
     struct grpc_call *call = call_of(h2, frame->hd.stream_id);
     if (call)
-      grpc_receive_half_close(call);
+      request_ended(call);
   }
   return 0;
 }
@@ -156,6 +180,8 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
   (void)flags;
   (void)user;
   (void)nghttp2_session_consume_connection(h2, len);
+  if (call)
+    call->request.fields.received += len;
   if (call)
     grpc_receive_data(call, data, len);
   else

@@ -131,7 +131,7 @@ bool grpc_headers_take(struct grpc_call *call, struct str name, struct str value
   struct grpc_request *r = &call->request;
   r->bytes += name.len + value.len + HEADER_OVERHEAD;
   r->count++;
-  if (!are_too_many(r))
+  if (grpc_fields_take(&r->fields, name, value) && !are_too_many(r))
     take_field(call, name, value);
   return r->bytes <= BOMB_BYTES;
 }
@@ -209,15 +209,23 @@ static void accept_call(struct grpc_call *call) {
 }
 
 void grpc_headers_complete(struct grpc_call *call) {
-  const struct grpc_request *r = &call->request;
+  struct grpc_request *r = &call->request;
   const struct grpc_session *session = call->session;
-  if (session->calls.count > (size_t)call->server->config->max_concurrent_streams)
+  grpc_fields_complete(&r->fields);
+  if (r->fields.fault)
+    grpc_call_reject(call, r->fields.fault);
+  else if (session->calls.count > (size_t)call->server->config->max_concurrent_streams)
     grpc_call_reset(call, NGHTTP2_REFUSED_STREAM);
   else if (are_too_many(r))
     grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED,
                    "the request's headers are above 16 KiB or 100 fields");
   else if (r->has_two_hosts)
     grpc_respond_http(call, "400", GRPC_INTERNAL, "the headers :authority and host differ");
+  else if (!r->fields.has_host || r->fields.is_host_bad)
+    grpc_respond_http(call, "400", GRPC_INTERNAL,
+                      r->fields.has_host
+                          ? "the header :authority is no host name"
+                          : "the request names no host: neither :authority nor host");
   else if (!is_grpc(call))
     return;
   else if (r->type == TYPE_GRPC_OTHER)

@@ -5,6 +5,7 @@ enum {
   ACCEPTED,
   REFUSED,
   FAILED,
+  MALFORMED,
   CALLS,
   ENDED,
   INBOUND,
@@ -24,6 +25,9 @@ static const struct metric_family families[] = {
         {"auditstore_grpc_connections_failed_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
          "Connections ended with an error, as the peer broke HTTP/2's rules or a limit against "
          "abuse; the log says which."},
+    [MALFORMED] = {"auditstore_grpc_streams_malformed_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+                   "Streams reset because the request broke HTTP/2's rules; the log says how at "
+                   "level debug."},
     [CALLS] = {"auditstore_grpc_calls", METRIC_GAUGE, METRIC_NUMBER, NULL, "Calls under way."},
     [ENDED] = {"auditstore_grpc_calls_total", METRIC_COUNTER, METRIC_NUMBER, "code",
                "Calls ended, by gRPC's status; those that the client gave up count as CANCELLED."},
@@ -53,6 +57,7 @@ void grpc_metrics_write(struct metrics *metrics, const struct grpc_server *serve
                        stats.refused_address);
   metrics_add_labelled(metrics, &families[REFUSED], "max_inbound_bytes", stats.refused_memory);
   metrics_add(metrics, &families[FAILED], stats.failed);
+  metrics_add(metrics, &families[MALFORMED], stats.malformed);
   metrics_add(metrics, &families[CALLS], (int64_t)stats.calls);
   for (int i = 0; i < GRPC_CODE_COUNT; i++)
     metrics_add_labelled(metrics, &families[ENDED], grpc_code_name(i), stats.ended[i]);

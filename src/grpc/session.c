@@ -233,8 +233,7 @@ nghttp2_option *grpc_session_options(const struct config_server *config) {
   nghttp2_option_set_no_auto_window_update(options, 1);
   nghttp2_option_set_stream_reset_rate_limit(
       options, burst > MIN_RESET_BURST ? burst : MIN_RESET_BURST, RESETS_PER_SECOND);
-  /* gRPC has such blanks stripped, where HTTP/2 would drop the field. */
-  nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(options, 1);
+  nghttp2_option_set_no_http_messaging(options, 1); /* fields.h does it */
   nghttp2_option_set_max_continuations(options, MAX_CONTINUATIONS);
   for (int type = FIRST_EXTENSION_TYPE; type <= UINT8_MAX; type++)
     nghttp2_option_set_user_recv_extension_type(options, (uint8_t)type);

@@ -211,8 +211,8 @@ class RequestHeaderTest(FramesTest):
         self.check({"host instead": call_of([*bare, ("host", "test")]),
                     "localhost:80": changed(_authority="localhost:80"),
                     "escaped": changed(_authority="%2Frun%2Fx.sock")}, self.status_is(0))
-        self.check({"neither": call_of(bare), "a path": changed(_authority="/run/x.sock")},
-                   self.reset_is(raw_h2.PROTOCOL_ERROR))
+        self.check({"neither": call_of(bare), "empty": changed(_authority=""),
+                    "a path": changed(_authority="/run/x.sock")}, self.status_is(13, "400"))
 
     def test_rq15_two_hosts(self):
         self.check({"the same": extended(("host", "TEST"))}, self.status_is(0))
