@@ -244,7 +244,7 @@ class ReadTest(ToolCase):
         self.assertIn("event_id: ", done.stderr)
 
     def test_texts_cannot_touch_the_terminal(self):
-        evil = "\x1b[2J\x07\u009b31m\u202egnp.exe\x7f"
+        evil = "\x1b[2J\x07\u009b31m\u202egnp.exe\x7f ali\u200bce\U000e0061"
         sent = self.run_tool("send", stdin=line(correlation_id="evil", event_type=evil,
                                                 actor={"id": evil},
                                                 event_data='{"x":"\u202e\u009b"}'))
@@ -254,7 +254,7 @@ class ReadTest(ToolCase):
                      ("count", "--correlation", "evil", "--by", "type")):
             with self.subTest(args=args):
                 out = self.run_tool(*args).stdout
-                for char in "\x1b\x07\u009b\u202e\x7f":
+                for char in "\x1b\x07\u009b\u202e\x7f\u200b\U000e0061":
                     self.assertNotIn(char, out)
                 self.assertIn("\\u001b[2J", out)
         # In JSON the escapes mean the same text.

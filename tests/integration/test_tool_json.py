@@ -68,7 +68,8 @@ class EventDataTest(ToolCase):
 
     def test_on_a_terminal_event_data_is_the_same_value_in_escapes(self):
         tag = str(uuid.uuid4())
-        value = {"\u202ekey": "\x7f\x85\x9b31m", "a": ["\u200f\u05d0\u200e", "\u2028\u2069"], "t": "\"\\"}
+        value = {"\u202ekey": "\x7f\x85\x9b31m", "a": ["\u200f\u05d0\u200e", "\u2028\u2069"], "t": "\"\\",
+                 "unseen": "\u200b\ufeff\ufe0f\U000e0061"}
         data = json.dumps(value, ensure_ascii=False, indent="\t")
         self.send(line(correlation_id=tag, event_data=data))
         event_id = self.list_json("--correlation", tag)[0]["event"]["event_id"]
@@ -76,7 +77,7 @@ class EventDataTest(ToolCase):
             with self.subTest(args=args):
                 shown = self.on_terminal(*args)
                 self.assertEqual(json.loads(shown)["event"]["event_data"], value)
-                for char in "\x7f\x85\x9b\u202e\u200f\u200e\u2028\u2069\t\x1b":
+                for char in "\x7f\x85\x9b\u202e\u200f\u200e\u2028\u2069\t\x1b\u200b\ufeff\ufe0f\U000e0061":
                     self.assertNotIn(char, shown)
                 self.assertIn('"\\u202ekey"', shown)
                 self.assertIn("\u05d0", shown)

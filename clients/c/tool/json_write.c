@@ -14,23 +14,15 @@ enum json_reader json_reader_of(int fd) {
 void json_write_string(FILE *out, const char *text) {
   fputc('"', out);
   while (*text) {
-    const char *start = text;
-    uint32_t code_point = text_next(&text);
-    if (code_point == '"' || code_point == '\\')
-      fprintf(out, "\\%c", (char)code_point);
-    else if (text_is_unsafe(code_point))
-      fprintf(out, "\\u%04x", (unsigned)code_point);
-    else if (code_point == TEXT_REPLACEMENT)
-      fputs(TEXT_REPLACEMENT_UTF8, out);
+    if (*text == '"' || *text == '\\')
+      fprintf(out, "\\%c", *text++);
     else
-      fwrite(start, 1, (size_t)(text - start), out);
+      text_print_next(out, &text);
   }
   fputc('"', out);
 }
 
 /* ---- event_data ---- */
-
-#define ESCAPE_SIZE 8
 
 /* Where in a JSON text we are. */
 struct json_place {
@@ -48,7 +40,7 @@ static void place_advance(struct json_place *place, uint32_t code_point) {
 /* What stands in place of a code point, or NULL for itself. Between tokens a blank is as good as
  * any white space; within a string an escape is the same character. */
 static const char *substitute(uint32_t code_point, bool is_in_string, enum json_reader reader,
-                              char escape[ESCAPE_SIZE]) {
+                              char escape[TEXT_ESCAPE_SIZE]) {
   bool is_break = code_point == '\n' || code_point == '\r';
   bool is_tab = code_point == '\t' && reader == JSON_FOR_TERMINAL;
   if (!is_in_string && (is_break || is_tab))
@@ -58,7 +50,7 @@ static const char *substitute(uint32_t code_point, bool is_in_string, enum json_
   if (!(is_in_string && code_point < 0x20) &&
       !(reader == JSON_FOR_TERMINAL && text_is_unsafe(code_point)))
     return NULL;
-  snprintf(escape, ESCAPE_SIZE, "\\u%04x", (unsigned)code_point);
+  text_escape_of(code_point, escape);
   return escape;
 }
 
@@ -67,7 +59,7 @@ static void write_event_data(FILE *out, const char *text, enum json_reader reade
   const char *run = text; /* of what stands as it is and isn't written yet */
   while (*text) {
     const char *at = text;
-    char escape[ESCAPE_SIZE];
+    char escape[TEXT_ESCAPE_SIZE];
     uint32_t code_point = text_next(&text);
     place_advance(&place, code_point);
     const char *instead = substitute(code_point, place.is_in_string, reader, escape);
