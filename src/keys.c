@@ -1,6 +1,7 @@
 #include "keys.h"
 
 #include "base/log.h"
+#include "base/output.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -108,10 +109,7 @@ int keys_generate(const char *path) {
     fprintf(stderr, "auditstored: keygen: %s\n", err.text);
     return EXIT_FAILURE;
   }
-  bool ok = signing_key_print_public(key, stdout) && fflush(stdout) == 0;
+  bool ok = signing_key_print_public(key, stdout);
   signing_key_free(key);
-  if (ok)
-    return EXIT_SUCCESS;
-  fputs("auditstored: keygen: can't write to standard output\n", stderr);
-  return EXIT_FAILURE;
+  return output_finish("auditstored: keygen", 0) < 0 || !ok ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -6,6 +6,7 @@
 #include "announce.h"
 #include "app.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "config/config.h"
 #include "keys.h"
 #include "new_token.h"
@@ -38,10 +39,14 @@ static int usage_error(const char *what, const char *which) {
   return EXIT_USAGE;
 }
 
+static int end_of_output(void) {
+  return output_finish("auditstored", 0) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int print_manual(const char *section) {
   if (usage_print_manual(stdout, section) < 0)
     return usage_error("--print-manual: must be 8 or 5, not ", section);
-  exit(EXIT_SUCCESS);
+  exit(end_of_output());
 }
 
 /* What only prints, prints and exits here. */
@@ -58,7 +63,7 @@ static void print_and_exit(int option) {
     access_print_reference(stdout);
   else
     config_print_reference(stdout);
-  exit(EXIT_SUCCESS);
+  exit(end_of_output());
 }
 
 static int take_option(struct command_line *line, int option) {
@@ -135,7 +140,7 @@ static int run(const struct command_line *line, const struct config_input *input
   if (line->print_config)
     config_print(config, stdout);
   if (only_looks)
-    return EXIT_SUCCESS;
+    return end_of_output();
   log_configure(config->log.level, config->log.format, STDERR_FILENO);
   announce_problems(LOG_WARN, "settings", warnings);
   ignore_broken_pipes();

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "access/tokens.h"
+#include "base/output.h"
 #include "usage.h"
 
 /* Those who look for secrets in the wrong places find it by this. */
@@ -45,8 +46,5 @@ int new_token(const char *name) {
   printf("%s\n%s ", token, name);
   print_hex(hash, sizeof(hash), stdout);
   putchar('\n');
-  if (fflush(stdout) == 0)
-    return EXIT_SUCCESS;
-  fputs("auditstored: token: can't write to standard output\n", stderr);
-  return EXIT_FAILURE;
+  return output_finish("auditstored: token", 0) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

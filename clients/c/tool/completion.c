@@ -15,7 +15,7 @@ static int run_completion(struct tool *tool, int argc, char **argv) {
     if (strcmp(completion_scripts[i].shell, line.arguments[0]) != 0)
       continue;
     fputs(completion_scripts[i].text, stdout);
-    return tool_finish_output(TOOL_OK);
+    return TOOL_OK;
   }
   return tool_usage("completion %s: must be bash, zsh or fish", line.arguments[0]);
 }
@@ -42,7 +42,7 @@ static int run_complete(struct tool *tool, int argc, char **argv) {
   if (code != TOOL_OK)
     return code;
   cli_complete(stdout, line.count, line.arguments);
-  return tool_finish_output(TOOL_OK);
+  return TOOL_OK;
 }
 
 const struct cli_command complete_command = {

@@ -163,7 +163,7 @@ static int run_count(struct tool *tool, int argc, char **argv) {
   if (code == TOOL_OK)
     printf("%" PRIu64 "%s\n", tally.total, tally.key ? "  in all" : "");
   json_decref(tally.counts);
-  return tool_finish_output(code);
+  return code;
 }
 
 const struct cli_command count_command = {

@@ -93,7 +93,7 @@ static int run_get(struct tool *tool, int argc, char **argv) {
   if (response)
     auditstore__v1__get_event_response__free_unpacked(response, NULL);
   auditstore_status_deinit(&status);
-  return tool_finish_output(code);
+  return code;
 }
 
 static const struct cli_option get_options[] = {

@@ -28,7 +28,7 @@ static int run_health(struct tool *tool, int argc, char **argv) {
     grpc__health__v1__health_check_response__free_unpacked(response, NULL);
   }
   auditstore_status_deinit(&status);
-  return tool_finish_output(code);
+  return code;
 }
 
 const struct cli_command health_command = {

@@ -137,7 +137,7 @@ static int run_help(struct tool *tool, int argc, char **argv) {
     cli_print_command_help(stdout, command);
   else
     cli_print_help(stdout);
-  return tool_finish_output(TOOL_OK);
+  return TOOL_OK;
 }
 
 const struct cli_command help_command = {

@@ -141,7 +141,7 @@ static int run_info(struct tool *tool, int argc, char **argv) {
   if (response)
     auditstore__v1__get_server_info_response__free_unpacked(response, NULL);
   auditstore_status_deinit(&status);
-  return tool_finish_output(code);
+  return code;
 }
 
 static const struct cli_option info_options[] = {

@@ -136,7 +136,7 @@ static int run_list(struct tool *tool, int argc, char **argv) {
   enum json_reader reader = json_reader_of(STDOUT_FILENO);
   code = line.is_json ? pages_run(tool, &line.pages, print_json, &reader)
                       : print_table(tool, &line.pages);
-  return tool_finish_output(code);
+  return code;
 }
 
 const struct cli_command list_command = {

@@ -29,7 +29,8 @@ static int run(struct tool *tool, int argc, char **argv) {
   return tool->command->run(tool, line.count, line.arguments);
 }
 
-/* `auditstore list | head` ends quietly; a server that goes away is an error of a call. */
+/* What a command does isn't cut short by a reader who has seen enough; a server that goes away is
+ * an error of a call. */
 static void ignore_broken_pipes(void) {
   const struct sigaction action = {.sa_handler = SIG_IGN};
   sigaction(SIGPIPE, &action, NULL);
@@ -42,5 +43,5 @@ int main(int argc, char **argv) {
   int code = run(&tool, argc, argv);
   auditstore_channel_free(tool.channel);
   settings_deinit(&tool.settings);
-  return code;
+  return tool_finish_output(&tool, code);
 }

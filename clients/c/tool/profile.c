@@ -157,7 +157,7 @@ static int run_profile(struct tool *tool, int argc, char **argv) {
   if (!is_list && names_only)
     return tool_usage("profile show: --names goes with list");
   code = is_list ? list_profiles(tool, names_only) : show_settings(tool);
-  return tool_finish_output(code);
+  return code;
 }
 
 const struct cli_command profile_command = {

@@ -1,8 +1,8 @@
 #include "tool.h"
 
+#include "base/output.h"
 #include "text.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static _Noreturn void print_and_exit(struct tool *tool, int number) {
   else
     cli_print_help(stdout);
   settings_deinit(&tool->settings);
-  exit(tool_finish_output(TOOL_OK));
+  exit(tool_finish_output(tool, TOOL_OK));
 }
 
 static int take_global(void *arg, const struct cli_option *option, char *value) {
@@ -217,9 +217,7 @@ int tool_fail(const struct tool *tool, const char *what, const struct auditstore
   return tool_is_unreachable(status->code) ? TOOL_UNREACHABLE : TOOL_REFUSED;
 }
 
-int tool_finish_output(int code) {
-  if (fflush(stdout) == 0 && !ferror(stdout))
-    return code;
-  fprintf(stderr, "auditstore: can't write to standard output: %s\n", strerror(errno));
-  return code == TOOL_OK ? TOOL_REFUSED : code;
+int tool_finish_output(const struct tool *tool, int code) {
+  return output_finish("auditstore", tool->output_failure) < 0 && code == TOOL_OK ? TOOL_REFUSED
+                                                                                  : code;
 }

@@ -28,6 +28,7 @@ struct tool {
   const char *server;                 /* from here on: after tool_connect() */
   int timeout_ms;                     /* for each answer of the server */
   struct auditstore_channel *channel; /* owned */
+  int output_failure;                 /* errno of a flush of standard output; 0: none failed */
 };
 
 extern const struct cli_command send_command;
@@ -77,5 +78,6 @@ int tool_no_memory(void);
 bool tool_is_unreachable(enum auditstore_code code);
 
 /* Flushes standard output and returns `code`, or complains and returns TOOL_REFUSED when what was
- * written didn't reach its file. */
-int tool_finish_output(int code);
+ * written didn't reach its file. Doesn't return when its reader has gone, as in `auditstore list |
+ * head`: then the process ends as other tools do, by SIGPIPE. main() does it for all commands. */
+int tool_finish_output(const struct tool *tool, int code);
