@@ -6,6 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Some systems begin every file of UTF-8 so. */
+#define BYTE_ORDER_MARK      "\xEF\xBB\xBF"
+#define BYTE_ORDER_MARK_SIZE (sizeof(BYTE_ORDER_MARK) - 1)
+
 bool lines_init(struct lines *lines, int fd) {
   *lines = (struct lines){.fd = fd};
   lines->buffer = malloc(LINES_MAX_BYTES + 1);
@@ -47,8 +51,11 @@ static enum lines_result take(struct lines *lines, size_t len, char **ret_text, 
     return LINES_TOO_LONG;
   }
   text[len] = '\0';
-  *ret_text = text;
-  *ret_len = len;
+  size_t mark = lines->number == 1 && strncmp(text, BYTE_ORDER_MARK, BYTE_ORDER_MARK_SIZE) == 0
+                    ? BYTE_ORDER_MARK_SIZE
+                    : 0;
+  *ret_text = text + mark;
+  *ret_len = len - mark;
   return LINES_OK;
 }
 

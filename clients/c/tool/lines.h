@@ -32,8 +32,9 @@ enum lines_result {
 bool lines_init(struct lines *lines, int fd);
 void lines_deinit(struct lines *lines);
 
-/* The next line without its line break, with a NUL behind it. The text may be changed and is valid
- * until the next call. Blocks until there is one. */
+/* The next line without its line break, the first one without a byte order mark in front, with a
+ * NUL behind it. The text may be changed and is valid until the next call. Blocks until there is
+ * one. */
 enum lines_result lines_next(struct lines *lines, char **ret_text, size_t *ret_len);
 
 /* Whether lines_next() would have to wait for more input. */

@@ -14,10 +14,11 @@
 
 struct send_line {
   struct sender_options options;
-  const char *path; /* "-": standard input */
+  uint64_t from_line; /* what comes before isn't sent */
+  const char *path;   /* "-": standard input */
 };
 
-enum { OPTION_BATCH = 1, OPTION_PARTIAL, OPTION_ATOMIC };
+enum { OPTION_BATCH = 1, OPTION_PARTIAL, OPTION_ATOMIC, OPTION_FROM_LINE, OPTION_RECEIPTS };
 
 static const struct cli_option send_options[] = {
     {.name = "batch",
@@ -29,6 +30,17 @@ static const struct cli_option send_options[] = {
      .help = "store the good lines and say what is wrong with the others (the default)",
      .id = OPTION_PARTIAL},
     {.name = "atomic", .help = "store each batch wholly or not at all", .id = OPTION_ATOMIC},
+    {.name = "from-line",
+     .argument = "NUMBER",
+     .help = "begin with this line of the input; the first is 1",
+     .details = "For going on where an earlier run stopped; it says with which number.",
+     .id = OPTION_FROM_LINE},
+    {.name = "receipts",
+     .help = "one JSON object per stored event: line, event_id, event_time, ledger_id, sequence",
+     .details =
+         "Also committed_at, and whether the event was stored before (duplicate). They stand "
+         "on standard output in the order of the answers; the totals go to standard error.",
+     .id = OPTION_RECEIPTS},
     {0},
 };
 
@@ -41,19 +53,37 @@ static int take_batch(struct send_line *line, const struct cli_option *option, c
   return TOOL_OK;
 }
 
+static int take_from_line(struct send_line *line, const struct cli_option *option,
+                          const char *value) {
+  char *end = NULL;
+  errno = 0;
+  line->from_line = strtoull(value, &end, 10);
+  if (errno || *end || *value == '-' || line->from_line == 0)
+    return cli_refuse(&send_command, option, value, "must be the number of a line, 1 or more");
+  return TOOL_OK;
+}
+
 static int take_option(void *arg, const struct cli_option *option, char *value) {
   struct send_line *line = arg;
-  if (option->id == OPTION_BATCH)
+  switch (option->id) {
+  case OPTION_BATCH:
     return take_batch(line, option, value);
-  line->options.is_atomic = option->id == OPTION_ATOMIC;
-  return TOOL_OK;
+  case OPTION_FROM_LINE:
+    return take_from_line(line, option, value);
+  case OPTION_RECEIPTS:
+    line->options.has_receipts = true;
+    return TOOL_OK;
+  default:
+    line->options.is_atomic = option->id == OPTION_ATOMIC;
+    return TOOL_OK;
+  }
 }
 
 static bool is_blank(const char *text, size_t len) {
   return strspn(text, " \t\r") == len;
 }
 
-/* False: the stream is broken. */
+/* False: sending has stopped. */
 static bool send_text(struct sender *sender, uint64_t number, char *text, size_t len) {
   struct json_problem problem;
   if (is_blank(text, len))
@@ -80,68 +110,101 @@ static bool flush_before_waiting(struct sender *sender, struct lines *lines, boo
   return is_atomic || !lines_would_wait(lines) || sender_flush(sender);
 }
 
-enum input_end {
+enum input_result {
   INPUT_SENT,   /* all of it was given to the stream */
-  INPUT_LEFT,   /* the stream broke before */
+  INPUT_LEFT,   /* sending stopped before */
   INPUT_FAILED, /* it could not be read */
+  INPUT_SHORT,  /* it ends before the line to begin with */
 };
 
-/* The stream is broken. Lines may be left, which the sender's totals know nothing of. */
-static enum input_end end_at_break(struct lines *lines, const struct sender_options *options) {
-  char *text = NULL;
-  size_t len = 0;
-  uint64_t next = lines->number + 1;
-  if (!lines_would_wait(lines) && lines_next(lines, &text, &len) == LINES_END)
-    return INPUT_SENT;
-  fprintf(stderr, "%s:%" PRIu64 " and what follows: not sent\n", options->source, next);
-  return INPUT_LEFT;
+struct input_end {
+  enum input_result result;
+  uint64_t next_line; /* the first that wasn't given to the stream */
+};
+
+static struct input_end end_of(const struct lines *lines, enum input_result result) {
+  return (struct input_end){.result = result, .next_line = lines->number + 1};
 }
 
-static enum input_end send_lines(struct sender *sender, struct lines *lines,
-                                 const struct sender_options *options) {
+/* Sending has stopped. Lines may be left, which the sender's totals know nothing of. */
+static struct input_end end_at_break(struct lines *lines, const struct send_line *line) {
+  char *text = NULL;
+  size_t len = 0;
+  struct input_end end = end_of(lines, INPUT_LEFT);
+  if (!lines_would_wait(lines) && lines_next(lines, &text, &len) == LINES_END)
+    return end_of(lines, INPUT_SENT);
+  fprintf(stderr, "%s:%" PRIu64 " and what follows: not sent\n", line->options.source,
+          end.next_line);
+  return end;
+}
+
+static struct input_end send_lines(struct sender *sender, struct lines *lines,
+                                   const struct send_line *line) {
   for (;;) {
     char *text = NULL;
     size_t len = 0;
-    if (!flush_before_waiting(sender, lines, options->is_atomic))
-      return end_at_break(lines, options);
+    if (!flush_before_waiting(sender, lines, line->options.is_atomic))
+      return end_at_break(lines, line);
     switch (lines_next(lines, &text, &len)) {
     case LINES_OK:
-      if (!send_text(sender, lines->number, text, len))
-        return end_at_break(lines, options);
+      if (lines->number >= line->from_line && !send_text(sender, lines->number, text, len))
+        return end_at_break(lines, line);
       break;
     case LINES_TOO_LONG:
-      refuse_long_line(sender, lines);
+      if (lines->number >= line->from_line)
+        refuse_long_line(sender, lines);
       break;
     case LINES_END:
-      return INPUT_SENT;
+      return end_of(lines, lines->number + 1 < line->from_line ? INPUT_SHORT : INPUT_SENT);
     default:
-      fprintf(stderr, "auditstore: %s: %s\n", options->source, strerror(errno));
-      return INPUT_FAILED;
+      fprintf(stderr, "auditstore: %s: %s\n", line->options.source, strerror(errno));
+      return end_of(lines, INPUT_FAILED);
     }
   }
 }
 
-static int report(const struct sender_totals *totals, enum input_end end) {
-  printf("acknowledged %" PRIu64 " (%" PRIu64 " of them stored before), refused %" PRIu64
-         ", unconfirmed %" PRIu64 "\n",
-         totals->acknowledged, totals->duplicates, totals->refused, totals->unconfirmed);
-  if (totals->was_denied)
-    return TOOL_REFUSED;
-  if (totals->unconfirmed || totals->unsent || end == INPUT_LEFT)
-    return TOOL_UNREACHABLE;
-  return totals->refused || end == INPUT_FAILED ? TOOL_REFUSED : TOOL_OK;
+static void say_where_to_go_on(const struct sender_totals *totals, const struct input_end *end) {
+  uint64_t line = totals->first_open;
+  if (!line && (end->result == INPUT_LEFT || end->result == INPUT_FAILED))
+    line = end->next_line;
+  if (line)
+    fprintf(stderr, "auditstore: to go on, send the same input with --from-line %" PRIu64 "\n",
+            line);
 }
 
-static int send_from(struct tool *tool, const struct sender_options *options, int fd) {
+static int code_of(const struct sender_totals *totals, const struct input_end *end) {
+  if (end->result == INPUT_SHORT)
+    return TOOL_USAGE;
+  if (totals->was_denied || ferror(stdout))
+    return TOOL_REFUSED;
+  if (totals->unconfirmed || totals->unsent || end->result == INPUT_LEFT)
+    return TOOL_UNREACHABLE;
+  return totals->refused || end->result == INPUT_FAILED ? TOOL_REFUSED : TOOL_OK;
+}
+
+static int report(const struct send_line *line, const struct sender_totals *totals,
+                  const struct input_end *end) {
+  if (end->result == INPUT_SHORT)
+    fprintf(stderr, "auditstore: send: --from-line %" PRIu64 ": %s has %" PRIu64 " lines\n",
+            line->from_line, line->options.source, end->next_line - 1);
+  say_where_to_go_on(totals, end);
+  fprintf(line->options.has_receipts ? stderr : stdout,
+          "acknowledged %" PRIu64 " (%" PRIu64 " of them stored before), refused %" PRIu64
+          ", unconfirmed %" PRIu64 "\n",
+          totals->acknowledged, totals->duplicates, totals->refused, totals->unconfirmed);
+  return code_of(totals, end);
+}
+
+static int send_from(struct tool *tool, const struct send_line *line, int fd) {
   struct lines lines;
   int code = TOOL_REFUSED;
   if (!lines_init(&lines, fd))
     return tool_no_memory();
-  struct sender *sender = sender_new(tool, options, &code);
+  struct sender *sender = sender_new(tool, &line->options, &code);
   if (sender) {
-    enum input_end end = send_lines(sender, &lines, options);
+    struct input_end end = send_lines(sender, &lines, line);
     struct sender_totals totals = sender_finish(sender);
-    code = report(&totals, end);
+    code = report(line, &totals, &end);
     sender_free(sender);
   }
   lines_deinit(&lines);
@@ -156,14 +219,14 @@ static int send_file(struct tool *tool, struct send_line *line) {
     return tool_usage("send: %s: %s", line->path, strerror(errno));
   int code = tool_connect(tool);
   if (code == TOOL_OK)
-    code = send_from(tool, &line->options, fd);
+    code = send_from(tool, line, fd);
   if (!is_stdin)
     close(fd);
   return code;
 }
 
 static int run_send(struct tool *tool, int argc, char **argv) {
-  struct send_line line = {.options = {.batch_events = 100}, .path = "-"};
+  struct send_line line = {.options = {.batch_events = 100}, .from_line = 1, .path = "-"};
   struct tool_line command_line = {.take = take_option, .arg = &line};
   int code = tool_parse(tool, argc, argv, &command_line);
   if (code != TOOL_OK)
@@ -186,9 +249,10 @@ const struct cli_command send_command = {
         "    {\"event_time\":\"2026-11-23T07:38:01Z\",\"event_type\":\"door.opened\",\n"
         "     \"event_category\":\"door\",\"event_action\":\"open\",\"outcome\":\"SUCCESS\"}\n\n"
         "Each line that isn't stored is named, with the reason: it is refused, and its neighbours "
-        "are stored all the same, unless --atomic is on. Lines whose answer "
-        "doesn't come, because the connection breaks, are unconfirmed: they may be stored or not. "
-        "Nothing is sent twice; sending lines that have an event_id again is harmless.",
+        "are stored all the same, unless --atomic is on. Lines whose answer doesn't come, because "
+        "the connection breaks or the store is away, are unconfirmed: they may be stored or not. "
+        "Then it stops and says with which --from-line to go on. Nothing is sent twice; sending "
+        "lines that have an event_id again is harmless.",
     .options = {send_options},
     .run = run_send,
 };

@@ -11,11 +11,11 @@
 
 static bool alloc_batches(struct sender *sender) {
   for (size_t i = 0; i < SENDER_WINDOW; i++) {
-    sender->slots[i].lines = calloc(SENDER_MAX_BATCH, sizeof(uint64_t));
+    sender->slots[i].lines = calloc(SENDER_MAX_BATCH, sizeof(struct batch_line));
     if (!sender->slots[i].lines)
       return false;
   }
-  sender->current.lines = calloc(SENDER_MAX_BATCH, sizeof(uint64_t));
+  sender->current.lines = calloc(SENDER_MAX_BATCH, sizeof(struct batch_line));
   sender->events = calloc(SENDER_MAX_BATCH, sizeof(Auditstore__V1__AuditEvent *));
   return sender->current.lines && sender->events;
 }
@@ -133,10 +133,10 @@ static struct batch *free_slot(struct sender *sender) {
   return NULL;
 }
 
-/* The events stay here until the batch is sent; from then on its line numbers are enough. */
+/* The events stay here until the batch is sent; from then on their lines are enough. */
 static struct batch *move_to_slot(struct sender *sender) {
   struct batch *slot = free_slot(sender);
-  uint64_t *spare = slot->lines;
+  struct batch_line *spare = slot->lines;
   *slot = sender->current;
   slot->number = sender->next_number++;
   sender->current.lines = spare;
@@ -160,10 +160,20 @@ static bool write_request(struct sender *sender,
   return false;
 }
 
+static bool goes_on(const struct sender *sender) {
+  return !sender->is_broken && !sender->is_stopped;
+}
+
+/* False: sending has stopped. */
+static bool wait_for_slot(struct sender *sender) {
+  while (goes_on(sender) && sender->in_flight == SENDER_WINDOW)
+    wait_for_answer(sender);
+  return goes_on(sender);
+}
+
 static bool send_current(struct sender *sender) {
-  while (sender->in_flight == SENDER_WINDOW)
-    if (!wait_for_answer(sender))
-      return false;
+  if (!wait_for_slot(sender))
+    return false;
   char batch_id[24];
   snprintf(batch_id, sizeof(batch_id), "%" PRIu64, sender->next_number);
   Auditstore__V1__StreamEventsRequest request = AUDITSTORE__V1__STREAM_EVENTS_REQUEST__INIT;
@@ -177,7 +187,7 @@ static bool send_current(struct sender *sender) {
   drop_events(sender);
   while (was_sent && take_answer(sender, 0))
     ;
-  return was_sent && !sender->is_broken;
+  return was_sent && goes_on(sender);
 }
 
 /* An atomic batch with a line that was refused here isn't sent at all. */
@@ -211,11 +221,21 @@ static bool make_room(struct sender *sender, size_t bytes) {
   return sender->current_bytes + bytes <= SENDER_MAX_BATCH_BYTES || end_current(sender);
 }
 
+static struct batch_line line_of(uint64_t number, const Auditstore__V1__AuditEvent *event) {
+  struct batch_line line = {.number = number};
+  if (event->event_time) {
+    line.seconds = event->event_time->seconds;
+    line.nanos = event->event_time->nanos;
+  }
+  snprintf(line.event_id, sizeof(line.event_id), "%s", event->event_id);
+  return line;
+}
+
 bool sender_add(struct sender *sender, uint64_t line, Auditstore__V1__AuditEvent *event,
                 size_t bytes) {
   bool is_up = make_room(sender, bytes);
   sender->events[sender->current.count] = event;
-  sender->current.lines[sender->current.count++] = line;
+  sender->current.lines[sender->current.count++] = line_of(line, event);
   sender->current.without_id += !event->event_id[0];
   sender->current_bytes += bytes;
   return is_up && (!is_current_full(sender) || end_current(sender));
@@ -230,11 +250,11 @@ void sender_refuse(struct sender *sender, uint64_t line, const char *field, cons
 }
 
 bool sender_flush(struct sender *sender) {
-  if (sender->is_broken || !end_current(sender))
-    return false;
+  if (goes_on(sender))
+    end_current(sender);
   while (sender->in_flight && !sender->is_broken)
     wait_for_answer(sender);
-  return !sender->is_broken;
+  return goes_on(sender);
 }
 
 /* ---- the end ---- */
@@ -268,14 +288,14 @@ static void say_how_it_broke(struct sender *sender, const struct auditstore_stat
 }
 
 struct sender_totals sender_finish(struct sender *sender) {
-  bool was_flushed = sender_flush(sender);
+  sender_flush(sender);
   sender_clear_progress(sender);
   struct auditstore_status status = {0};
-  if (!was_flushed)
+  if (sender->is_broken)
     auditstore_v1_audit_store_stream_events_half_close(sender->stream);
   auditstore_v1_audit_store_stream_events_finish(sender->stream, &status);
   sender->stream = NULL;
-  if (!was_flushed)
+  if (sender->is_broken)
     say_how_it_broke(sender, &status);
   sender->totals.was_denied = is_denial(status.code);
   auditstore_status_deinit(&status);

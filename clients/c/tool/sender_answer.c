@@ -48,14 +48,14 @@ void sender_report_line(struct sender *sender, uint64_t line, const char *field,
   sender->totals.refused++;
 }
 
-void sender_print_lines(FILE *out, const uint64_t *lines, size_t count) {
+void sender_print_lines(FILE *out, const struct batch_line *lines, size_t count) {
   for (size_t i = 0; i < count;) {
     size_t first = i;
-    while (i + 1 < count && lines[i + 1] == lines[i] + 1)
+    while (i + 1 < count && lines[i + 1].number == lines[i].number + 1)
       i++;
-    fprintf(out, "%s%" PRIu64, first ? ", " : "", lines[first]);
+    fprintf(out, "%s%" PRIu64, first ? ", " : "", lines[first].number);
     if (i > first)
-      fprintf(out, "-%" PRIu64, lines[i]);
+      fprintf(out, "-%" PRIu64, lines[i].number);
     i++;
   }
 }
@@ -65,6 +65,12 @@ static void print_range(struct sender *sender, const struct batch *batch) {
   fprintf(stderr, "%s:", sender->options.source);
   sender_print_lines(stderr, batch->lines, batch->count);
   fputs(": ", stderr);
+}
+
+void sender_keep_first_open(struct sender *sender, const struct batch *batch) {
+  uint64_t first = batch->lines[0].number;
+  if (!sender->totals.first_open || first < sender->totals.first_open)
+    sender->totals.first_open = first;
 }
 
 void sender_book_unconfirmed(struct sender *sender, const struct batch *batch) {
@@ -78,6 +84,7 @@ void sender_book_unconfirmed(struct sender *sender, const struct batch *batch) {
     fputs("lines without an event_id would be stored twice if sent again\n", stderr);
   else
     fputs("sending these lines again is safe\n", stderr);
+  sender_keep_first_open(sender, batch);
   sender->totals.unconfirmed += batch->count;
   sender->totals.unconfirmed_without_id += batch->without_id;
 }
@@ -85,6 +92,7 @@ void sender_book_unconfirmed(struct sender *sender, const struct batch *batch) {
 void sender_book_unsent(struct sender *sender, const struct batch *batch) {
   print_range(sender, batch);
   fputs("not sent\n", stderr);
+  sender_keep_first_open(sender, batch);
   sender->totals.unsent += batch->count;
 }
 
@@ -106,7 +114,7 @@ static const char *find_line(const struct batch *batch, const char *name, uint64
   size_t index = strtoul(name + sizeof(EVENT_PREFIX) - 1, &end, 10);
   if (index >= batch->count || *end != ']')
     return NULL;
-  *ret_line = batch->lines[index];
+  *ret_line = batch->lines[index].number;
   return end + 1;
 }
 
@@ -149,7 +157,7 @@ static void book_rejected(struct sender *sender, const struct batch *batch,
   struct violation_scan scan = {.sender = sender, .batch = batch};
   auditstore_rpc_status_violations(rejected->status, print_violation, &scan);
   if (!scan.printed)
-    print_refusal(sender, batch->lines[rejected->index], rejected->status,
+    print_refusal(sender, batch->lines[rejected->index].number, rejected->status,
                   status_text(rejected->status));
   sender->totals.refused++;
 }
@@ -201,12 +209,14 @@ static void book_refused_batch(struct sender *sender, const struct batch *batch,
     sender->totals.refused += batch->count;
   else
     sender_book_unconfirmed(sender, batch);
+  sender->is_stopped |= !is_certain_refusal(status->code);
 }
 
 /* Which events it left out can't be told. */
 static void book_wrong_answer(struct sender *sender, const struct batch *batch, uint64_t covered) {
   print_range(sender, batch);
   fprintf(stderr, "the server's answer covers %" PRIu64 " of %zu events\n", covered, batch->count);
+  sender_keep_first_open(sender, batch);
   if (covered < batch->count)
     sender->totals.unconfirmed += batch->count - covered;
   sender->is_broken = true;
@@ -223,6 +233,8 @@ static void book_stored(struct sender *sender, const struct batch *batch,
   for (size_t i = 0; i < answer->n_rejected; i++)
     book_rejected(sender, batch, answer->rejected[i]);
   sender->totals.acknowledged += stored;
+  if (sender->options.has_receipts)
+    sender_print_receipts(sender, batch, answer);
   if (stored + answer->n_rejected != batch->count)
     book_wrong_answer(sender, batch, stored + answer->n_rejected);
 }
