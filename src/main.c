@@ -1,6 +1,6 @@
 /*
  * auditstored: the command line. Options, then app_run(), app_migrate(), restored_run(),
- * keys_generate() or new_token().
+ * keys_generate(), new_token() or dev_certs().
  */
 #include "access/methods.h"
 #include "announce.h"
@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/output.h"
 #include "config/config.h"
+#include "dev_certs.h"
 #include "keys.h"
 #include "new_token.h"
 #include "pages.h"
@@ -32,6 +33,9 @@ struct command_line {
   bool restored;
   const char *keygen_path;
   const char *token_name;
+  const char *certs_folder;
+  char *const *certs_names;
+  int certs_name_count;
 };
 
 static int usage_error(const char *what, const char *which) {
@@ -117,6 +121,13 @@ static int parse(int argc, char **argv, struct command_line *line) {
       return usage_error("token: say the NAME of who is to have it", "");
     line->token_name = argv[optind + 1];
     optind += 2;
+  } else if (optind < argc && strcmp(argv[optind], "dev-certs") == 0) {
+    if (optind + 2 > argc)
+      return usage_error("dev-certs: name the DIR for the files", "");
+    line->certs_folder = argv[optind + 1];
+    line->certs_names = argv + optind + 2;
+    line->certs_name_count = argc - optind - 2;
+    optind = argc;
   }
   if (optind < argc)
     return usage_error("unexpected argument ", argv[optind]);
@@ -178,6 +189,8 @@ int main(int argc, char **argv) {
     return keys_generate(line.keygen_path);
   if (line.token_name)
     return new_token(line.token_name);
+  if (line.certs_folder)
+    return dev_certs(line.certs_folder, line.certs_names, line.certs_name_count);
   const struct config_input input = {
       .path = line.config_path,
       .overrides = line.overrides,

@@ -17,6 +17,8 @@ static const struct {
     {"restored", "[OPTIONS]", "after a restore from a backup: close its ledgers, begin an epoch"},
     {"keygen", "FILE", "make a key that signs checkpoints, print its public key"},
     {"token", "NAME", "make a bearer token, print it and its line for access.token_file"},
+    {"dev-certs", "DIR [NAME...]",
+     "make an authority, a server's and a client's certificate for tests"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -64,12 +66,12 @@ void usage_print_help(FILE *out) {
   fputs("auditstored: " SUMMARY "\n\n", out);
   for (size_t i = 0; i < COMMAND_COUNT; i++) {
     join(text, sizeof(text), commands[i].name, commands[i].argument);
-    fprintf(out, "  auditstored %-19s %s\n", text, commands[i].help);
+    fprintf(out, "  auditstored %-23s %s\n", text, commands[i].help);
   }
   fputc('\n', out);
   for (size_t i = 0; i < ROW_COUNT; i++) {
     join(text, sizeof(text), rows[i].name, rows[i].argument);
-    fprintf(out, "  --%-25s %s\n", text, rows[i].help);
+    fprintf(out, "  --%-29s %s\n", text, rows[i].help);
   }
   fputs("\nExit codes: 0 stopped cleanly, 1 failed, 2 bad usage or settings.\n", out);
 }
