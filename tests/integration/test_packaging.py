@@ -79,6 +79,47 @@ int main(void) { return strcmp(door_door_open_method.path, "/door.Door/Open"); }
 """
 
 
+# Stubs that the program generated for itself, beside the library's.
+OWN_STUBS = ("google/protobuf/timestamp.proto", "google/protobuf/duration.proto", "google/protobuf/any.proto",
+             "google/rpc/status.proto", "grpc/health/v1/health.proto")
+
+OWN_STUBS_PROGRAM = """
+#include <auditstore/auditstore.h>
+#include "google/rpc/status.pb-c.h"
+#include "grpc/health/v1/health.stub.h"
+#include <stdio.h>
+#include <string.h>
+
+/* An event with a time, packed and unpacked: the library's message around the program's own. */
+static int returns(void) {
+  Google__Protobuf__Timestamp time = GOOGLE__PROTOBUF__TIMESTAMP__INIT;
+  Auditstore__V1__AuditEvent event = AUDITSTORE__V1__AUDIT_EVENT__INIT;
+  uint8_t bytes[64];
+  time.seconds = 1234567890;
+  event.event_time = &time;
+  size_t len = auditstore__v1__audit_event__pack(&event, bytes);
+  Auditstore__V1__AuditEvent *back = auditstore__v1__audit_event__unpack(NULL, len, bytes);
+  int ok = back && back->event_time && back->event_time->seconds == time.seconds &&
+           back->event_time->base.descriptor == &google__protobuf__timestamp__descriptor;
+  auditstore__v1__audit_event__free_unpacked(back, NULL);
+  return ok;
+}
+
+int main(void) {
+  struct auditstore_channel *channel = auditstore_channel_new("127.0.0.1:1", NULL, NULL);
+  Google__Rpc__Status own = GOOGLE__RPC__STATUS__INIT;
+  Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+  Grpc__Health__V1__HealthCheckResponse *response = NULL;
+  struct auditstore_status status = {0};
+  int code = grpc_health_v1_health_check(channel, &request, &response, NULL, &status);
+  puts(returns() && google__rpc__status__get_packed_size(&own) == 0 ? auditstore_code_name(code) : "wrong");
+  auditstore_status_deinit(&status);
+  auditstore_channel_free(channel);
+  return 0;
+}
+"""
+
+
 def run(*args, **more):
     done = subprocess.run([str(a) for a in args], capture_output=True, text=True, check=False,
                           stdin=subprocess.DEVNULL, timeout=300, **more)
@@ -157,6 +198,24 @@ class PackagingTest(unittest.TestCase):
         run("cc", f"-I{folder}", *folder.glob("*.c"), "-o", folder / "own",
             *self.flags("--cflags", "--libs"))
         self.run_consumer(folder / "own")
+
+    def test_a_program_may_have_stubs_of_its_own_for_what_the_library_has(self):
+        folder = self.folder / "stubs"
+        folder.mkdir()
+        (folder / "main.c").write_text(OWN_STUBS_PROGRAM, encoding="ascii")
+        plugin = self.prefix / "bin" / "protoc-gen-auditstore-c"
+        protos = self.prefix / "share/auditstore/proto"
+        run("protoc", f"-I{protos}", "-I/usr/include", f"--c_out={folder}", *OWN_STUBS)
+        run("protoc", f"-I{protos}", f"--auditstore-c_out={folder}", "--auditstore-c_opt=client",
+            f"--plugin=protoc-gen-auditstore-c={plugin}", "grpc/health/v1/health.proto")
+        sources = sorted(folder.rglob("*.c"))
+        self.assertEqual(len(sources), len(OWN_STUBS) + 2)
+        static = ["-l:libauditstore.a" if flag == "-lauditstore" else flag
+                  for flag in self.flags("--static", "--cflags", "--libs")]
+        run("cc", f"-I{folder}", *sources, "-o", folder / "static", *static)
+        run("cc", f"-I{folder}", *sources, "-o", folder / "shared", *self.flags("--cflags", "--libs"))
+        for program in ("static", "shared"):
+            self.assertEqual(self.run_consumer(folder / program), "UNAVAILABLE\n")
 
     def test_each_public_header_is_installed_and_compiles_alone(self):
         run("cmake", "--build", self.build, "--target", "all_verify_interface_header_sets")
