@@ -5,6 +5,7 @@
 #include "config/access_lists.h"
 #include "config/hosts.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -83,9 +84,11 @@ static bool take_unit(struct str *text, const struct unit *units, int64_t *ret_s
   return false;
 }
 
-/* "1h30m": numbers with units, added up. A bare number is 0 or refused. */
+/* "1h30m": numbers with units, added up, each unit once and the largest first: "1h1h" is a slip. A
+ * bare number is 0 or refused. */
 static bool parse_units(struct str text, const struct unit *units, int64_t *ret_value) {
   int64_t total = 0;
+  int64_t unit_before = INT64_MAX;
   if (str_equal(text, str_z("0"))) {
     *ret_value = 0;
     return true;
@@ -95,10 +98,11 @@ static bool parse_units(struct str text, const struct unit *units, int64_t *ret_
   while (text.len > 0) {
     int64_t number = 0;
     int64_t unit = 0;
-    if (!str_cut_number(&text, &number) || !take_unit(&text, units, &unit) ||
+    if (!str_cut_number(&text, &number) || !take_unit(&text, units, &unit) || unit >= unit_before ||
         __builtin_mul_overflow(number, unit, &number) ||
         __builtin_add_overflow(total, number, &total))
       return false;
+    unit_before = unit;
   }
   *ret_value = total;
   return true;
@@ -300,8 +304,41 @@ static int set_choice(struct config *config, const struct config_key *key, struc
   return refuse(key, text, err);
 }
 
+/* Where a name as shells have them ends. */
+static size_t name_len(struct str text) {
+  size_t len = 0;
+  while (len < text.len && (isalnum((unsigned char)text.data[len]) || text.data[len] == '_'))
+    len++;
+  return len > 0 && isdigit((unsigned char)text.data[0]) ? 0 : len;
+}
+
+/* The name in the first "${NAME", or in "$NAME" at the beginning. Empty: there is none. */
+static struct str variable_in(struct str text) {
+  for (size_t i = 0; i + 1 < text.len; i++) {
+    size_t skip = text.data[i + 1] == '{' ? 2 : 1;
+    if (text.data[i] != '$' || (skip == 1 && i > 0))
+      continue;
+    struct str rest = str_of(text.data + i + skip, text.len - i - skip);
+    if (name_len(rest) > 0)
+      return str_of(rest.data, name_len(rest));
+  }
+  return str_of("", 0);
+}
+
+/* Nothing here replaces variables, and taken as it is the value would surprise whoever wrote it. */
+static int refuse_variable(const struct config_key *key, struct str variable, struct error *err) {
+  int len = variable.len > 60 ? 60 : (int)variable.len;
+  return error_set(err, ERR_INVALID_ARGUMENT,
+                   "holds the variable %.*s, and variables aren't replaced here: write the value "
+                   "itself, or start with --set %s.%s=\"$%.*s\", where the shell does",
+                   len, variable.data, key->section, key->name, len, variable.data);
+}
+
 int config_set_value(struct config *config, const struct config_key *key, struct str text,
                      struct error *err) {
+  struct str variable = variable_in(text);
+  if (variable.len > 0)
+    return refuse_variable(key, variable, err);
   if (key->kind >= CONFIG_TEXT && key->kind <= CONFIG_ROLES)
     return set_text(config, key, text, err);
   if (key->kind > CONFIG_ROLES)

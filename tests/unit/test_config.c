@@ -65,8 +65,8 @@ static void values_below_the_minimum_are_refused(void **state) {
 
 static void durations_need_units_and_stay_in_range(void **state) {
   (void)state;
-  static const char *const bad[] = {"5",  "5mm", "1e9h", "-1s", "s", "1s5", "999999999999999h",
-                                    "off"};
+  static const char *const bad[] = {"5",   "5mm",  "1e9h",  "-1s",   "s", "1s5", "999999999999999h",
+                                    "off", "1m1m", "1ms1s", "1m1s1m"};
   for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
     char yaml[128];
     char expected[256];
@@ -310,6 +310,32 @@ static void a_lax_sslmode_to_a_remote_host_is_warned_of(void **state) {
   }
 }
 
+static void a_variable_that_nobody_replaced_is_refused(void **state) {
+  (void)state;
+  static const char *const bad[] = {"${DB}",        "${DB:-audit}", "$DB",
+                                    "/etc/${DB}/x", "$DB/x",        "a${DB"};
+  static const char *const good[] = {"a$b", "$", "${}", "$1", "${1}", "a$", "{DB}", "%DB%"};
+  char text[128];
+  for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+    snprintf(text, sizeof(text), "database:\n  name: \"%s\"\n", bad[i]);
+    expect_problem(text,
+                   "2: database.name: holds the variable DB, and variables aren't replaced "
+                   "here: write the value itself, or start with --set database.name=\"$DB\", "
+                   "where the shell does");
+  }
+  expect_problem("database:\n  port: ${PORT}\n",
+                 "2: database.port: holds the variable PORT, and variables aren't replaced here: "
+                 "write the value itself, or start with --set database.port=\"$PORT\", where the "
+                 "shell does");
+  for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+    struct loaded l;
+    snprintf(text, sizeof(text), "database.name=%s", good[i]);
+    load(&l, "", text);
+    assert_int_equal(l.rc, 0);
+    unload(&l);
+  }
+}
+
 static void some_durations_are_whole_seconds(void **state) {
   (void)state;
   expect_problem("database:\n  tcp_keepalive_idle: 1500ms\n",
@@ -537,6 +563,7 @@ int main(void) {
       cmocka_unit_test(absent_empty_and_zero_mean_the_default),
       cmocka_unit_test(rules_run_beside_bad_values),
       cmocka_unit_test(a_lax_sslmode_to_a_remote_host_is_warned_of),
+      cmocka_unit_test(a_variable_that_nobody_replaced_is_refused),
       cmocka_unit_test(some_durations_are_whole_seconds),
       cmocka_unit_test(a_percentage_needs_its_sign),
       cmocka_unit_test(the_table_is_sound_and_takes_both_spellings),
