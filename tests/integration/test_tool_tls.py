@@ -209,6 +209,43 @@ class TlsTest(harness.PostgresCase):
                 self.check_told(told, str(text), f"The file is {text} (--")
                 self.assertNotIn("Is auditstored running", told)
 
+    def test_what_is_wrong_with_a_file_is_told_with_the_remedy(self):
+        cert, key = self.alice
+        made = {name: self.folder / name for name in ("ca.der", "alice.p12", "locked.pem", "empty.pem")}
+        for args in (("x509", "-in", self.authority.cert, "-outform", "DER", "-out", made["ca.der"]),
+                     ("pkcs12", "-export", "-in", cert, "-inkey", key, "-passout", "pass:x", "-out", made["alice.p12"]),
+                     ("pkey", "-in", key, "-aes128", "-passout", "pass:x", "-out", made["locked.pem"])):
+            certificates.openssl(*args)
+        made["empty.pem"].touch()
+        made["cert.pem"] = self.folder / "cert.pem"
+        made["cert.pem"].write_bytes(cert.read_bytes())
+        for path in made.values():
+            path.chmod(0o600)
+        pair = ("--ca", self.authority.cert, "--cert", cert, "--key")
+        for args, told in ((("--ca", made["ca.der"]), '" is DER, not PEM: openssl x509 -inform DER'),
+                           (("--ca", made["empty.pem"]), '" is empty'),
+                           ((*pair, made["alice.p12"]), '" is PKCS#12, not PEM: openssl pkcs12'),
+                           ((*pair, made["locked.pem"]), '" needs a passphrase'),
+                           ((*pair, made["cert.pem"]), '" holds no private key')):
+            with self.subTest(told=told):
+                self.check_told(self.fail_with(3, *args, "health"), told)
+
+    def test_too_few_files_are_blamed_on_nothing_else(self):
+        """Some limit lets the tool begin, and leaves it nothing for a connection or its files."""
+        for args in ((), ("--ca", self.authority.cert)):
+            told = [self.run_with_few_files(limit, *args) for limit in range(4, 16)]
+            told = [text for text in told if "Too many open files\n" in text and "auditstore: can't" in text]
+            self.assertNotEqual([], told)
+            for text in told:
+                self.check_told(text, "This command may open too few files")
+                self.assertNotIn("TLS", text)
+                self.assertNotIn("Is auditstored running", text)
+
+    def run_with_few_files(self, limit, *args):
+        return subprocess.run(["bash", "-c", f'ulimit -n {limit}; exec "$@"', "sh", str(harness.TOOL), "--server",
+                               self.daemon.address, *map(str, args), "health"], capture_output=True, text=True,
+                              check=False, timeout=harness.START_DEADLINE_S).stderr
+
     def test_an_empty_token_file_is_named(self):
         empty = self.folder / "empty.token"
         empty.touch()

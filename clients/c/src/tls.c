@@ -1,15 +1,14 @@
 #include "tls.h"
 #include "base/passphrase.h"
+#include "base/pem_file.h"
 #include "internal.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define TLS12_SUITES "ECDHE+AESGCM:ECDHE+CHACHA20"
 /* One record's content. */
@@ -65,12 +64,23 @@ static const char *ssl_reason(void) {
   return text ? text : "not in the form that is expected";
 }
 
-static bool fail_file(struct reason *reason, const char *what, const char *path) {
-  char room[ERRNO_TEXT_BYTES];
-  if (access(path, R_OK) != 0)
-    reason_set(reason, "%s \"%s\": %s", what, path, errno_text(errno, room));
+static bool fail_file(struct reason *reason, const char *what, enum pem_wanted wanted,
+                      const char *path) {
+  char why[PEM_REASON_SIZE];
+  if (pem_file_explain(path, wanted, why))
+    reason_set(reason, "%s \"%s\" %s", what, path, why);
   else
     reason_set(reason, "%s \"%s\": %s", what, path, ssl_reason());
+  return false;
+}
+
+static bool fail_key(struct reason *reason, const struct tls_files *files) {
+  char why[PEM_REASON_SIZE];
+  if (pem_file_explain(files->key_file, PEM_PRIVATE_KEY, why))
+    reason_set(reason, "key \"%s\" %s", files->key_file, why);
+  else
+    reason_set(reason, "key \"%s\" for the certificate \"%s\": %s", files->key_file,
+               files->cert_file, ssl_reason());
   return false;
 }
 
@@ -79,15 +89,10 @@ static bool load_pair(SSL_CTX *ctx, const struct tls_files *files, struct reason
     return true;
   SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
   if (SSL_CTX_use_certificate_chain_file(ctx, files->cert_file) != 1)
-    return fail_file(reason, "certificate", files->cert_file);
+    return fail_file(reason, "certificate", PEM_CERTIFICATE, files->cert_file);
   /* Compares it with the certificate as well. */
-  if (SSL_CTX_use_PrivateKey_file(ctx, files->key_file, SSL_FILETYPE_PEM) == 1)
-    return true;
-  fail_file(reason, "key", files->key_file);
-  if (access(files->key_file, R_OK) == 0)
-    reason_set(reason, "key \"%s\" for the certificate \"%s\": %s", files->key_file,
-               files->cert_file, ssl_reason());
-  return false;
+  return SSL_CTX_use_PrivateKey_file(ctx, files->key_file, SSL_FILETYPE_PEM) == 1 ||
+         fail_key(reason, files);
 }
 
 static bool load_signers(SSL_CTX *ctx, const struct tls_files *files, struct reason *reason) {
@@ -98,7 +103,7 @@ static bool load_signers(SSL_CTX *ctx, const struct tls_files *files, struct rea
     return false;
   }
   return SSL_CTX_load_verify_file(ctx, files->ca_file) == 1 ||
-         fail_file(reason, "servers' signers", files->ca_file);
+         fail_file(reason, "servers' signers", PEM_CERTIFICATE, files->ca_file);
 }
 
 static bool configure(SSL_CTX *ctx, struct reason *reason) {

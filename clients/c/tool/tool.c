@@ -3,6 +3,7 @@
 #include "base/output.h"
 #include "text.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +171,14 @@ static void advise_on_connection(const struct tool *tool, const char *message) {
     advise_on_tls(tool);
 }
 
+/* Whether this process had no descriptor left: then neither server nor settings are to blame. */
+static bool advise_on_descriptors(const char *message) {
+  if (!strstr(message, strerror(EMFILE)))
+    return false;
+  fputs("  This command may open too few files: ulimit -n says how many, and raises it.\n", stderr);
+  return true;
+}
+
 /* Whether the message is about files that the settings name: then it says enough. */
 static bool advise_on_files(const struct tool *tool, const char *message) {
   bool is_named = false;
@@ -196,7 +205,7 @@ static void advise(const struct tool *tool, const struct auditstore_status *stat
   }
   if (!is_denied && !tool_is_unreachable(status->code))
     return;
-  if (!advise_on_files(tool, message)) {
+  if (!advise_on_descriptors(message) && !advise_on_files(tool, message)) {
     if (is_denied)
       advise_on_identity(tool, status->code);
     else
