@@ -19,6 +19,7 @@
 #define SCRIPT_MAX_BYTES   ((size_t)4 * 1024 * 1024)
 #define DUPLICATE_KEY      "23505"
 #define LOCK_TIMEOUT       "55P03"
+#define NO_RIGHT           "42501"
 #define NO_SUCH_TABLE      "42P01"
 #define NO_SUCH_COLUMN     "42703"
 #define NO_SUCH_FUNCTION   "42883"
@@ -63,6 +64,7 @@ struct schema_run {
   int version;      /* the database's, as far as known */
   struct error err; /* what the rows of this step showed to be wrong */
   char holder[256]; /* who has a lock that is waited for */
+  char mend[256];   /* what helps when the role lacks a right */
 };
 
 int schema_version(void) {
@@ -97,6 +99,8 @@ static void read_probe(struct schema_run *run, const PGresult *result) {
     error_set(&run->err, ERR_INTERNAL, "unexpected answer to the question for the schema");
     return;
   }
+  struct str mend = pg_field(result, 0, PQfnumber(result, "mend"));
+  snprintf(run->mend, sizeof(run->mend), "%.*s", (int)mend.len, mend.data);
   check_encoding(run, result);
   if (run->server_version < SERVER_VERSION_MIN)
     error_set(&run->err, ERR_FAILED_PRECONDITION,
@@ -273,6 +277,12 @@ static bool misses_what_was_made(const struct schema_run *run, const struct pg_o
   return run->step == SCHEMA_SURROUNDINGS && is_missing;
 }
 
+static void add_mend(const struct schema_run *run, struct error *err) {
+  char text[sizeof(err->text)];
+  snprintf(text, sizeof(text), "%s", err->text);
+  error_set(err, err->code, "%s: %s", text, run->mend);
+}
+
 static void fail(struct schema_run *run, const struct pg_outcome *outcome) {
   struct error err = outcome->err;
   if (run->step == SCHEMA_APPLY)
@@ -282,6 +292,8 @@ static void fail(struct schema_run *run, const struct pg_outcome *outcome) {
     error_prefix(&err, "a part of the schema is gone, restore it or rename it back");
   } else
     error_prefix(&err, "schema");
+  if (run->is_migrating && strcmp(outcome->sqlstate, NO_RIGHT) == 0)
+    add_mend(run, &err);
   schema_finish(run, &err);
 }
 
@@ -371,11 +383,19 @@ static void run_script(struct schema_run *run) {
   "AND c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace "               \
   "ORDER BY a.xact_start, c.oid LIMIT 1"
 
+/* What mends a missing right: in an empty database that of the schema, later that of the tables. */
+#define MEND_SQL                                                                                   \
+  "coalesce((SELECT format('run migrate as %s, who owns the tables', pg_get_userbyid(relowner)) "  \
+  "  FROM pg_class WHERE oid = to_regclass('schema_migrations')), "                                \
+  "format('who owns the database runs: GRANT USAGE, CREATE ON SCHEMA %I TO %I', "                  \
+  "  coalesce(current_schema(), 'public'), current_user))"
+
 static void schema_run_step(struct schema_run *run, enum schema_step step) {
   static const struct pg_statement questions[] = {
-      [SCHEMA_PROBE] = {.sql = "SELECT current_setting('server_version_num')::int4, "
-                               "to_regclass('schema_migrations') IS NOT NULL, "
-                               "current_setting('server_encoding') AS encoding"},
+      [SCHEMA_PROBE] = {.sql =
+                            "SELECT current_setting('server_version_num')::int4, "
+                            "to_regclass('schema_migrations') IS NOT NULL, "
+                            "current_setting('server_encoding') AS encoding, " MEND_SQL " AS mend"},
       [SCHEMA_READ] = {.sql = "SELECT version, checksum FROM schema_migrations ORDER BY version"},
       [SCHEMA_HOLDER] = {.sql = HOLDER_SQL},
   };
