@@ -9,12 +9,20 @@
 /* Those of announce_pool() besides the settings. */
 enum { OTHER_FIELDS = 8 };
 
+/* config_load() and config_reload() write what is no more than that so. */
+static bool is_warning(const char *line) {
+  return strstr(line, ": warning: ") != NULL;
+}
+
 void announce_problems(enum log_level level, const char *event, const char *problems) {
   while (*problems) {
     char line[1024];
     size_t len = strcspn(problems, "\n");
     snprintf(line, sizeof(line), "%.*s", (int)(len < sizeof(line) ? len : sizeof(line)), problems);
-    LOG_EVENT(level, event, KV("problem", line));
+    if (is_warning(line))
+      log_warn("settings", KV("problem", line));
+    else
+      LOG_EVENT(level, event, KV("problem", line));
     problems += len + (problems[len] == '\n');
   }
 }

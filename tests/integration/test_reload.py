@@ -157,6 +157,14 @@ class BadFileTest(ReloadCase):
         self.reload({"query.default_page_size": 8})
         self.assertEqual(8, self.page())
 
+    def test_what_is_warned_of_is_no_error_beside_one(self):
+        self.start_serving()
+        self.reload({"query.default_page_size": 8, "query.timeout": "5", "database.max_open_conns": 4,
+                     "database.max_idle_conns": 9}, event="settings not reloaded")
+        self.check_unchanged("3: query.timeout: got")
+        (told,) = self.events("max_idle_conns: warning: above max_open_conns")
+        self.assertIn(" WARN  settings problem=", told)
+
     def test_a_missing_or_unreadable_file_changes_nothing(self):
         self.start_serving()
         self.file.unlink()
