@@ -118,6 +118,9 @@ func main() {
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "example:", err)
+		if !*plaintext && strings.Contains(err.Error(), ": UNAVAILABLE: ") {
+			fmt.Fprintln(os.Stderr, "  TLS is on; a daemon without it needs --plaintext")
+		}
 		os.Exit(1)
 	}
 }

@@ -151,14 +151,15 @@ async function run(store, numberOfEvents) {
   }
 }
 
+let options = {};
 try {
-  const { values: options } = parseArgs({ options: {
+  ({ values: options } = parseArgs({ options: {
     target: { type: 'string', default: 'localhost:7443' },
     ca: { type: 'string' }, // default: the system's
     'token-file': { type: 'string' },
     plaintext: { type: 'boolean' }, // no TLS, to try things out
     events: { type: 'string', default: '300' }, // to stream
-  } });
+  } }));
   if (options.plaintext && options['token-file']) {
     throw new Error('a token is sent over TLS alone: leave out --plaintext or --token-file');
   }
@@ -167,5 +168,8 @@ try {
   store.close();
 } catch (error) {
   console.error(`example: ${error.message}`);
+  if (!options.plaintext && error.message.includes(': UNAVAILABLE: ')) {
+    console.error('  TLS is on; a daemon without it needs --plaintext');
+  }
   process.exitCode = 1;
 }

@@ -19,6 +19,7 @@ BATCH_EVENTS = 100
 WINDOW = 8  # batches sent and not answered yet
 TIMEOUT_S = 30
 ATTEMPTS = 5
+TLS_ADVICE = "\n  TLS is on; a daemon without it needs --plaintext"
 
 # gRPC repeats these calls by itself when the store is away. That is safe: the events carry ids.
 SERVICE_CONFIG = json.dumps({"methodConfig": [{
@@ -164,7 +165,8 @@ def main():
         with connect(options) as channel:
             run(audit_store_pb2_grpc.AuditStoreStub(channel), options.events)
     except (Refused, OSError) as error:
-        sys.exit(f"example: {error}")
+        is_away = not options.plaintext and ": UNAVAILABLE: " in str(error)
+        sys.exit(f"example: {error}" + (TLS_ADVICE if is_away else ""))
 
 
 if __name__ == "__main__":

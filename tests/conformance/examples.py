@@ -155,6 +155,11 @@ class ExampleTests:
         self.assertNotEqual(0, done.returncode)
         self.assertIn("a token is sent over TLS alone", done.stderr)
 
+    def test_tls_where_the_daemon_has_none_is_told_with_the_option(self):
+        daemon = self.start_daemon()
+        done = self.run_program("--target", f"localhost:{daemon.port}")
+        self.assert_failed(done, "WriteEvents: UN", "\n  TLS is on; a daemon without it needs --plaintext\n")
+
     def test_plain_text_when_asked_for(self):
         daemon = self.start_daemon({"access.anonymous_roles": "writer, reader"})
         done = self.run_program("--target", f"localhost:{daemon.port}", "--plaintext", "--events", "1")

@@ -77,6 +77,12 @@ async fn main() -> std::process::ExitCode {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("example: {error}");
+            // tonic calls a handshake that failed by either name.
+            let text = error.to_string();
+            let is_away = text.contains(": UNAVAILABLE: ") || text.contains(": UNKNOWN: ");
+            if is_away && !std::env::args().any(|arg| arg == "--plaintext") {
+                eprintln!("  TLS is on; a daemon without it needs --plaintext");
+            }
             std::process::ExitCode::FAILURE
         }
     }

@@ -79,14 +79,20 @@ public final class Main {
 
   public static void main(String[] args) throws InterruptedException {
     ManagedChannel channel = null;
+    Map<String, String> options = Map.of();
     try {
-      Map<String, String> options = parse(args);
+      options = parse(args);
       channel = Grpc.newChannelBuilder(options.get("--target"), credentials(options))
           .defaultServiceConfig(SERVICE_CONFIG)
           .build();
       new Example(channel).run(Integer.parseInt(options.get("--events")));
     } catch (Refused | IOException | IllegalArgumentException e) {
       System.err.println("example: " + e.getMessage());
+      // grpc-java calls a handshake that failed by either name.
+      boolean isAway = e.getMessage().contains(": UNAVAILABLE: ") || e.getMessage().contains(": UNKNOWN: ");
+      if (isAway && !options.containsKey("--plaintext")) {
+        System.err.println("  TLS is on; a daemon without it needs --plaintext");
+      }
       System.exit(1);
     } finally {
       if (channel != null) {
