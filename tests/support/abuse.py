@@ -8,6 +8,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import pathlib
 import re
@@ -17,7 +18,11 @@ import subprocess
 import sys
 import time
 
-from support import attacks, events, harness
+import grpc
+
+from support import attacks, certificates, events, harness
+from support.attack import LARGE_ID
+from support.ledger_case import keygen
 
 SCRIPT = pathlib.Path(attacks.__file__)
 ATTACKERS = 2
@@ -26,6 +31,10 @@ MIB = 1 << 20
 # They would come from other machines, so here they have what the daemon leaves of the processors.
 NICE = ["nice", "-n", "19"]
 GONE_S = 30
+LARGE_EVENTS = 14
+NOBODYS_LEDGER = 1_000_000
+TOKEN = "of-the-honest-client"
+METADATA = (("authorization", f"Bearer {TOKEN}"),)
 # Of the honest client's calls.
 FRESH_EVERY = 16
 PAUSE_S = 0.05
@@ -56,6 +65,35 @@ def inbound_bytes(metrics):
     return sum(value for name, value in metrics.items() if name.startswith("auditstore_grpc_inbound_bytes"))
 
 
+# ---- what attacks find ----
+
+
+def production(folder):
+    """(settings, grpcio's credentials, the authority's file) of a daemon that knows the honest client."""
+    authority = certificates.Authority(folder)
+    cert, key = authority.issue("server")
+    tokens, signing_key = folder / "tokens", folder / "signing.pem"
+    tokens.write_text(f"honest {hashlib.sha256(TOKEN.encode()).hexdigest()}\n", encoding="ascii")
+    tokens.chmod(0o600)
+    keygen(signing_key)
+    settings = {"server.environment": "production", "database.host": folder / "pg",
+                "tls.cert_file": cert, "tls.key_file": key, "access.token_file": tokens,
+                "access.writers": "token:honest", "access.anonymous_roles": "off",
+                "ledger.signing_key_file": signing_key}
+    return settings, grpc.ssl_channel_credentials(authority.cert.read_bytes()), authority.cert
+
+
+def add_rows(postgres, count):
+    """Events that a filter without an index has to look at, once, when a daemon has made this month."""
+    postgres.sql("INSERT INTO audit_events (event_id, event_time, received_at, ledger_id, sequence, event_type,"
+                 " event_category, event_action, outcome) SELECT gen_random_uuid(), now(), now(),"
+                 f" {NOBODYS_LEDGER}, n, 'test.row', 'test', 'row', 1 FROM generate_series(1, {count}) n"
+                 f" WHERE NOT EXISTS (SELECT FROM audit_events WHERE ledger_id = {NOBODYS_LEDGER})")
+
+
+# ---- what becomes of it ----
+
+
 @dataclasses.dataclass
 class Outcome:
     """`times` are the honest client's, in seconds."""
@@ -66,13 +104,14 @@ class Outcome:
     bytes: int
     codes: list
     times: list
+    failed: int  # of the honest calls
     seconds: float
     start_mib: float
     peak_mib: float
 
     @property
     def rate(self):
-        return len(self.times) / self.seconds
+        return (len(self.times) - self.failed) / self.seconds
 
     def __str__(self):
         return (f"{self.name:20} {self.connections:6} connections {self.ended:6} ended "
@@ -109,13 +148,15 @@ class Attackers:
 class Rig:
     """Speaks to the daemon as its honest client, with metadata such as a token where it needs that."""
 
-    def __init__(self, daemon, stubs, ca_file=None, metadata=()):
-        self.daemon, self.stubs = daemon, stubs
+    def __init__(self, daemon, stubs, ca_file=None, metadata=(), is_strict=True):
+        """is_strict: an honest call that fails raises grpc.RpcError; else it is counted."""
+        self.daemon, self.stubs, self.is_strict = daemon, stubs, is_strict
         self.ca_file, self.metadata = ca_file, metadata
         self.attackers = Attackers()
         self.channel = daemon.channel()
         self.stub = stubs.store_grpc.AuditStoreStub(self.channel)
-        self.count = 0
+        self.count = self.failed = 0
+        self.fields = {}
         self.first_mib = self.first_bytes = 0
 
     def __enter__(self):
@@ -134,9 +175,22 @@ class Rig:
     def write(self, stub, **options):
         """Seconds of a write."""
         start = time.monotonic()
-        request = self.stubs.store.WriteEventsRequest(events=[events.make(self.stubs)])
-        stub.WriteEvents(request, timeout=CALL_DEADLINE_S, metadata=self.metadata, **options)
+        request = self.stubs.store.WriteEventsRequest(events=[events.make(self.stubs, **self.fields)])
+        try:
+            stub.WriteEvents(request, timeout=CALL_DEADLINE_S, metadata=self.metadata, **options)
+        except grpc.RpcError:
+            if self.is_strict:
+                raise
+            self.failed += 1
         return time.monotonic() - start
+
+    def add_large_events(self):
+        """A page of these is as large as a page may be; attack.large_page() asks for it."""
+        self.fields = {"event_data": json.dumps({"x": "y" * 262000}),
+                       "resource": self.stubs.event.Resource(type="test", id=LARGE_ID)}
+        for _ in range(LARGE_EVENTS):
+            self.write(self.stub)
+        self.fields = {}
 
     def call(self):
         """The same; now and then from a new connection after a pause, when the daemon keeps nothing ready."""
@@ -167,6 +221,7 @@ class Rig:
         port = self.daemon.http_port_file.read_text().strip() if is_http else self.daemon.port
         before = memory_mib(self.daemon.process)
         forget_peak(self.daemon.process)
+        self.failed = 0
         began, times = time.monotonic(), []
         self.attackers.begin(name, port, seconds, *filter(None, (self.ca_file,)))
         while not self.attackers.are_done():
@@ -177,14 +232,17 @@ class Rig:
         results = self.attackers.results()
         total = {key: sum(result[key] for result in results) for key in ("connections", "ended", "bytes")}
         return Outcome(name, **total, codes=sorted({code for result in results for code in result["codes"]}),
-                       times=times, seconds=took, start_mib=before,
+                       times=times, failed=self.failed, seconds=took, start_mib=before,
                        peak_mib=memory_mib(self.daemon.process, "VmHWM"))
 
     def settle(self, memory_limit_mib):
         """Waits until only the honest client is there, and nothing is counted for anybody."""
-        harness.wait_until(self.is_quiet, GONE_S, "the attackers' calls and connections are gone", 0.1)
+        self.wait_gone()
         harness.wait_until(lambda: memory_mib(self.daemon.process) <= memory_limit_mib, GONE_S,
                            f"memory is back below {memory_limit_mib:.0f} MiB", 0.1)
+
+    def wait_gone(self):
+        harness.wait_until(self.is_quiet, GONE_S, "the attackers' calls and connections are gone", 0.1)
 
     def is_quiet(self):
         metrics = self.daemon.metrics()

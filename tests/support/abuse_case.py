@@ -10,13 +10,9 @@ break a rule must be thrown out. The table of what happened is printed.
 """
 
 import contextlib
-import hashlib
 import os
 
-import grpc
-
-from support import abuse, attacks, certificates, harness
-from support.ledger_case import keygen
+from support import abuse, attacks, harness
 
 SECONDS = 1.5
 MAX_INBOUND_MIB = 32
@@ -29,26 +25,10 @@ KEPT_MIB = 32
 SANITIZER = "quarantine_size_mb=8:allocator_release_to_os_interval_ms=100"
 # With it each allocation has its margins and shadow, and the process begins larger.
 SANITIZED = 2
-TOKEN = "of-the-honest-writer"
 
 
 def is_sanitized():
     return b"__asan_init" in harness.DAEMON.read_bytes()
-
-
-def production_settings(folder):
-    """(settings, grpcio's credentials, the authority's file) of a daemon that knows one token."""
-    authority = certificates.Authority(folder)
-    cert, key = authority.issue("server")
-    tokens, signing_key = folder / "tokens", folder / "signing.pem"
-    tokens.write_text(f"honest {hashlib.sha256(TOKEN.encode()).hexdigest()}\n", encoding="ascii")
-    tokens.chmod(0o600)
-    keygen(signing_key)
-    settings = {"server.environment": "production", "database.host": folder / "pg",
-                "tls.cert_file": cert, "tls.key_file": key, "access.token_file": tokens,
-                "access.writers": "token:honest", "access.anonymous_roles": "off",
-                "ledger.signing_key_file": signing_key}
-    return settings, grpc.ssl_channel_credentials(authority.cert.read_bytes()), authority.cert
 
 
 class AbuseCase(harness.PostgresCase):
@@ -61,9 +41,9 @@ class AbuseCase(harness.PostgresCase):
     def setUpClass(cls):
         super().setUpClass()
         if cls.is_production:
-            settings, cls.credentials, cls.ca_file = production_settings(cls.folder)
+            settings, cls.credentials, cls.ca_file = abuse.production(cls.folder)
             cls.settings = {**settings, **cls.settings}
-            cls.metadata = (("authorization", f"Bearer {TOKEN}"),)
+            cls.metadata = abuse.METADATA
 
     @contextlib.contextmanager
     def served(self, **options):

@@ -19,6 +19,7 @@ WATCH = "/grpc.health.v1.Health/Watch"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 FRAME_BYTES = 16384
+LARGE_ID = "large"
 # What the daemon takes by default: calls at once, a message, and what a call may send ahead.
 MAX_CALLS = 256
 MAX_MESSAGE_BYTES = 4 << 20
@@ -144,6 +145,11 @@ def event(at_s, event_id="", event_data="", event_type="test.attack"):
     """An AuditEvent that is fit to be stored."""
     return (field(1, event_id) + field(2, field(1, int(at_s))) + field(3, event_type) +
             field(4, "test") + field(5, "attack") + field(7, 1) + field(19, event_data))
+
+
+def large_page():
+    """A ListEventsRequest for events of LARGE_ID."""
+    return field(1, field(6, "test") + field(7, LARGE_ID))
 
 
 def batch(events, *more):

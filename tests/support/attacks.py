@@ -37,6 +37,8 @@ class Peer:
         self.sock.setblocking(False)
         self.is_http2 = attack.is_http2
         self.is_reading = attack.is_reading
+        # The server's larger windows hold once its settings are acknowledged.
+        self.is_ready = not (attack.is_http2 and attack.is_reading)
         self.pieces = attack.pieces(self)
         self.rest = memoryview(attack.opening())
         self.resume_at = 0
@@ -46,7 +48,7 @@ class Peer:
         self.sent = 0
 
     def wants_to_send(self, now):
-        if not self.rest and now >= self.resume_at:
+        if self.is_ready and not self.rest and now >= self.resume_at:
             piece = next(self.pieces, None)
             if isinstance(piece, bytes):
                 self.rest = memoryview(piece)
@@ -97,6 +99,7 @@ class Peer:
             self.codes.append(str(int.from_bytes(payload[4:8], "big")))
         elif kind == raw_h2.SETTINGS and not flags & raw_h2.ACK:
             self.rest = memoryview(bytes(self.rest) + raw_h2.frame(raw_h2.SETTINGS, raw_h2.ACK))
+            self.is_ready = True
         elif kind == raw_h2.RST_STREAM or (kind in (raw_h2.DATA, raw_h2.HEADERS)
                                            and flags & raw_h2.END_STREAM):
             self.open_calls -= 1

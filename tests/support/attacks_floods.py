@@ -82,7 +82,6 @@ def checked(*headers):
 
 
 def half_headers(_):
-    yield 0.2  # until the server's settings were answered: nothing may come in between
     yield frame(raw_h2.HEADERS, 0, 1, raw_h2.header_block(
         *raw_h2.grpc_fields(WRITE), *((f"k{i}", "v" * 3900) for i in range(4))))
 

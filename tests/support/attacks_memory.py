@@ -5,8 +5,8 @@ import time
 
 from support import raw_h2
 from support.attack import CHECK, FRAME_BYTES, LIST, MAX_CALLS, MAX_MESSAGE_BYTES, OPEN_WINDOW, REFLECTION, \
-    STREAM, STREAM_WINDOW_BYTES, WATCH, WRITE, Attack, batch, call, data, event, field, held, stream_batch, \
-    zipped, zipped_call
+    STREAM, STREAM_WINDOW_BYTES, WATCH, WRITE, Attack, batch, call, data, event, field, held, large_page, \
+    stream_batch, zipped, zipped_call
 
 # Below the limit of a message, with the fields around it.
 LARGE = MAX_MESSAGE_BYTES - 4096
@@ -31,6 +31,11 @@ def on_streams(method, make, count=MAX_CALLS, times=1 << 20):
 def refused_batch():
     """Each event is answered with all that it lacks."""
     return stream_batch([b""] * 200, field(3, PARTIAL))
+
+
+def partly_refused_batch():
+    """The same, once another has been written."""
+    return stream_batch([event(time.time())] + [b""] * 200, field(3, PARTIAL))
 
 
 def proven_batches(_):
@@ -90,8 +95,9 @@ ATTACKS = {
     "reflection_answers": untaken(on_streams(REFLECTION, lambda: field(4, "auditstore.v1.AuditStore"), 64)),
     "metadata_held": Attack(metadata_held(), connections=20, keeps_rules=True),
     "refused_batches": untaken(on_streams(STREAM, refused_batch, 1)),
-    "pages_untaken": untaken(held(call(LIST, b""), 64)),
-    "pages_dripped": Attack(dripped(call(LIST, b""), 32), window=0, keeps_rules=True),
+    "partly_refused_batches": untaken(on_streams(STREAM, partly_refused_batch, 1)),
+    "pages_untaken": untaken(held(call(LIST, large_page()), 64)),
+    "pages_dripped": Attack(dripped(call(LIST, large_page()), 32), window=0, keeps_rules=True),
     "receipts_untaken": untaken(proven_batches),
     # Batches without events, of five bytes, are refused with a text.
     "empty_batches": Attack(on_streams(STREAM, lambda: b"", 4), window=OPEN_WINDOW, keeps_rules=True),
