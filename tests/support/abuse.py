@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import re
 import select
@@ -31,6 +32,8 @@ MIB = 1 << 20
 # They would come from other machines, so here they have what the daemon leaves of the processors.
 NICE = ["nice", "-n", "19"]
 GONE_S = 30
+# AddressSanitizer keeps little of what was freed, and not for long.
+SANITIZER = "quarantine_size_mb=8:allocator_release_to_os_interval_ms=100"
 LARGE_EVENTS = 14
 NOBODYS_LEDGER = 1_000_000
 TOKEN = "of-the-honest-client"
@@ -54,6 +57,11 @@ def forget_peak(process):
 
 def descriptors(process):
     return len(list(pathlib.Path(f"/proc/{process.pid}/fd").iterdir()))
+
+
+def sanitizer_env():
+    """For a daemon whose memory is judged."""
+    return {"ASAN_OPTIONS": ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), SANITIZER)))}
 
 
 def p99_ms(times):
@@ -186,11 +194,12 @@ class Rig:
 
     def add_large_events(self):
         """A page of these is as large as a page may be; attack.large_page() asks for it."""
-        self.fields = {"event_data": json.dumps({"x": "y" * 262000}),
+        fields = self.fields
+        self.fields = {**fields, "event_data": json.dumps({"x": "y" * 262000}),
                        "resource": self.stubs.event.Resource(type="test", id=LARGE_ID)}
         for _ in range(LARGE_EVENTS):
             self.write(self.stub)
-        self.fields = {}
+        self.fields = fields
 
     def call(self):
         """The same; now and then from a new connection after a pause, when the daemon keeps nothing ready."""

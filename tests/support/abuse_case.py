@@ -10,7 +10,6 @@ break a rule must be thrown out. The table of what happened is printed.
 """
 
 import contextlib
-import os
 
 from support import abuse, attacks, harness
 
@@ -21,14 +20,8 @@ MAX_QUEUE_MIB = 8
 OWN_MIB = 64
 # What a heap keeps of what was given back, by its holes.
 KEPT_MIB = 32
-# Of AddressSanitizer's own: freed memory that it keeps, and bookkeeping.
-SANITIZER = "quarantine_size_mb=8:allocator_release_to_os_interval_ms=100"
 # With it each allocation has its margins and shadow, and the process begins larger.
 SANITIZED = 2
-
-
-def is_sanitized():
-    return b"__asan_init" in harness.DAEMON.read_bytes()
 
 
 class AbuseCase(harness.PostgresCase):
@@ -48,11 +41,10 @@ class AbuseCase(harness.PostgresCase):
     @contextlib.contextmanager
     def served(self, **options):
         """A daemon of one's own: what an attack leaves is no other's start."""
-        sanitizer = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), SANITIZER)))
         self.daemon = self.start_daemon(
             {"server.max_inbound_bytes": f"{MAX_INBOUND_MIB}MiB",
              "ingest.max_queue_bytes": f"{MAX_QUEUE_MIB}MiB", **self.settings},
-            env={"ASAN_OPTIONS": sanitizer}, credentials=self.credentials, **options)
+            env=abuse.sanitizer_env(), credentials=self.credentials, **options)
         with abuse.Rig(self.daemon, self.stubs, self.ca_file, self.metadata) as self.rig:
             self.prepare()
             self.rig.begin()
@@ -64,7 +56,7 @@ class AbuseCase(harness.PostgresCase):
 
     def most_mib(self):
         limits = MAX_INBOUND_MIB + MAX_QUEUE_MIB
-        return self.rig.first_mib + SANITIZED * (OWN_MIB + limits) if is_sanitized() else OWN_MIB + limits
+        return self.rig.first_mib + SANITIZED * (OWN_MIB + limits) if harness.is_sanitized() else OWN_MIB + limits
 
     def check(self, name, beside=None):
         outcome = self.rig.attack(name, SECONDS, beside)
@@ -75,7 +67,7 @@ class AbuseCase(harness.PostgresCase):
         self.assertGreater(outcome.connections, 0, name)
         if not attacks.ATTACKS[name].keeps_rules:
             self.assertGreater(outcome.ended, 0, name)
-        self.rig.settle(self.rig.first_mib + KEPT_MIB * (SANITIZED if is_sanitized() else 1))
+        self.rig.settle(self.rig.first_mib + KEPT_MIB * (SANITIZED if harness.is_sanitized() else 1))
 
     def check_each(self, names, beside=None):
         """On one daemon, or on another once an attack left something behind."""

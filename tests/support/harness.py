@@ -63,6 +63,11 @@ def wait_until(condition, deadline_s=30, what="the condition", every_s=0.02):
         time.sleep(every_s)
 
 
+def is_sanitized():
+    """Whether the daemon was built with AddressSanitizer, which takes memory of its own."""
+    return b"__asan_init" in DAEMON.read_bytes()
+
+
 # ---- gRPC stubs ----
 
 
