@@ -71,7 +71,8 @@ static struct grpc_status *new_empty(enum grpc_code code) {
   return status;
 }
 
-static void set_message(struct grpc_status *status, const char *format, va_list args) {
+__attribute__((format(printf, 2, 0))) static void set_message(struct grpc_status *status,
+                                                              const char *format, va_list args) {
   char text[MAX_MESSAGE_BYTES];
   (void)vsnprintf(text, sizeof(text), format, args);
   struct str clipped = clip(str_z(text), MAX_MESSAGE_BYTES);
