@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "dev_certs.h"
 #include "keys.h"
+#include "net/tls_memory.h"
 #include "new_token.h"
 #include "pages.h"
 #include "restored.h"
@@ -182,6 +183,7 @@ static int load_and_run(const struct command_line *line, const struct config_inp
 
 int main(int argc, char **argv) {
   struct command_line line = {0};
+  tls_memory_use_reserve();
   int failure = parse(argc, argv, &line);
   if (failure)
     return failure;

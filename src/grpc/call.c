@@ -12,7 +12,7 @@ static void run_events(void *arg);
 
 struct grpc_call *grpc_call_new(struct grpc_session *session, int32_t stream_id) {
   struct budget *budget = &session->account->kinds[GRPC_MEMORY_CONNECTION];
-  if (!budget_take(budget, GRPC_CALL_BYTES))
+  if (!grpc_memory_has_room(session) || !budget_take(budget, GRPC_CALL_BYTES))
     return NULL;
   struct grpc_call *call = xcalloc(1, sizeof(*call));
   call->server = session->server;

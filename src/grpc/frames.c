@@ -155,6 +155,13 @@ static void settings_received(struct grpc_session *session, const nghttp2_frame 
   }
 }
 
+/* As good as empty, which the frame's length alone didn't show. */
+static bool is_padding(const nghttp2_frame *frame) {
+  return frame->hd.type == NGHTTP2_DATA && frame->hd.length >= IDLE_FRAME_BYTES &&
+         frame->hd.length - frame->data.padlen < IDLE_FRAME_BYTES &&
+         !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
+}
+
 static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *user) {
   struct grpc_session *session = user;
   uint8_t type = frame->hd.type;
@@ -164,6 +171,8 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
     return ping_received(session, frame);
   else if (type == NGHTTP2_SETTINGS)
     settings_received(session, frame);
+  else if (is_padding(frame) && !bucket_take(&session->idle_frames, session->now_us))
+    return fail(session, NGHTTP2_ENHANCE_YOUR_CALM, "too many frames without content");
   if ((type == NGHTTP2_HEADERS || type == NGHTTP2_DATA) &&
       (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
     struct grpc_call *call = call_of(h2, frame->hd.stream_id);

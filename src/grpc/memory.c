@@ -159,6 +159,16 @@ static bool is_too_much_waiting(const struct grpc_memory *memory) {
   return waiting_of(memory->kinds) > memory->total.limit_bytes / 2;
 }
 
+/* Of connections that are closed, their memory goes with the end of this turn. */
+static size_t closing_bytes(const struct grpc_server *server) {
+  size_t bytes = 0;
+  for (struct list_link *link = server->sessions.first; link; link = link->next) {
+    const struct grpc_session *session = LIST_ENTRY(link, struct grpc_session, link);
+    bytes += session->is_shed ? waiting_of(session->account->kinds) : 0;
+  }
+  return bytes;
+}
+
 static struct grpc_session *greatest(const struct grpc_server *server) {
   struct grpc_session *found = NULL;
   size_t most = 0;
@@ -206,7 +216,8 @@ static void shed(struct grpc_session *session) {
 }
 
 static void shed_greatest(struct grpc_memory *memory) {
-  while (is_too_much_waiting(memory)) {
+  while (is_too_much_waiting(memory) && waiting_of(memory->kinds) - closing_bytes(memory->server) >
+                                            memory->total.limit_bytes / 2) {
     struct grpc_session *session = greatest(memory->server);
     if (!session)
       return;
@@ -219,6 +230,12 @@ static void shed_greatest(struct grpc_memory *memory) {
 static size_t equal_share(const struct grpc_memory *memory) {
   size_t count = memory->server->sessions.count;
   return memory->total.limit_bytes / (count > 0 ? count : 1);
+}
+
+bool grpc_memory_has_room(const struct grpc_session *session) {
+  const struct grpc_memory *memory = &session->server->memory;
+  return memory->total.used_bytes <= sixteenths(memory, FULL_SIXTEENTHS) ||
+         grpc_account_bytes(session->account) <= equal_share(memory);
 }
 
 static void set_short(struct grpc_session *session, bool is_short) {

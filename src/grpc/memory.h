@@ -90,6 +90,10 @@ void grpc_account_release(struct grpc_account *account);
 
 size_t grpc_account_bytes(const struct grpc_account *account);
 
+/* Whether the connection may take more before what it sent is read to the end: the last sixteenth
+ * is for those who have less than an equal share. */
+bool grpc_memory_has_room(const struct grpc_session *session);
+
 /* The connection was read: ends calls, or stops reading it, when there is too much. */
 void grpc_memory_check(struct grpc_session *session);
 

@@ -34,6 +34,7 @@ static struct grpc_message *message_new(struct grpc_call *call, size_t len) {
   message->bytes = len;
   message->is_compressed = grpc_deframer_is_compressed(&call->rx);
   message->account = grpc_account_hold(call->account);
+  grpc_message_hold_anyway(message, sizeof(*message));
   arena_init_counted(&message->arena, ARENA_PER_BYTE * len + call->request.route->room_bytes,
                      &call->account->kinds[GRPC_MEMORY_HELD]);
   return message;

@@ -49,6 +49,10 @@ static void deliver(struct grpc_call *call) {
   ProtobufCMessage *request = NULL;
   if (!passes_hook(call))
     return;
+  if (!grpc_memory_has_room(call->session)) {
+    grpc_call_fail_short(call);
+    return;
+  }
   struct grpc_message *message = grpc_message_unpack(call, &request);
   if (!message)
     return;

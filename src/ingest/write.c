@@ -159,6 +159,8 @@ struct write *write_new(struct validator *v, const struct write_input *input,
   write->request.is_atomic = input->mode != AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL;
   if (is_taken)
     write_validate(write, v, input);
+  if (write->failure)
+    grpc_message_hold_anyway(message, grpc_status_bytes(write->failure));
   return write;
 }
 
