@@ -5,8 +5,8 @@
 
 #include "access/identity.h"
 #include "base/alloc.h"
+#include "base/bucket.h"
 #include "base/log.h"
-#include "grpc/bucket.h"
 
 /* One source at a time may try what it likes without hiding the others. */
 #define SOURCE_COUNT      256

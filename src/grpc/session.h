@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "grpc/bucket.h"
+#include "base/bucket.h"
 #include "grpc/liveness.h"
 #include "grpc/server_private.h"
 #include "grpc/share.h"

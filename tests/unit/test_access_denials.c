@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "access/denials.h"
+#include "base/bucket.h"
 #include "base/log.h"
-#include "grpc/bucket.h"
 
 #define S INT64_C(1000000)
 
