@@ -5,6 +5,7 @@
 #include "announce.h"
 #include "app_loop.h"
 #include "base/alloc.h"
+#include "base/log_writer.h"
 #include "base/loop.h"
 #include "base/port_file.h"
 #include "certs.h"
@@ -306,6 +307,7 @@ static int app_new_parts(struct app *app, struct error *err) {
 /* What was acknowledged is committed; what wasn't, its sender knows to send again. */
 static _Noreturn void app_cut_short(const char *why) {
   log_error("stopped before work was finished", KV("reason", why));
+  log_writer_flush();
   _exit(EXIT_FAILURE);
 }
 
@@ -394,7 +396,7 @@ static void app_watch_signal(struct app *app, uv_signal_t *handle, int signum, u
 /* ---- reload ---- */
 
 static void app_take_over(struct app *app, const struct config_changes *changes) {
-  log_configure(app->config->log.level, app->config->log.format, STDERR_FILENO);
+  log_configure(app->config->log.level, app->config->log.format);
   log_info("settings reloaded", KV("changed", changes->changed),
            KV("need_restart", changes->pending));
   ingest_service_limit(app->ingest_service, app->server);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/log_writer.h"
 #include "base/reserve.h"
 
 /* For libuv to give back its handles, which takes no waiting. */
@@ -21,6 +22,7 @@ void app_loop_open(struct loop *loop, uv_loop_t *uv) {
 static void on_close_deadline(uv_timer_t *timer) {
   const int *exit_code = timer->data;
   log_warn("stopped while a name was being looked up");
+  log_writer_flush();
   _exit(*exit_code);
 }
 

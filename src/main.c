@@ -148,12 +148,12 @@ static int run(const struct command_line *line, const struct config_input *input
                struct config *config, const char *warnings) {
   bool only_looks = line->print_config || line->check_config;
   if (only_looks)
-    fputs(warnings, stderr);
+    log_plain(warnings);
   if (line->print_config)
     config_print(config, stdout);
   if (only_looks)
     return end_of_output();
-  log_configure(config->log.level, config->log.format, STDERR_FILENO);
+  log_configure(config->log.level, config->log.format);
   announce_problems(LOG_WARN, "settings", warnings);
   ignore_broken_pipes();
   if (line->migrate)
@@ -172,7 +172,7 @@ static int load_and_run(const struct command_line *line, const struct config_inp
   fclose(out);
   int code = EXIT_USAGE;
   if (rc < 0) {
-    fputs(problems, stderr);
+    log_plain(problems);
   } else {
     code = run(line, input, &config, problems);
     config_deinit(&config);

@@ -1,12 +1,13 @@
 #include "base/alloc.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "base/log_writer.h"
 #include "base/reserve.h"
 
+#include <stdlib.h>
+
 static _Noreturn void out_of_memory(void) {
-  fputs("out of memory\n", stderr);
+  static const char text[] = "out of memory\n";
+  (void)log_writer_put(text, sizeof(text) - 1);
   abort();
 }
 

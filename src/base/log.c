@@ -3,10 +3,10 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json_text.h"
+#include "base/log_writer.h"
 #include "base/timestamp.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #define LOG_LINE_BYTES 16384
 /* Kept for the end of a line that was cut. */
@@ -15,20 +15,18 @@
  * only texts can be cut, and that no field is left half written. */
 #define LOG_FIELD_BYTES 32
 
-/* The one global besides the loop's context: where log lines go is a property of the process. */
+/* What is logged is a property of the process, as in log_writer.c is where to. */
 static struct {
   enum log_level level;
   enum log_format format;
-  int fd;
-} log_state = {.level = LOG_INFO, .format = LOG_TEXT, .fd = STDERR_FILENO};
+} log_state = {.level = LOG_INFO, .format = LOG_TEXT};
 
 static const char *const log_level_names[] = {"debug", "info", "warn", "error"};
 static const char *const log_level_labels[] = {"DEBUG", "INFO ", "WARN ", "ERROR"};
 
-void log_configure(enum log_level level, enum log_format format, int fd) {
+void log_configure(enum log_level level, enum log_format format) {
   log_state.level = level;
   log_state.format = format;
-  log_state.fd = fd;
 }
 
 bool log_enabled(enum log_level level) {
@@ -106,15 +104,58 @@ static void put_end(struct buf *line, bool whole) {
   buf_append_str(line, log_state.format == LOG_JSON ? "}\n" : "\n");
 }
 
+static void put_line(struct buf *line, enum log_level level, const char *event,
+                     const struct log_kv *fields, int count) {
+  buf_init(line, LOG_LINE_BYTES - LOG_END_BYTES);
+  bool whole = put_head(line, level, event);
+  for (int i = 0; whole && i < count; i++)
+    whole = put_field(line, &fields[i]);
+  put_end(line, whole);
+}
+
+/* Memory may be out: what isn't a line then isn't written. */
+static bool is_line(const struct buf *line) {
+  size_t len = buf_len(line);
+  return len > 0 && buf_bytes(line)[len - 1] == '\n';
+}
+
+/* Returns what log_writer_set_note() does. */
+static int64_t note_dropped(int64_t dropped) {
+  struct buf line;
+  int64_t untold = 0;
+  const struct log_kv field = KV("dropped", dropped);
+  put_line(&line, LOG_WARN, "log lines dropped: they weren't taken in time", &field, 1);
+  if (is_line(&line))
+    untold = log_writer_set_note((const char *)buf_bytes(&line), buf_len(&line), dropped);
+  buf_deinit(&line);
+  return untold;
+}
+
+static void put(const struct buf *line) {
+  if (!is_line(line))
+    return;
+  int64_t untold = log_writer_put((const char *)buf_bytes(line), buf_len(line));
+  while (untold > 0)
+    untold = note_dropped(untold);
+}
+
 void log_write(enum log_level level, const char *event, const struct log_kv *fields, int count) {
   struct buf line;
-  buf_init(&line, LOG_LINE_BYTES - LOG_END_BYTES);
-  bool whole = put_head(&line, level, event);
-  for (int i = 0; whole && i < count; i++)
-    whole = put_field(&line, &fields[i]);
-  put_end(&line, whole);
-  /* A log that can't be written has nowhere to say so. */
-  ssize_t written = write(log_state.fd, buf_bytes(&line), buf_len(&line));
-  (void)written;
+  put_line(&line, level, event, fields, count);
+  put(&line);
+  buf_deinit(&line);
+}
+
+void log_plain(const char *lines) {
+  struct buf line;
+  buf_init(&line, LOG_LINE_BYTES);
+  while (*lines) {
+    size_t len = strcspn(lines, "\n");
+    buf_clear(&line);
+    buf_append(&line, lines, len < LOG_LINE_BYTES ? len : LOG_LINE_BYTES - 1);
+    buf_append_str(&line, "\n");
+    put(&line);
+    lines += len + (lines[len] == '\n');
+  }
   buf_deinit(&line);
 }

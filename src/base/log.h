@@ -5,7 +5,8 @@
  *
  * The event text is constant; what varies goes into fields. Never secrets, never event content.
  * Only app, grpc, ingest, query and pg log above debug; lower parts return errors. Loop thread
- * only.
+ * only, which never waits for it (base/log_writer.h). What a peer can cause goes by log_sampled()
+ * (base/log_sample.h).
  */
 #pragma once
 
@@ -29,14 +30,18 @@ struct log_kv {
   } value;
 };
 
-/* Sets what is written from now on: events at or above `level`, in `format`, to `fd`. */
-void log_configure(enum log_level level, enum log_format format, int fd);
+/* Sets what is written from now on: events at or above `level`, in `format`. */
+void log_configure(enum log_level level, enum log_format format);
 
 bool log_enabled(enum log_level level);
 
-/* Writes one line with one write(2): time, level, event, fields. Longer than 16 KiB is
- * cut: the line stays well-formed and ends with the field cut=true. */
+/* Writes one line, or drops it when too many wait: time, level, event, fields. Longer than 16 KiB
+ * is cut: the line stays well-formed and ends with the field cut=true. */
 void log_write(enum log_level level, const char *event, const struct log_kv *fields, int count);
+
+/* Writes lines as they are, without time and level: what is said before the log is set up, or
+ * instead of it. What doesn't end with a line feed gets one. */
+void log_plain(const char *lines);
 
 static inline struct log_kv log_kv_int(const char *key, int64_t v) {
   return (struct log_kv){.key = key, .kind = LOG_KV_INT, .value.i = v};

@@ -177,7 +177,7 @@ int main(int argc, char **argv) {
     fputs("usage: bench_pool HOST PORT DATABASE ROLE PASSWORD_FILE\n", stderr);
     return 2;
   }
-  log_configure(LOG_ERROR, LOG_TEXT, 2);
+  log_configure(LOG_ERROR, LOG_TEXT);
   if (config_load(&defaults, &nothing, stderr) < 0)
     return 1;
   struct config_database config = configure(argv, &defaults);

@@ -5,7 +5,6 @@
 
 #include <signal.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define KIB 1024LL
 #define MIB (KIB * KIB)
@@ -63,7 +62,7 @@ static void on_signal(uv_signal_t *signal, int number) {
 static void prepare(struct program *program) {
   struct sigaction ignore = {.sa_handler = SIG_IGN};
   sigaction(SIGPIPE, &ignore, NULL);
-  log_configure(LOG_DEBUG, LOG_TEXT, STDERR_FILENO);
+  log_configure(LOG_DEBUG, LOG_TEXT);
   uv_loop_init(&program->uv);
   loop_init(&program->loop, &program->uv, &clock_system);
   uv_signal_init(&program->uv, &program->sigterm);

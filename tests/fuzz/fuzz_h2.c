@@ -10,8 +10,6 @@
 #include "grpc/session.h"
 #include "support/echo_server.h"
 
-#include <unistd.h>
-
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 struct net_conn {
@@ -125,7 +123,7 @@ static void start_server(void) {
   echo.stream_count = 3;
   echo.stream_size = 100;
   echo_server_start(&echo);
-  log_configure(LOG_ERROR, LOG_TEXT, STDERR_FILENO);
+  log_configure(LOG_ERROR, LOG_TEXT);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -164,7 +164,7 @@ int main(int argc, char **argv) {
     }
   }
   /* What the pool logs is no error here. */
-  log_configure(LOG_ERROR, LOG_TEXT, STDERR_FILENO);
+  log_configure(LOG_ERROR, LOG_TEXT);
   if (plan.is_single) {
     run_single(plan.first);
     return 0;

@@ -140,7 +140,7 @@ static void who_asks_often_gets_his_tokens_all_the_same(void **state) {
 
 static int silence(void **state) {
   (void)state;
-  log_configure(LOG_ERROR, LOG_TEXT, 2);
+  log_configure(LOG_ERROR, LOG_TEXT);
   return 0;
 }
 

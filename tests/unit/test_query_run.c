@@ -156,9 +156,9 @@ static void the_timeout_ends_with_its_query(void **state) {
 
 static void a_refused_query_is_an_internal_error_without_details(void **state) {
   struct pg_fixture *f = *state;
-  log_configure(LOG_ERROR, LOG_TEXT, 2);
+  log_configure(LOG_ERROR, LOG_TEXT);
   struct grpc_status *status = run_text(f, f->pool, "SELECT 'secret'::int", 5000000);
-  log_configure(LOG_INFO, LOG_TEXT, 2);
+  log_configure(LOG_INFO, LOG_TEXT);
   assert_non_null(status);
   assert_int_equal(grpc_status_code(status), GRPC_INTERNAL);
   assert_non_null(strstr(grpc_status_message(status), "22P02"));

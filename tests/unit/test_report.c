@@ -1,5 +1,6 @@
 #include "base/error.h"
 #include "base/log.h"
+#include "base/log_writer.h"
 #include "base/str.h"
 
 #include <setjmp.h>
@@ -20,12 +21,14 @@ static char line[32768];
 static const char *logged(enum log_format format, void (*call)(void)) {
   int ends[2];
   assert_int_equal(pipe(ends), 0);
-  log_configure(LOG_INFO, format, ends[1]);
+  log_configure(LOG_INFO, format);
+  log_writer_set_fd(ends[1]);
   call();
+  log_writer_set_fd(STDERR_FILENO);
+  log_configure(LOG_INFO, LOG_TEXT);
   close(ends[1]);
   ssize_t len = read(ends[0], line, sizeof(line) - 1);
   close(ends[0]);
-  log_configure(LOG_INFO, LOG_TEXT, STDERR_FILENO);
   line[len > 0 ? len : 0] = '\0';
   return line;
 }
