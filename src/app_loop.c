@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/log_sample.h"
 #include "base/log_writer.h"
 #include "base/reserve.h"
 
@@ -16,6 +17,7 @@ void app_loop_open(struct loop *loop, uv_loop_t *uv) {
   (void)rc;
   loop_init(loop, uv, &clock_system);
   (void)reserve_keep(); /* without it memory is out already, and the start will say so */
+  loop->sampler = log_sampler_new(loop);
 }
 
 /* All is flushed and closed. */
@@ -36,6 +38,7 @@ void app_loop_close(struct loop *loop, int64_t stop_at_us, int exit_code) {
                  (uint64_t)((left_us > CLOSE_MIN_US ? left_us : CLOSE_MIN_US) / CLOCK_US_PER_MS),
                  0);
   uv_unref((uv_handle_t *)&deadline);
+  log_sampler_close(loop->sampler);
   loop_deinit(loop);
   uv_run(uv, UV_RUN_DEFAULT);
   uv_close((uv_handle_t *)&deadline, NULL);

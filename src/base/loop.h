@@ -27,8 +27,9 @@ struct loop_task {
 struct loop {
   uv_loop_t *uv; /* borrowed */
   const struct clock *clock;
-  struct list queues[2]; /* this turn's work, and the next turn's */
-  unsigned current;      /* which of the two is this turn's */
+  struct log_sampler *sampler; /* borrowed; NULL: nothing is sampled */
+  struct list queues[2];       /* this turn's work, and the next turn's */
+  unsigned current;            /* which of the two is this turn's */
   unsigned turn;
   struct list armed;    /* timers */
   bool is_in_timer;     /* within libuv's pass over expired timers */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/log.h"
+#include "base/log_sample.h"
 
 /* ---- life ---- */
 
@@ -141,9 +141,12 @@ void grpc_call_reset(struct grpc_call *call, uint32_t error_code) {
 
 void grpc_call_reject(struct grpc_call *call, const char *fault) {
   call->server->stats.malformed++;
-  log_debug("stream reset: the request isn't HTTP/2",
-            KV("peer", net_conn_peer(call->session->conn)), KV("stream", call->stream_id),
-            KV("reason", fault));
+  const struct log_cause cause = {.level = LOG_DEBUG,
+                                  .event = "stream reset: the request isn't HTTP/2",
+                                  .peer = net_conn_peer(call->session->conn),
+                                  .detail = KV("reason", fault)};
+  const struct log_kv stream = KV("stream", call->stream_id);
+  log_sampled(call->server->loop, &cause, &stream, 1);
   grpc_call_reset(call, NGHTTP2_PROTOCOL_ERROR);
 }
 

@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "base/log.h"
+#include "base/log_sample.h"
 #include "grpc/call.h"
 
 #define IDLE_FRAME_BYTES 64
@@ -215,9 +215,13 @@ static void goaway_sent(struct grpc_session *session, const nghttp2_goaway *goaw
   if (goaway->error_code == NGHTTP2_NO_ERROR)
     return;
   session->server->stats.failed++;
-  log_info("connection ended", KV("peer", net_conn_peer(session->conn)),
-           KV("code", nghttp2_http2_strerror(goaway->error_code)),
-           KV("reason", session->failure ? session->failure : "the peer broke a rule of HTTP/2"));
+  const char *reason = session->failure ? session->failure : "the peer broke a rule of HTTP/2";
+  const struct log_cause cause = {.level = LOG_INFO,
+                                  .event = "connection ended",
+                                  .peer = net_conn_peer(session->conn),
+                                  .detail = KV("reason", reason)};
+  const struct log_kv code = KV("code", nghttp2_http2_strerror(goaway->error_code));
+  log_sampled(session->server->loop, &cause, &code, 1);
 }
 
 static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *user) {

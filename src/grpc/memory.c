@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
-#include "base/log.h"
+#include "base/log_sample.h"
 #include "base/reserve.h"
 #include "grpc/call.h"
 
@@ -204,10 +204,13 @@ static void shed(struct grpc_session *session) {
   int64_t ended = end_waiting_calls(session);
   memory->server->stats.shed += ended;
   bool closes = ended == 0 || waiting_of(session->account->kinds) > bytes / 2;
-  log_warn(closes ? "connection closed: too much memory waits for its peer"
-                  : "calls ended: too much memory waits for their peer",
-           KV("peer", net_conn_peer(session->conn)), KV("calls", ended),
-           KV("bytes", (int64_t)bytes));
+  const struct log_cause cause = {
+      .level = LOG_WARN,
+      .event = closes ? "connection closed: too much memory waits for its peer"
+                      : "calls ended: too much memory waits for their peer",
+      .peer = net_conn_peer(session->conn)};
+  const struct log_kv fields[] = {KV("calls", ended), KV("bytes", (int64_t)bytes)};
+  log_sampled(memory->server->loop, &cause, fields, 2);
   if (!closes)
     return;
   session->is_shed = true;

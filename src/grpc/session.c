@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/log.h"
+#include "base/log_sample.h"
 #include "grpc/call.h"
 #include "grpc/memory.h"
 
@@ -150,8 +150,12 @@ static int on_produce(void *user, struct buf *out) {
 static void on_close(void *user, const char *reason) {
   struct grpc_session *session = user;
   struct grpc_server *server = session->server;
-  log_debug("connection closed", KV("peer", net_conn_peer(session->conn)), KV("reason", reason),
-            KV("open_calls", session->calls.count));
+  const struct log_cause cause = {.level = LOG_DEBUG,
+                                  .event = "connection closed",
+                                  .peer = net_conn_peer(session->conn),
+                                  .detail = KV("reason", reason)};
+  const struct log_kv open_calls = KV("open_calls", session->calls.count);
+  log_sampled(server->loop, &cause, &open_calls, 1);
   while (session->calls.first)
     grpc_call_conn_lost(LIST_ENTRY(session->calls.first, struct grpc_call, link));
   nghttp2_session_del(session->h2);
@@ -213,7 +217,9 @@ bool grpc_session_accept(void *user, struct net_conn *conn) {
                                        &account->nghttp2);
   net_conn_count(conn, &account->kinds[GRPC_MEMORY_CONNECTION]);
   net_conn_start(conn, &ops, session);
-  log_debug("connection accepted", KV("peer", net_conn_peer(conn)));
+  const struct log_cause cause = {
+      .level = LOG_DEBUG, .event = "connection accepted", .peer = net_conn_peer(conn)};
+  log_sampled(server->loop, &cause, NULL, 0);
   if (rc != 0) {
     net_conn_close(conn, false, "out of memory");
     return true;

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "net/conn.h"
@@ -14,6 +15,10 @@ struct net_conn_options {
   struct tls_context *tls; /* NULL: plain */
   struct list *siblings;   /* the connection is in it until its socket is closed */
 };
+
+/* "address:port"; IPv6 in brackets, with its scope. */
+#define NET_PEER_TEXT_SIZE (INET6_ADDRSTRLEN + 10)
+void net_peer_format(const struct sockaddr_storage *peer, char ret_text[NET_PEER_TEXT_SIZE]);
 
 /* Takes over `fd`, a connected non-blocking socket. `options` is copied. NULL, with `fd` closed,
  * when the loop can't watch it. */

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/log.h"
+#include "base/log_sample.h"
 #include "net/accepted.h"
 #include "net/transport.h"
 
@@ -37,8 +37,6 @@
 #define OUT_MAX_BYTES (2 * NET_WRITE_GATHER_BYTES)
 /* An output buffer larger than this isn't kept for turns that need little. */
 #define OUT_KEEP_BYTES ((size_t)16 * 1024)
-/* "[", an IPv6 address with a scope, "]:65535" */
-#define PEER_TEXT_SIZE (INET6_ADDRSTRLEN + 10)
 
 #define IPV6_NETWORK_BYTES 8
 
@@ -67,7 +65,7 @@ struct net_conn {
   void *user;
   const char *reason;              /* why it closes; the first one given */
   struct sockaddr_storage address; /* of the peer */
-  char peer[PEER_TEXT_SIZE];
+  char peer[NET_PEER_TEXT_SIZE];
   struct peer_names *names; /* owned; NULL: the peer showed no certificate */
 };
 
@@ -252,9 +250,12 @@ static void conn_read_turn(void *arg) {
 static void log_handshake(const struct net_conn *conn) {
   char subject[SUBJECT_TEXT_SIZE];
   transport_peer_subject(&conn->transport, subject, sizeof(subject));
-  log_debug("TLS established", KV("peer", (const char *)conn->peer),
-            KV("version", transport_version(&conn->transport)),
-            KV("subject", (const char *)subject));
+  const struct log_cause cause = {.level = LOG_DEBUG,
+                                  .event = "TLS established",
+                                  .peer = conn->peer,
+                                  .detail = KV("subject", (const char *)subject)};
+  const struct log_kv version = KV("version", transport_version(&conn->transport));
+  log_sampled(conn->loop, &cause, &version, 1);
 }
 
 /* A failed one has left an alert in the socket, which the peer is given time to read. */
@@ -267,7 +268,11 @@ static void conn_shake(struct net_conn *conn) {
   }
   tls_turn_end(conn->tls, &conn->turn);
   if (rc == TRANSPORT_FAILED) {
-    log_info("TLS handshake failed", KV("peer", (const char *)conn->peer), KV("reason", reason));
+    const struct log_cause cause = {.level = LOG_INFO,
+                                    .event = "TLS handshake failed",
+                                    .peer = conn->peer,
+                                    .detail = KV("reason", reason)};
+    log_sampled(conn->loop, &cause, NULL, 0);
     conn->reason = "TLS handshake failed";
     conn_begin_drain(conn);
     return;
@@ -303,16 +308,16 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
 
 /* ---- life cycle ---- */
 
-static void format_peer(const struct sockaddr_storage *peer, char ret_text[PEER_TEXT_SIZE]) {
+void net_peer_format(const struct sockaddr_storage *peer, char ret_text[NET_PEER_TEXT_SIZE]) {
   char host[INET6_ADDRSTRLEN] = "?";
   if (peer->ss_family == AF_INET6) {
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
     inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-    snprintf(ret_text, PEER_TEXT_SIZE, "[%s]:%u", host, (unsigned)ntohs(in6->sin6_port));
+    snprintf(ret_text, NET_PEER_TEXT_SIZE, "[%s]:%u", host, (unsigned)ntohs(in6->sin6_port));
   } else {
     const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
     inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-    snprintf(ret_text, PEER_TEXT_SIZE, "%s:%u", host, (unsigned)ntohs(in->sin_port));
+    snprintf(ret_text, NET_PEER_TEXT_SIZE, "%s:%u", host, (unsigned)ntohs(in->sin_port));
   }
 }
 
@@ -334,7 +339,7 @@ struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_o
   loop_timer_init(&conn->timer, loop, on_timer, conn);
   buf_init(&conn->out, OUT_MAX_BYTES);
   conn->address = *options->peer;
-  format_peer(options->peer, conn->peer);
+  net_peer_format(options->peer, conn->peer);
   conn->siblings = options->siblings;
   list_push_back(conn->siblings, &conn->link);
   transport_init(&conn->transport, fd, options->tls);

@@ -7,6 +7,7 @@
 
 #include "base/acceptor.h"
 #include "base/alloc.h"
+#include "base/log_sample.h"
 #include "net/accepted.h"
 
 /* Bytes the kernel holds unsent before the socket counts as full: what is still here can be put in
@@ -46,14 +47,28 @@ static bool has_room_for(const struct net_listener *l, const struct sockaddr_sto
   return max == 0 || l->conns.count < max || net_conn_count_from(&l->conns, peer) < max;
 }
 
+static void log_refusal(struct net_listener *l, const struct sockaddr_storage *peer,
+                        const char *limit) {
+  char text[NET_PEER_TEXT_SIZE];
+  net_peer_format(peer, text);
+  const struct log_cause cause = {.level = LOG_WARN,
+                                  .event = "connection refused",
+                                  .peer = text,
+                                  .detail = KV("reason", limit)};
+  log_sampled(l->loop, &cause, NULL, 0);
+}
+
 /* Closed at once rather than left waiting: the peer then knows. */
 static bool refuse(struct net_listener *l, const struct sockaddr_storage *peer) {
-  if (l->conns.count >= (size_t)l->options.max_connections)
+  if (l->conns.count >= (size_t)l->options.max_connections) {
     l->stats.refused++;
-  else if (!has_room_for(l, peer))
+    log_refusal(l, peer, "server.max_connections are open");
+  } else if (!has_room_for(l, peer)) {
     l->stats.refused_address++;
-  else
+    log_refusal(l, peer, "server.max_connections_per_address are open from this address");
+  } else {
     return false;
+  }
   return true;
 }
 

@@ -260,7 +260,7 @@ class ClientCertificatesTest(TlsCase):
         daemon = self.start({**self.tls(client_ca_file=self.authority.cert,
                                         client_certificates="optional"), "log.level": "debug"})
         self.assertTrue(self.is_served(daemon, self.client))
-        self.assertRegex(daemon.log(), "TLS established.*TLSv1.3.*/CN=client")
+        self.assertRegex(daemon.log(), "TLS established.*/CN=client.*TLSv1.3")
 
 
 class FilesTest(TlsCase):
