@@ -8,6 +8,7 @@
 #include "base/log_writer.h"
 #include "base/loop.h"
 #include "base/port_file.h"
+#include "base/reminder.h"
 #include "certs.h"
 #include "describe.h"
 #include "grpc/server.h"
@@ -66,7 +67,8 @@ struct app {
   enum app_phase phase;
   bool is_serving;
   bool is_probing;
-  int64_t lost_seen; /* connections lost up to the last probe */
+  struct reminder outage; /* why it isn't serving */
+  int64_t lost_seen;      /* connections lost up to the last probe */
   int schema_version;
   int64_t stop_at_us;
   int exit_code;
@@ -79,15 +81,19 @@ static int64_t app_now_us(const struct app *app) {
 /* ---- readiness ---- */
 
 static void app_set_serving(struct app *app, bool is_serving, const char *why) {
-  if (app->is_serving == is_serving)
-    return;
+  bool is_news = app->is_serving != is_serving;
   app->is_serving = is_serving;
-  grpc_server_set_serving(app->server, is_serving);
-  pages_set_ready(app->pages, is_serving, why);
-  if (is_serving)
+  if (is_news) {
+    grpc_server_set_serving(app->server, is_serving);
+    pages_set_ready(app->pages, is_serving, why);
+  }
+  if (!is_serving) {
+    if (reminder_is_due(&app->outage, why, app_now_us(app)))
+      log_warn("not serving", KV("reason", why));
+  } else if (is_news) {
+    reminder_end(&app->outage);
     log_info("serving");
-  else
-    log_warn("not serving", KV("reason", why));
+  }
 }
 
 static bool app_update_readiness(struct app *app) {
@@ -175,6 +181,14 @@ static void on_limits(void *arg, const struct pg_server_limits *limits, const st
     server_clock_start(app->server_clock, on_clock_read, app);
 }
 
+/* The pool's own error is the same from one attempt to the next, while its cause is. */
+static void app_tell_waiting(struct app *app, const struct error *err) {
+  struct error cause = *err;
+  (void)pg_pool_is_down(app->pool, &cause);
+  if (reminder_is_due(&app->outage, cause.text, app_now_us(app)))
+    log_warn("waiting for PostgreSQL", KV("error", cause.text));
+}
+
 /* What only PostgreSQL's absence is to blame for is tried again, if the settings allow that. */
 static void app_fail_attempt(struct app *app, const struct error *err) {
   bool may_wait = app->config->database.startup == CONFIG_STARTUP_WAIT;
@@ -182,7 +196,7 @@ static void app_fail_attempt(struct app *app, const struct error *err) {
     app_fail_start(app, "can't use this database", err);
     return;
   }
-  log_warn("waiting for PostgreSQL", KV("error", err->text));
+  app_tell_waiting(app, err);
   pages_set_ready(app->pages, false, err->text);
   app_probe_later(app);
 }
