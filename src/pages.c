@@ -5,6 +5,7 @@
 #include "access/metrics.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/log_metrics.h"
 #include "base/port_file.h"
 #include "base/process_metrics.h"
 #include "grpc/metrics.h"
@@ -56,6 +57,7 @@ static int write_metrics(void *arg, struct buf *out) {
   server_clock_metrics_write(&metrics, pages->parts.server_clock);
   ingest_metrics_write(&metrics, pages->parts.ingest);
   ledger_memory_metrics_write(&metrics, pages->parts.memory);
+  log_metrics_write(&metrics, pages->loop->sampler);
   process_metrics_write(&metrics, pages->started_us);
   return HTTP_OK;
 }
@@ -93,7 +95,8 @@ void pages_print_metrics_reference(FILE *out) {
   static const struct metric_table *const tables[] = {
       &daemon_metric_table,  &grpc_metric_table,          &access_metric_table,
       &pg_pool_metric_table, &pg_go_sql_metric_table,     &server_clock_metric_table,
-      &ingest_metric_table,  &ledger_memory_metric_table, &process_metric_table,
+      &ingest_metric_table,  &ledger_memory_metric_table, &log_metric_table,
+      &process_metric_table,
   };
   fputs(
       "# Metrics\n"

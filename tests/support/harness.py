@@ -299,7 +299,18 @@ class Daemon:
         return self.port_file.exists()
 
     def log(self):
+        """All that was logged before this call."""
+        wait_until(self._has_written_log, what="the log is written")
         return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def _has_written_log(self):
+        """The loop doesn't wait for its log: a line may still be on its way when its cause was seen."""
+        if self.process.poll() is not None or not self.http_port_file.exists():
+            return True
+        try:
+            return self.metrics()["auditstore_log_waiting_bytes"] == 0
+        except (OSError, http.client.HTTPException):
+            return True  # it is ending, or its pages are besieged
 
     def channel(self, is_patient=False):
         """is_patient: an attempt to connect may take long."""
