@@ -7,6 +7,7 @@
 #include "app.h"
 #include "base/log.h"
 #include "base/output.h"
+#include "base/secret.h"
 #include "config/config.h"
 #include "dev_certs.h"
 #include "keys.h"
@@ -131,7 +132,8 @@ static int parse(int argc, char **argv, struct command_line *line) {
     optind = argc;
   }
   if (optind < argc)
-    return usage_error("unexpected argument ", argv[optind]);
+    return usage_error("unexpected argument ",
+                       secret_may_be_in(str_z(argv[optind])) ? SECRET_NOT_SHOWN : argv[optind]);
   return 0;
 }
 

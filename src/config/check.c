@@ -49,9 +49,11 @@ static void fail_unless(struct checker *c, bool holds, struct key_name key, stru
   if (holds || is_bad(c, key) || is_bad(c, other))
     return;
   char value[CONFIG_VALUE_SIZE];
-  config_format_value(c->config, &config_keys[find(key)], value);
+  char shown[CONFIG_QUOTED_SIZE];
+  const struct config_key *row = &config_keys[find(key)];
+  config_format_value(c->config, row, value);
   put_place(c, key);
-  fprintf(c->problems, "got \"%s\": %s\n", value, rule);
+  fprintf(c->problems, "got %s: %s\n", config_quote(row, str_z(value), shown), rule);
   c->errors++;
 }
 

@@ -18,9 +18,13 @@ static int parse_port(struct str text) {
 static bool set_name(struct config_host *host, struct str name) {
   if (name.len == 0 || name.len >= CONFIG_HOST_SIZE)
     return false;
-  for (size_t i = 0; i < name.len; i++)
-    if ((unsigned char)name.data[i] <= ' ')
+  bool is_folder = name.data[0] == '/';
+  for (size_t i = 0; i < name.len; i++) {
+    if ((unsigned char)name.data[i] <= ' ' || strchr("@=", name.data[i]))
       return false;
+    if (name.data[i] == '/' && !is_folder)
+      return false;
+  }
   memcpy(host->name, name.data, name.len);
   host->name[name.len] = '\0';
   return true;

@@ -1,5 +1,6 @@
 /* From a YAML file and overrides to struct config. */
 #include "base/alloc.h"
+#include "base/secret.h"
 #include "base/settings_file.h"
 #include "config/table.h"
 
@@ -31,12 +32,19 @@ static bool set_twice(struct loader *l, int index, const struct setting *s) {
   return true;
 }
 
+/* Of what may be a connection string, cut at its dots, nothing is repeated. */
+static struct str shown_name(struct str name) {
+  bool is_part = name.len > 0 && memmem(name.data, name.len, "://", 3);
+  return is_part || secret_may_be_in(name) ? str_z(SECRET_NOT_SHOWN) : name;
+}
+
 static bool has_section(struct loader *l, struct str section, int line) {
   char text[128];
   if (config_has_section(section))
     return true;
+  struct str shown = shown_name(section);
   settings_file_problem(
-      &l->file, line, "%.*s: unknown section%s", (int)section.len, section.data,
+      &l->file, line, "%.*s: unknown section%s", (int)shown.len, shown.data,
       settings_file_suggestion(config_suggest_section(section), text, sizeof(text)));
   return false;
 }
@@ -47,9 +55,10 @@ static void apply(struct loader *l, const struct setting *s) {
   int index = config_find_key(s->section, s->name);
   char text[128];
   if (index < 0) {
+    struct str shown = shown_name(s->name);
     settings_file_problem(
         &l->file, s->line, "%.*s.%.*s: unknown key%s", (int)s->section.len, s->section.data,
-        (int)s->name.len, s->name.data,
+        (int)shown.len, shown.data,
         settings_file_suggestion(config_suggest_key(s->section, s->name), text, sizeof(text)));
     return;
   }
@@ -155,7 +164,9 @@ static void apply_override(struct loader *l, const char *text) {
   const char *dot = strchr(text, '.');
   const char *equal = strchr(text, '=');
   if (!dot || !equal || dot > equal) {
-    settings_file_problem(&l->file, 0, "%s: must be section.key=value", text);
+    /* What follows may be a connection string. */
+    settings_file_problem(&l->file, 0, "%.*s: must be section.key=value", (int)strcspn(text, "=:@"),
+                          text);
     return;
   }
   const struct setting s = {

@@ -73,6 +73,11 @@ const char *config_suggest_key(struct str section, struct str name);
 int config_set_value(struct config *config, const struct config_key *key, struct str text,
                      struct error *err);
 
+/* `text` in quotation marks and cut, for a message; one that may hold a password isn't shown. */
+enum { CONFIG_QUOTED_SIZE = 64 };
+const char *config_quote(const struct config_key *key, struct str text,
+                         char ret_text[CONFIG_QUOTED_SIZE]);
+
 /* The effective value in the form that the parser reads. */
 void config_format_value(const struct config *config, const struct config_key *key,
                          char ret_text[CONFIG_VALUE_SIZE]);

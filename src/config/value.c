@@ -2,6 +2,7 @@
 #include "config/table.h"
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "config/access_lists.h"
 #include "config/hosts.h"
 
@@ -191,12 +192,32 @@ void config_format_range(const struct config_key *key, char ret_text[CONFIG_RANG
     at += (size_t)snprintf(ret_text + at, size - at, "%s%s", at ? ", " : "", c->name);
 }
 
+const char *config_quote(const struct config_key *key, struct str text,
+                         char ret_text[CONFIG_QUOTED_SIZE]) {
+  int shown = text.len > 60 ? 60 : (int)text.len;
+  /* Principals look like that by right. */
+  if (key->kind != CONFIG_PRINCIPALS && secret_may_be_in(text))
+    snprintf(ret_text, CONFIG_QUOTED_SIZE, "a value " SECRET_NOT_SHOWN);
+  else
+    snprintf(ret_text, CONFIG_QUOTED_SIZE, "\"%.*s\"", shown, text.data);
+  return ret_text;
+}
+
 static int refuse(const struct config_key *key, struct str text, struct error *err) {
   char range[CONFIG_RANGE_SIZE];
+  char shown[CONFIG_QUOTED_SIZE];
   config_format_range(key, range);
-  int shown = text.len > 60 ? 60 : (int)text.len;
-  return error_set(err, ERR_INVALID_ARGUMENT, "got \"%.*s\": must be %s %s %s", shown, text.data,
-                   kind_noun(key->kind), key->kind < CONFIG_TEXT ? "from" : "of", range);
+  return error_set(err, ERR_INVALID_ARGUMENT, "got %s: must be %s %s %s",
+                   config_quote(key, text, shown), kind_noun(key->kind),
+                   key->kind < CONFIG_TEXT ? "from" : "of", range);
+}
+
+/* What belongs into several settings was given to one. */
+static int refuse_connection_string(struct error *err) {
+  return error_set(err, ERR_INVALID_ARGUMENT,
+                   "must be no connection string " SECRET_NOT_SHOWN
+                   ": give its parts to database.host, port, name, user, sslmode, and the password "
+                   "in a file of its own to database.password_file");
 }
 
 static bool is_int_field(const struct config_key *key) {
@@ -266,6 +287,17 @@ static bool has_syntax_of(enum config_kind kind, struct str text) {
   }
 }
 
+static bool holds(struct str text, const char *part) {
+  return text.len > 0 && memmem(text.data, text.len, part, strlen(part)) != NULL;
+}
+
+/* A role may be called like an address of mail; a host may not, nor have a path behind it. */
+static bool is_connection_string(enum config_kind kind, struct str text) {
+  if (holds(text, "://") || holds(text, "password=") || holds(text, "password ="))
+    return true;
+  return kind == CONFIG_HOSTS && (holds(text, "@") || holds(text, "="));
+}
+
 static int store_text(struct config *config, const struct config_key *key, struct str text,
                       struct error *err) {
   const char *copy = arena_strdup(config->arena, text);
@@ -283,6 +315,8 @@ static int set_text(struct config *config, const struct config_key *key, struct 
   parse_int(str_z(key->max_text), &max);
   if (key->may_be_off && str_equal(text, str_z("off")))
     return store_text(config, key, str_z(""), err);
+  if (strcmp(key->section, "database") == 0 && is_connection_string(key->kind, text))
+    return refuse_connection_string(err);
   if ((int64_t)text.len < min || (int64_t)text.len > max || !utf8_is_storable(text) ||
       !has_syntax_of(key->kind, text))
     return refuse(key, text, err);
