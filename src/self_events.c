@@ -101,14 +101,14 @@ static void set_text(struct self_event *e, enum event_text which, struct str tex
   e->event.text[which] = str_of(copy, cut.len);
 }
 
-static bool submit(struct self_events *self, struct self_event *e, struct error *err) {
+static int submit(struct self_events *self, struct self_event *e) {
   e->request.size_bytes = e->texts.used_bytes;
-  if (ingest_submit(self->ingest, NULL, &e->request, err) < 0) {
+  int rc = ingest_submit(self->ingest, NULL, &e->request);
+  if (rc < 0)
     event_free(e);
-    return false;
-  }
-  self->under_way++;
-  return true;
+  else
+    self->under_way++;
+  return rc;
 }
 
 /* ---- denials ---- */
@@ -166,7 +166,7 @@ bool self_events_record_denial(void *arg, const struct denial *denial) {
   set_actor(e, denial);
   set_denial(e, denial);
   set_denial_data(e, denial);
-  return submit(self, e, NULL);
+  return submit(self, e) == 0;
 }
 
 /* ---- a restore ---- */
@@ -193,6 +193,10 @@ void self_events_record_restored(struct self_events *self, const struct self_res
   set_text(e, EVENT_TEXT_EVENT_DATA, restored->data);
   e->event.outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_SUCCESS;
   e->event.severity = AUDITSTORE__V1__SEVERITY__SEVERITY_WARNING;
-  if (!submit(self, e, &err))
-    restored->done(restored->arg, &err);
+  int rc = submit(self, e);
+  if (rc == 0)
+    return;
+  error_set(&err, (enum error_code)rc, "the event of it isn't stored: %s",
+            rc == ERR_EXHAUSTED ? "the queue is full" : "the daemon is stopping");
+  restored->done(restored->arg, &err);
 }

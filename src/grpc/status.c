@@ -102,10 +102,13 @@ struct grpc_status *grpc_status_new(enum grpc_code code, const char *format, ...
   return status;
 }
 
-struct grpc_status *grpc_status_from_error(const struct error *err) {
-  struct grpc_status *status = new_empty((enum grpc_code)error_grpc_code(err->code));
-  put_message(status, "%s", err->text);
-  if (error_is_retryable(err->code))
+struct grpc_status *grpc_status_of_code(enum error_code code, const char *format, ...) {
+  struct grpc_status *status = new_empty((enum grpc_code)error_grpc_code(code));
+  va_list args;
+  va_start(args, format);
+  set_message(status, format, args);
+  va_end(args);
+  if (error_is_retryable(code))
     grpc_status_set_retry_delay(status, DEFAULT_RETRY_DELAY_US);
   return status;
 }

@@ -16,8 +16,11 @@ struct grpc_status; /* opaque; the caller of _new owns it until it hands it on *
 struct grpc_status *grpc_status_new(enum grpc_code code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Code, text, and RetryInfo for a retryable kind. */
-struct grpc_status *grpc_status_from_error(const struct error *err);
+/* The code of an error, with RetryInfo for a retryable kind. Takes no struct error: the text of one
+ * is for operators, and may name hosts, ports, roles, files and statements. Callers get words that
+ * were written for them. */
+struct grpc_status *grpc_status_of_code(enum error_code code, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void grpc_status_free(struct grpc_status *status); /* NULL is fine */
 
 /* Another one of the same code, text and details, violations apart. */

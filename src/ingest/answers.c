@@ -20,9 +20,13 @@ struct grpc_status *answer_conflict(const struct event *event) {
   return status;
 }
 
-struct grpc_status *answer_out_of_reach(const struct error *reason) {
-  return retryable(
-      grpc_status_new(GRPC_UNAVAILABLE, "PostgreSQL is out of reach: %s", reason->text));
+struct grpc_status *answer_no_connection(enum error_code trouble) {
+  bool is_busy = trouble == ERR_TIMEOUT || trouble == ERR_EXHAUSTED;
+  if (trouble == ERR_CANCELED)
+    return answer_stopping();
+  return retryable(grpc_status_new(GRPC_UNAVAILABLE, "%s; nothing was stored",
+                                   is_busy ? "no connection to PostgreSQL is free"
+                                           : "PostgreSQL is out of reach"));
 }
 
 struct grpc_status *answer_unknown(void) {
@@ -32,13 +36,25 @@ struct grpc_status *answer_unknown(void) {
                       "were written; send them again with the same event ids"));
 }
 
-struct grpc_status *answer_expired(const struct ingest_request *request,
-                                   const struct error *reason) {
-  if (reason && reason->code == ERR_UNAVAILABLE)
-    return answer_out_of_reach(reason);
-  if (reason)
+struct grpc_status *answer_no_partition(enum error_code trouble) {
+  if (trouble == ERR_CANCELED)
+    return answer_stopping();
+  if (error_is_retryable(trouble))
+    return grpc_status_of_code(trouble,
+                               "the database has no place yet for events of such a time, and none "
+                               "could be made; nothing was stored");
+  return grpc_status_of_code(trouble,
+                             "the database has no place for events of such a time; nothing was "
+                             "stored; the store's operator has to mend that, the daemon's log "
+                             "says what");
+}
+
+struct grpc_status *answer_expired(const struct ingest_request *request, enum error_code trouble) {
+  if (trouble == ERR_UNAVAILABLE)
+    return answer_no_connection(trouble);
+  if (trouble != ERR_OK)
     return retryable(grpc_status_new(
-        GRPC_UNAVAILABLE, "PostgreSQL didn't take the events in time: %s", reason->text));
+        GRPC_UNAVAILABLE, "PostgreSQL didn't take the events in time; nothing was stored"));
   if (request->deadline_us != CLOCK_NEVER)
     return grpc_status_new(GRPC_DEADLINE_EXCEEDED, "not written before the deadline");
   return retryable(grpc_status_new(GRPC_UNAVAILABLE,

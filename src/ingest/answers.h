@@ -1,5 +1,8 @@
 /*
  * answers: the statuses with which ingest refuses events and requests.
+ *
+ * None of them takes the text of an error: what PostgreSQL, libpq and the pool say is for the log,
+ * as it may name hosts, ports, roles, files and statements. A SQLSTATE names nothing.
  */
 #pragma once
 
@@ -9,16 +12,19 @@
 /* The event is stored with other content. */
 struct grpc_status *answer_conflict(const struct event *event);
 
-/* PostgreSQL can't be reached; `reason` is why. Nothing was stored. */
-struct grpc_status *answer_out_of_reach(const struct error *reason);
+/* There is no connection to PostgreSQL; `trouble` is what pg_acquire() said. Nothing was stored. */
+struct grpc_status *answer_no_connection(enum error_code trouble);
 
 /* A commit's answer was lost and couldn't be found out in time. */
 struct grpc_status *answer_unknown(void);
 
-/* The request's time is up before anything of it was stored. `reason` may be NULL: nothing is known
- * to be wrong. */
-struct grpc_status *answer_expired(const struct ingest_request *request,
-                                   const struct error *reason);
+/* The request's time is up before anything of it was stored. `trouble` is what kept PostgreSQL from
+ * taking it; ERR_OK: nothing is known to be wrong. */
+struct grpc_status *answer_expired(const struct ingest_request *request, enum error_code trouble);
+
+/* The database has no partition for a month of the request's, and none could be made: `trouble` is
+ * what kind of error that was. */
+struct grpc_status *answer_no_partition(enum error_code trouble);
 
 /* PostgreSQL refused the write, and not because of what was to be written. */
 struct grpc_status *answer_refused(const struct pg_outcome *outcome);

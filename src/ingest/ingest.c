@@ -198,12 +198,11 @@ void ingest_drain(struct ingest *ingest, int64_t deadline_us, loop_task_cb *done
 /* ---- what the queue holds too long ---- */
 
 static void answer_expired_requests(struct ingest *ingest, struct list *expired) {
-  struct error down = {0};
-  bool is_down = pg_pool_is_down(ingest->env.pool, &down);
+  bool is_down = pg_pool_is_down(ingest->env.pool, NULL);
   struct list_link *link = NULL;
   while ((link = list_pop_front(expired))) {
     struct ingest_request *request = LIST_ENTRY(link, struct ingest_request, link);
-    request->failure = answer_expired(request, is_down ? &down : NULL);
+    request->failure = answer_expired(request, is_down ? ERR_UNAVAILABLE : ERR_OK);
     ingest->stats.refused[INGEST_REFUSED_EXPIRED]++;
     answer_request(ingest, request);
   }
@@ -296,18 +295,24 @@ static int64_t expires_at(const struct ingest *ingest, const struct ingest_reque
   return margin_us > 0 ? request->deadline_us - margin_us : request->deadline_us;
 }
 
+struct grpc_status *ingest_refusal(const struct ingest *ingest, enum error_code code) {
+  if (code != ERR_EXHAUSTED)
+    return answer_stopping();
+  return grpc_status_of_code(ERR_EXHAUSTED,
+                             "the queue is full: %d events wait (ingest.max_queue_events %d)",
+                             ingest->queue.events, ingest->config->max_queue_events);
+}
+
 int ingest_submit(struct ingest *ingest, struct ingest_source *source,
-                  struct ingest_request *request, struct error *err) {
+                  struct ingest_request *request) {
   assert(request->count > 0);
   if (ingest->is_draining) {
     ingest->stats.refused[INGEST_REFUSED_STOPPING]++;
-    return error_set(err, ERR_UNAVAILABLE, "the server is stopping");
+    return ERR_UNAVAILABLE;
   }
   if (!queue_has_room(&ingest->queue, request)) {
     ingest->stats.refused[INGEST_REFUSED_QUEUE_FULL] += !source;
-    return error_set(err, ERR_EXHAUSTED,
-                     "the queue is full: %d events wait (ingest.max_queue_events %d)",
-                     ingest->queue.events, ingest->config->max_queue_events);
+    return ERR_EXHAUSTED;
   }
   request->source = source ? source : queue_source_new(&ingest->queue, true);
   request->failure = NULL;

@@ -90,7 +90,10 @@ void ingest_source_free(struct ingest_source *source);
 /* Queues a request; source NULL: one of its own. ERR_EXHAUSTED: the queue is full (nothing is
  * queued, on_done doesn't run). ERR_UNAVAILABLE: draining. */
 int ingest_submit(struct ingest *ingest, struct ingest_source *source,
-                  struct ingest_request *request, struct error *err);
+                  struct ingest_request *request);
+
+/* What the caller is told when ingest_submit() has just returned `code`. */
+struct grpc_status *ingest_refusal(const struct ingest *ingest, enum error_code code);
 
 /* Runs `cb` once the queue has fallen below half of its bounds, where ingest_submit() takes
  * requests again. `waiter` is embedded by its owner, zeroed at first. */

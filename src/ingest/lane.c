@@ -105,11 +105,11 @@ static void lane_finish(struct lane *lane) {
 
 static struct grpc_status *expired_answer(const struct lane *lane,
                                           const struct ingest_request *request) {
-  struct error down = lane->outage;
   if (lane->is_in_doubt)
     return answer_unknown();
-  bool is_down = down.code != ERR_OK || pg_pool_is_down(lane->env->pool, &down);
-  return answer_expired(request, is_down ? &down : NULL);
+  if (lane->outage == ERR_OK && pg_pool_is_down(lane->env->pool, NULL))
+    return answer_expired(request, ERR_UNAVAILABLE);
+  return answer_expired(request, lane->outage);
 }
 
 static void lane_expire(struct lane *lane) {
@@ -134,8 +134,9 @@ void lane_fail_all(struct lane *lane, lane_make_answer *make, const void *arg) {
   }
 }
 
-static struct grpc_status *make_out_of_reach(const void *arg) {
-  return answer_out_of_reach(arg);
+static struct grpc_status *make_no_connection(const void *arg) {
+  const enum error_code *trouble = arg;
+  return answer_no_connection(*trouble);
 }
 
 static struct grpc_status *make_stopping(const void *arg) {
@@ -169,16 +170,14 @@ static void on_acquired(void *arg, struct pg_lease *conn, const struct error *er
   struct lane *lane = arg;
   lane->waiter = NULL;
   lane->conn = conn;
-  lane->outage.code = ERR_OK;
-  if (err)
-    lane->outage = *err;
+  lane->outage = err ? err->code : ERR_OK;
   bool is_our_deadline = batch_first_expiry(&lane->batch) <= now_us(lane) + TIMER_SLACK_US;
   if (err && lane->is_in_doubt && err->code != ERR_CANCELED) {
     lane_pause(lane);
     return;
   }
   if (err && !is_our_deadline)
-    lane_fail_all(lane, make_out_of_reach, err);
+    lane_fail_all(lane, make_no_connection, &err->code);
   lane_advance(lane);
 }
 
@@ -419,7 +418,7 @@ void lane_start(struct lane *lane) {
   lane->is_in_doubt = lane->is_ensure_forced = false;
   lane->is_behind = lane->is_ahead = false;
   lane->fruitless = lane->trouble = lane->force_tries = 0;
-  lane->outage.code = ERR_OK;
+  lane->outage = ERR_OK;
   lane->is_claimed =
       lane->is_claimed && !lane->must_claim && now_us(lane) - lane->claimed_at_us < CLAIM_AGAIN_US;
   lane->must_claim = false;

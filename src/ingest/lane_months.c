@@ -4,6 +4,7 @@
 #include <limits.h>
 
 #include "base/timestamp.h"
+#include "ingest/answers.h"
 #include "ingest/lane_private.h"
 
 static bool month_is_known(struct lane *lane, int64_t time_us) {
@@ -57,14 +58,14 @@ static void on_ensured(void *arg, const struct error *err) {
   bool is_worth_retry =
       err && error_is_retryable(err->code) && !pg_pool_is_down(lane->env->pool, NULL);
   if (is_worth_retry && lane->batch.open_count > 0) {
-    lane->outage = *err;
+    lane->outage = err->code;
     lane_pause(lane);
     return;
   }
   for (int i = 0; err && i < lane->batch.request_count; i++) {
     const struct ingest_request *request = lane->batch.requests[i];
     if (request && request_has_month(request, lane->ensured_month))
-      batch_settle(&lane->batch, i, grpc_status_from_error(err));
+      batch_settle(&lane->batch, i, answer_no_partition(err->code));
   }
   lane_advance(lane);
 }

@@ -68,9 +68,9 @@ struct lane {
   int unreadable;  /* claims in a row that couldn't be read */
   int trouble;     /* failures in a row, for the pause */
   uint64_t jitter;
-  struct error outage; /* the last reason for not reaching PostgreSQL; code 0: none */
-  int force_tries;     /* missing partitions reported by the server */
-  int ensured_month;   /* while forced: the last one made */
+  enum error_code outage; /* the last reason for not reaching PostgreSQL */
+  int force_tries;        /* missing partitions reported by the server */
+  int ensured_month;      /* while forced: the last one made */
 
   /* months that are known to exist lie side by side: the last one seen, as times */
   int64_t known_from_us, known_until_us;

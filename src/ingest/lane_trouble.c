@@ -42,7 +42,7 @@ static void lane_lost(struct lane *lane, const struct pg_outcome *outcome) {
     log_warn("commit in doubt", KV("ledger_id", lane->doubt_ledger_id),
              KV("tree_size", lane->doubt_size), KV("error", outcome->err.text));
   }
-  lane->outage = outcome->err;
+  lane->outage = outcome->err.code;
   lane->is_claimed = lane->is_claimed && lane->leader;
   lane_release(lane);
   lane_pause(lane);
@@ -144,7 +144,7 @@ static bool lane_refused(struct lane *lane, const struct pg_outcome *outcome) {
   } else if (is_write && is_about_rows(lane, outcome)) {
     lane_refuse_some(lane, outcome);
   } else if (error_is_retryable(outcome->err.code)) {
-    lane->outage = outcome->err;
+    lane->outage = outcome->err.code;
     lane_release(lane);
     lane_pause(lane);
     return true;

@@ -91,9 +91,9 @@ static void handle_write_events(void *arg, struct grpc_call *call,
   write->request.deadline_us = grpc_call_deadline_us(call);
   write->request.on_done = on_unary_done;
   write->request.arg = call;
-  struct error err;
-  if (ingest_submit(service->env.ingest, NULL, &write->request, &err) < 0) {
-    write->failure = grpc_status_from_error(&err);
+  int rc = ingest_submit(service->env.ingest, NULL, &write->request);
+  if (rc < 0) {
+    write->failure = ingest_refusal(service->env.ingest, (enum error_code)rc);
     finish_unary(call, write);
   }
 }

@@ -99,14 +99,13 @@ static bool stream_submit(struct stream *stream, struct write *write) {
   write->request.deadline_us = grpc_call_deadline_us(stream->call);
   write->request.on_done = on_batch_done;
   write->request.arg = stream;
-  struct error err;
-  int rc = ingest_submit(stream->env->ingest, stream->source, &write->request, &err);
+  int rc = ingest_submit(stream->env->ingest, stream->source, &write->request);
   if (rc == ERR_EXHAUSTED)
     return false;
   if (rc == 0) {
     stream->in_flight++;
   } else {
-    write->failure = grpc_status_from_error(&err);
+    write->failure = ingest_refusal(stream->env->ingest, (enum error_code)rc);
     list_push_back(&stream->unsent, &write->link);
   }
   return true;

@@ -59,9 +59,10 @@ static bool is_newest_first(Auditstore__V1__ListOrder order, struct grpc_status 
 
 static void read_token(struct list_query *query, const ProtobufCBinaryData *text,
                        struct grpc_status **status) {
-  struct error err;
-  if (text->len > 0 && page_token_parse(str_of(text->data, text->len), &query->token, &err) < 0)
-    grpc_status_violate(status, "page_token", "%s", err.text);
+  const char *fault =
+      text->len > 0 ? page_token_parse(str_of(text->data, text->len), &query->token) : NULL;
+  if (fault)
+    grpc_status_violate(status, "page_token", "%s", fault);
 }
 
 /* ---- SQL ---- */

@@ -97,20 +97,17 @@ static bool read_position(const uint8_t *token, struct page_position *ret_positi
   return true;
 }
 
-int page_token_parse(struct str text, struct page_token *token, struct error *err) {
+const char *page_token_parse(struct str text, struct page_token *token) {
   uint8_t bytes[TOKEN_BYTES];
   if (!decode(text, bytes))
-    return error_set(err, ERR_INVALID_ARGUMENT, NOT_OURS);
+    return NOT_OURS;
   if (bytes[0] != VERSION)
-    return error_set(err, ERR_INVALID_ARGUMENT,
-                     "was made by another version of this service: ask for the first page again");
+    return "was made by another version of this service: ask for the first page again";
   if (bytes[AT_ORDER] != token->is_newest_first)
-    return error_set(err, ERR_INVALID_ARGUMENT,
-                     "was made for another order: ask for that, or begin without a token");
+    return "was made for another order: ask for that, or begin without a token";
   if (memcmp(bytes + AT_FILTER, token->filter, sizeof(token->filter)) != 0)
-    return error_set(err, ERR_INVALID_ARGUMENT,
-                     "was made for another filter: ask for that, or begin without a token");
+    return "was made for another filter: ask for that, or begin without a token";
   if (!read_position(bytes, &token->last))
-    return error_set(err, ERR_INVALID_ARGUMENT, NOT_OURS);
-  return 0;
+    return NOT_OURS;
+  return NULL;
 }

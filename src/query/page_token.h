@@ -27,6 +27,6 @@ struct page_token {
 void page_token_format(const struct page_token *token, char ret_text[PAGE_TOKEN_TEXT_LEN]);
 
 /* Reads the position out of `text`, which must have been made for the filter and order of `token`,
- * by a service that orders events as this one does. ERR_INVALID_ARGUMENT with a text for the
- * caller; `token` is untouched then. */
-int page_token_parse(struct str text, struct page_token *token, struct error *err);
+ * by a service that orders events as this one does. Returns NULL, or what is wrong, for the caller;
+ * `token` is untouched then. */
+const char *page_token_parse(struct str text, struct page_token *token);

@@ -1,6 +1,5 @@
 #include "query/run.h"
 
-#include "base/log.h"
 #include "pg/binary.h"
 
 #include <stdio.h>
@@ -12,23 +11,18 @@
 struct grpc_status *query_status_of(const struct pg_outcome *outcome) {
   enum error_code code =
       outcome->kind == PG_REFUSED ? pg_error_code(outcome->sqlstate) : outcome->err.code;
-  struct error err;
   switch (code) {
   case ERR_TIMEOUT:
-    error_set(&err, ERR_TIMEOUT,
-              "the query took longer than its deadline or query.timeout: "
-              "narrow its filter");
-    break;
+    return grpc_status_of_code(ERR_TIMEOUT,
+                               "the query took longer than its deadline or query.timeout: "
+                               "narrow its filter");
   case ERR_UNAVAILABLE:
   case ERR_EXHAUSTED:
-    error_set(&err, code, "PostgreSQL can't answer at the moment");
-    break;
+    return grpc_status_of_code(code, "PostgreSQL can't answer at the moment");
   default:
-    error_set(&err, ERR_INTERNAL, "the query failed (SQLSTATE %s)",
-              outcome->sqlstate[0] ? outcome->sqlstate : "unknown");
-    log_warn("query failed", KV("sqlstate", outcome->sqlstate), KV("kind", error_name(code)));
+    return grpc_status_of_code(ERR_INTERNAL, "the query failed (SQLSTATE %s)",
+                               outcome->sqlstate[0] ? outcome->sqlstate : "unknown");
   }
-  return grpc_status_from_error(&err);
 }
 
 static void on_result(void *arg, int statement, const PGresult *result) {
@@ -63,16 +57,14 @@ static void send_timeout(const struct query_run *run) {
   pg_send(run->conn, &statement, &params);
 }
 
-/* The pool's texts name hosts and sockets, which are the operator's business. */
-static struct grpc_status *status_of_acquire(const struct query_run *run, const struct error *err) {
-  struct error told;
-  if (err->code != ERR_TIMEOUT && err->code != ERR_EXHAUSTED)
-    error_set(&told, ERR_UNAVAILABLE, "PostgreSQL is out of reach, or the daemon is stopping");
-  else if (err->code == ERR_TIMEOUT && clock_monotonic_us(run->clock) >= run->deadline_us)
-    error_set(&told, ERR_TIMEOUT, "no connection to PostgreSQL was free before the deadline");
-  else
-    error_set(&told, ERR_EXHAUSTED, "no connection to PostgreSQL is free");
-  return grpc_status_from_error(&told);
+static struct grpc_status *status_of_acquire(const struct query_run *run, enum error_code code) {
+  if (code != ERR_TIMEOUT && code != ERR_EXHAUSTED)
+    return grpc_status_of_code(ERR_UNAVAILABLE,
+                               "PostgreSQL is out of reach, or the daemon is stopping");
+  if (code == ERR_TIMEOUT && clock_monotonic_us(run->clock) >= run->deadline_us)
+    return grpc_status_of_code(ERR_TIMEOUT,
+                               "no connection to PostgreSQL was free before the deadline");
+  return grpc_status_of_code(ERR_EXHAUSTED, "no connection to PostgreSQL is free");
 }
 
 static void on_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
@@ -80,7 +72,7 @@ static void on_acquired(void *arg, struct pg_lease *conn, const struct error *er
   struct query_run *run = arg;
   run->waiter = NULL;
   if (!conn) {
-    run->on_end(run->arg, status_of_acquire(run, err));
+    run->on_end(run->arg, status_of_acquire(run, err->code));
     return;
   }
   run->conn = conn;

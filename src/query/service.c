@@ -44,13 +44,15 @@ static void query_end(struct query *query, struct grpc_status *status) {
 /* ---- rows ---- */
 
 static struct grpc_status *status_of_rows(const struct query *query, const struct error *err) {
-  struct grpc_status *status = grpc_status_from_error(err);
-  if (err->code == ERR_NOT_FOUND)
-    grpc_status_set_resource(status, "auditstore.v1.StoredEvent",
-                             str_of(query->get->event_id.data, query->get->event_id.len),
-                             "no event with this id");
-  else
+  if (err->code != ERR_NOT_FOUND) {
     log_warn("query result not understood", KV("error", err->text));
+    return grpc_status_of_code(err->code,
+                               "a stored event can't be read; the daemon's log says why");
+  }
+  struct grpc_status *status = grpc_status_of_code(ERR_NOT_FOUND, "there is no event with this id");
+  grpc_status_set_resource(status, "auditstore.v1.StoredEvent",
+                           str_of(query->get->event_id.data, query->get->event_id.len),
+                           "no event with this id");
   return status;
 }
 

@@ -146,8 +146,7 @@ struct job *job_new(struct fixture *f, int count) {
 }
 
 int try_submit(struct fixture *f, struct ingest_source *source, struct job *job) {
-  struct error err;
-  int rc = ingest_submit(f->ingest, source, &job->request, &err);
+  int rc = ingest_submit(f->ingest, source, &job->request);
   if (rc < 0)
     return rc;
   assert_true(f->job_count < MAX_JOBS);

@@ -190,14 +190,12 @@ static void proto_may_be_asked_for_again_after_a_change(void **state) {
 
 static void errors_map_to_their_codes_and_say_when_to_retry(void **state) {
   (void)state;
-  const struct error busy = {ERR_EXHAUSTED, "queue is full"};
-  struct grpc_status *s = grpc_status_from_error(&busy);
+  struct grpc_status *s = grpc_status_of_code(ERR_EXHAUSTED, "queue is %s", "full");
   assert_int_equal(grpc_status_code(s), GRPC_RESOURCE_EXHAUSTED);
   assert_string_equal(grpc_status_message(s), "queue is full");
   assert_int_equal(grpc_status_proto(s)->n_details, 1);
   grpc_status_free(s);
-  const struct error bug = {ERR_INTERNAL, "100% wrong"};
-  s = grpc_status_from_error(&bug);
+  s = grpc_status_of_code(ERR_INTERNAL, "%s", "100% wrong");
   assert_int_equal(grpc_status_code(s), GRPC_INTERNAL);
   assert_string_equal(grpc_status_message(s), "100% wrong");
   assert_int_equal(grpc_status_proto(s)->n_details, 0);
