@@ -83,10 +83,9 @@ static int64_t app_now_us(const struct app *app) {
 static void app_set_serving(struct app *app, bool is_serving, const char *why) {
   bool is_news = app->is_serving != is_serving;
   app->is_serving = is_serving;
-  if (is_news) {
+  pages_set_ready(app->pages, is_serving, NULL);
+  if (is_news)
     grpc_server_set_serving(app->server, is_serving);
-    pages_set_ready(app->pages, is_serving, why);
-  }
   if (!is_serving) {
     if (reminder_is_due(&app->outage, why, app_now_us(app)))
       log_warn("not serving", KV("reason", why));
@@ -197,7 +196,7 @@ static void app_fail_attempt(struct app *app, const struct error *err) {
     return;
   }
   app_tell_waiting(app, err);
-  pages_set_ready(app->pages, false, err->text);
+  pages_set_ready(app->pages, false, NULL);
   app_probe_later(app);
 }
 

@@ -37,7 +37,7 @@ struct pages {
   int64_t started_us;         /* wall clock */
   struct http_server *server; /* owned; NULL: http.listen is off */
   bool is_ready;
-  char why[512]; /* of not being ready */
+  const char *why; /* of not being ready */
   struct loop_task close;
   loop_task_cb *closed;
   void *closed_arg;
@@ -69,12 +69,24 @@ static int write_livez(void *arg, struct buf *out) {
   return HTTP_OK;
 }
 
+static void write_why(const struct pages *pages, struct buf *out) {
+  char reason[PG_REASON_SIZE] = "PostgreSQL can't be used as it is; the log says why";
+  if (!pages->why)
+    (void)pg_pool_reason(pages->parts.pool, reason);
+  buf_append_format(out, "not ready: %s\n", pages->why ? pages->why : reason);
+}
+
 static int write_readyz(void *arg, struct buf *out) {
   const struct pages *pages = arg;
-  if (!pages->is_ready)
-    buf_append_format(out, "not ready: %s\n", pages->why);
-  else
+  char trouble[PG_REASON_SIZE];
+  if (pages->is_ready)
     buf_append_str(out, "ok\n");
+  else
+    write_why(pages, out);
+  /* No reason not to be ready: what is stored can still be read, and other daemons couldn't write
+   * either. */
+  if (pg_pool_server_trouble(pages->parts.pool, trouble))
+    buf_append_format(out, "%s\n", trouble);
   return pages->is_ready ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE;
 }
 
@@ -86,7 +98,7 @@ static const struct http_page page_list[] = {
 
 void pages_set_ready(struct pages *pages, bool is_ready, const char *why) {
   pages->is_ready = is_ready;
-  snprintf(pages->why, sizeof(pages->why), "%s", why);
+  pages->why = why;
 }
 
 /* ---- the reference ---- */

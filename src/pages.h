@@ -29,7 +29,9 @@ struct pages_parts {
 int pages_new(struct pages **ret_pages, struct loop *loop, const struct pages_parts *parts,
               struct error *err);
 
-/* What /readyz says from now on; `why` is the reason for not being ready. */
+/* What /readyz says from now on; `why` is the reason for not being ready, a static text. NULL: the
+ * pool's, whichever is the newest. Texts of errors have no place on the page, which everybody may
+ * read: they name hosts. */
 void pages_set_ready(struct pages *pages, bool is_ready, const char *why);
 
 /* `closed` runs from the loop, when the memory is gone. */

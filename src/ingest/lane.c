@@ -367,7 +367,7 @@ static void lane_number_statements(struct lane *lane) {
 }
 
 static void lane_write(struct lane *lane) {
-  static const struct pg_pipeline_cb cb = {.on_done = on_written};
+  static const struct pg_pipeline_cb cb = {.on_done = on_written, .is_answer = append_is_answer};
   batch_gather(&lane->batch, &(struct batch_bounds){.max_requests = lane->group_limit,
                                                     .max_items = lane->item_limit,
                                                     .cuts_twins = lane->cuts_twins});

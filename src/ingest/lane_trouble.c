@@ -88,10 +88,6 @@ static bool lane_narrow(struct lane *lane) {
 static void lane_refuse_some(struct lane *lane, const struct pg_outcome *outcome) {
   if (lane_narrow(lane))
     return;
-  if (!lane->is_refusal_told)
-    log_warn("events refused by PostgreSQL", KV("sqlstate", outcome->sqlstate),
-             KV("constraint", outcome->constraint), KV("error", outcome->err.text));
-  lane->is_refusal_told = true;
   lane->item_limit = INT_MAX;
   lane->fruitless = 0;
   settle_first(lane, answer_refused_request(outcome, lane->batch.item_count));
@@ -149,8 +145,6 @@ static bool lane_refused(struct lane *lane, const struct pg_outcome *outcome) {
     lane_pause(lane);
     return true;
   } else {
-    log_error("write refused by PostgreSQL", KV("sqlstate", outcome->sqlstate),
-              KV("error", outcome->err.text));
     lane_fail_all(lane, make_refused, outcome);
   }
   return false;

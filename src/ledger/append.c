@@ -18,6 +18,7 @@
  * types than when it was prepared. */
 #define FEATURE_NOT_SUPPORTED "0A000"
 #define NOT_A_NUMBER          "22P02"
+#define UNIQUE_VIOLATION      "23505"
 
 /* Each stored level stands for so many of the log. */
 #define STORED_LEVEL_STEP 8
@@ -336,6 +337,12 @@ bool append_is_altered(const struct pg_outcome *outcome) {
 
 bool append_may_have_stale_plans(const struct pg_outcome *outcome) {
   return outcome->kind == PG_REFUSED && strcmp(outcome->sqlstate, FEATURE_NOT_SUPPORTED) == 0;
+}
+
+bool append_is_answer(const struct pg_outcome *outcome) {
+  bool is_duplicate =
+      outcome->kind == PG_REFUSED && strcmp(outcome->sqlstate, UNIQUE_VIOLATION) == 0;
+  return is_duplicate || append_is_stale(outcome) || append_is_altered(outcome);
 }
 
 void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct append_item *items,

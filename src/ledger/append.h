@@ -71,6 +71,10 @@ bool append_is_altered(const struct pg_outcome *outcome);
 /* Of these: the connection has prepared statements that aren't good any more. Discard it. */
 bool append_may_have_stale_plans(const struct pg_outcome *outcome);
 
+/* Whether a refusal is one of the answers that a write can get: these, or that an event is stored.
+ */
+bool append_is_answer(const struct pg_outcome *outcome);
+
 /* What is stored under the ids and times of a batch: for each found item its index, its place, when
  * it was committed and whether the content is the same, compared by PostgreSQL over every column.
  * Once the pipeline has ended well it is as durable as a commit of our own: a row whose own commit

@@ -12,7 +12,9 @@ static void describe_timeout(struct pg_pool *pool, struct error *err) {
 static void describe_outage(struct pg_pool *pool, struct error *err) {
   const struct governor *governor = &pool->governor;
   int64_t since_us = deadline_min(governor->down_since_us, governor->failed_at_us);
-  error_set(err, ERR_UNAVAILABLE, "the database has been out of reach for %.1f s: %s",
+  bool is_answered = governor->failure == PG_DIAL_AUTH || governor->failure == PG_DIAL_SESSION;
+  error_set(err, ERR_UNAVAILABLE, "%s for %.1f s: %s",
+            is_answered ? "PostgreSQL has refused our log-in" : "PostgreSQL has been out of reach",
             (double)(pg_pool_now(pool) - since_us) / CLOCK_US_PER_S, governor->error.text);
 }
 

@@ -7,7 +7,7 @@
 /* ---- how a dial ends ---- */
 
 void pg_dial_fail(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err) {
-  pg_governor_failed(conn->pool, why, err);
+  pg_governor_failed(conn, why, err);
   if (conn->pq) {
     pg_conn_close(conn, PG_CLOSE_BROKEN);
     return;
@@ -29,6 +29,7 @@ static void give_up_as_libpq_says(struct pg_lease *conn) {
   }
   pg_one_line(message, text, sizeof(text));
   error_set(&err, ERR_UNAVAILABLE, "%s", text);
+  memcpy(conn->sqlstate, sqlstate, sizeof(conn->sqlstate));
   pg_dial_fail(conn, pg_dial_failure_of(sqlstate, message), &err);
 }
 
@@ -190,7 +191,7 @@ void pg_dial_timeout(struct pg_lease *conn) {
   /* A look-up can't be stopped. Its slot stays taken until it ends: so a resolver that hangs gets
    * max_connecting questions at most. */
   conn->is_dial_failed = true;
-  pg_governor_failed(pool, PG_DIAL_TIMEOUT, &err);
+  pg_governor_failed(conn, PG_DIAL_TIMEOUT, &err);
 }
 
 void pg_dial_abort(struct pg_lease *conn) {

@@ -1,4 +1,6 @@
 
+#include <string.h>
+
 #include "base/log.h"
 #include "pg/internal.h"
 
@@ -32,6 +34,7 @@ void pg_governor_succeeded(struct pg_pool *pool) {
     governor->recovered_at_us = pg_pool_now(pool);
   governor->has_dialed = true;
   governor->is_failing = false;
+  governor->told = 0;
   governor->next_dial_at_us = 0;
   governor->down_since_us = CLOCK_NEVER;
   governor->allowed = 2 * governor->allowed < max ? 2 * governor->allowed : max;
@@ -59,12 +62,15 @@ static void note_failure(struct pg_pool *pool, enum pg_dial_failure why, int64_t
   governor->next_dial_at_us = deadline_after(now_us, draw_backoff(pool, why));
 }
 
-void pg_governor_failed(struct pg_pool *pool, enum pg_dial_failure why, const struct error *err) {
+void pg_governor_failed(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err) {
+  struct pg_pool *pool = conn->pool;
   struct governor *governor = &pool->governor;
   int64_t now_us = pg_pool_now(pool);
   pool->counters.open_failures[why]++;
   governor->has_dialed = true;
   governor->failed_at_us = now_us;
+  governor->failure = why;
+  memcpy(governor->sqlstate, conn->sqlstate, sizeof(governor->sqlstate));
   governor->error = *err;
   if (why == PG_DIAL_TOO_MANY && pg_pool_open(pool) > 0)
     lower_ceiling(pool, now_us);
@@ -187,17 +193,26 @@ enum pg_pool_state pg_governor_state(const struct pg_pool *pool) {
   return pool->governor.has_dialed ? PG_POOL_UP : PG_POOL_STARTING;
 }
 
+/* Dials fail for another reason than those that were told. */
+static bool is_new_failure(const struct governor *governor) {
+  return governor->is_failing && !(governor->told & 1U << governor->failure);
+}
+
 void pg_governor_log_state(struct pg_pool *pool) {
+  struct governor *governor = &pool->governor;
   enum pg_pool_state state = pg_governor_state(pool);
-  enum pg_pool_state before = pool->governor.logged;
-  if (state == before)
+  enum pg_pool_state before = governor->logged;
+  if (state == before && !is_new_failure(governor))
     return;
-  pool->governor.logged = state;
+  governor->logged = state;
+  if (governor->is_failing)
+    governor->told |= 1U << governor->failure;
   const char *from = pg_pool_state_name(before);
   const char *to = pg_pool_state_name(state);
   if (state == PG_POOL_DOWN || state == PG_POOL_DEGRADED)
     log_warn("db pool state", KV("from", from), KV("to", to),
-             KV("error", pool->governor.error.text));
+             KV("class", pg_dial_failure_name(governor->failure)),
+             KV("error", governor->error.text));
   else
     log_info("db pool state", KV("from", from), KV("to", to));
 }

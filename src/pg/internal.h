@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "pg/hosts.h"
 #include "pg/pool.h"
+#include "pg/refusals.h"
 #include "pg/session.h"
 #include "pg/watch.h"
 
@@ -229,8 +230,11 @@ struct governor {
   int64_t down_since_us; /* CLOCK_NEVER: not down */
   int ceiling;           /* connections the server had to give when it said it had no more */
   int64_t probe_at_us;   /* when it may be asked for one more; CLOCK_NEVER: there is no ceiling */
-  struct error error;    /* the last dial's */
+  enum pg_dial_failure failure; /* the last failed dial's, as are these two */
+  char sqlstate[6];
+  struct error error;
   enum pg_pool_state logged;
+  unsigned told; /* kinds of failure that were logged since the last dial that succeeded */
 };
 
 /* Starts as many dials as the waiters call for and the limits allow; fails the waiters when the
@@ -242,7 +246,7 @@ int64_t pg_governor_next(const struct pg_pool *pool, int64_t now_us);
 
 bool pg_governor_fails_fast(const struct pg_pool *pool, int64_t now_us);
 void pg_governor_succeeded(struct pg_pool *pool);
-void pg_governor_failed(struct pg_pool *pool, enum pg_dial_failure why, const struct error *err);
+void pg_governor_failed(struct pg_lease *conn, enum pg_dial_failure why, const struct error *err);
 
 /* Forgets pauses and the ceiling: the settings changed. */
 void pg_governor_reset(struct pg_pool *pool);
@@ -347,7 +351,7 @@ enum pg_dial_failure pg_dial_failure_of(const char *sqlstate, const char *messag
 /* The SQLSTATE in a message of PQERRORS_VERBOSE; "" when there is none. */
 void pg_sqlstate_of_message(const char *message, char ret_sqlstate[6]);
 
-/* A libpq message without line ends, cut to `size`. */
+/* The lines of a libpq message in one, hints behind a semicolon, cut to `size`. */
 void pg_one_line(const char *message, char *ret_text, size_t size);
 
 /* ---- the pool ---- */
@@ -382,6 +386,7 @@ struct pg_pool {
   int64_t slow_logged_us; /* 0: never */
   bool is_server_idle_logged;
   struct pg_session_memory sessions;
+  struct pg_refusals refusals;
   struct pg_pool_stats counters;       /* its counters; the gauges come from `states` */
   int (*ssl_pending)(const void *ssl); /* NULL when libpq came without OpenSSL */
   bool is_draining;

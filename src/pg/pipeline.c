@@ -65,6 +65,8 @@ void pg_pipeline_finish(struct pg_lease *conn, enum pg_outcome_kind kind) {
   struct pipeline *pipeline = &conn->pipeline;
   pipeline->phase = PIPELINE_DONE;
   pipeline->outcome.kind = kind;
+  if (kind != PG_OK)
+    pg_refusal_note(conn);
   pg_conn_arm(conn, CLOCK_NEVER);
   loop_defer(conn->pool->loop, &pipeline->done_task);
 }

@@ -110,6 +110,9 @@ struct pg_pipeline_cb {
   /* Exactly once, from the loop, unless the lease is released before. A new pipeline may be started
    * inside it. */
   void (*on_done)(void *arg, const struct pg_outcome *outcome);
+  /* Whether a refusal is one of the answers that the sender asks for: it isn't told to operators
+   * then, nor counted. May be NULL: none is. */
+  bool (*is_answer)(const struct pg_outcome *outcome);
 };
 
 /* Adds one statement to the pipeline of a lease that has none under way: at most 128 parameters, no
@@ -152,3 +155,12 @@ void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *ret_stats);
 
 /* The last dial failed and no connection is left; ret_err (may be NULL) gets that error. */
 bool pg_pool_is_down(const struct pg_pool *pool, struct error *ret_err);
+
+/* The same for pages that everybody may read: why, as of now, in words that name no host, port,
+ * role, database or file. False, and nothing is written: it isn't down. */
+#define PG_REASON_SIZE 160
+bool pg_pool_reason(const struct pg_pool *pool, char ret_text[PG_REASON_SIZE]);
+
+/* Likewise: within the last minute the server refused a statement because of its own state: no
+ * room, no memory, an I/O error, a fault of its own. False: it didn't. */
+bool pg_pool_server_trouble(const struct pg_pool *pool, char ret_text[PG_REASON_SIZE]);

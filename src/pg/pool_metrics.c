@@ -30,6 +30,7 @@ enum {
   CLOSED,
   CLOSE_TIMEOUTS,
   PINGS,
+  REFUSALS,
   ACQUIRE,
   CONNECT,
   HOLD,
@@ -96,6 +97,9 @@ static const struct metric_family families[] = {
          "Closed connections whose end the server hadn't confirmed within database.close_timeout."},
     [PINGS] = {"auditstore_pool_pings_total", METRIC_COUNTER, METRIC_NUMBER, "result",
                "Connections asked for a sign of life before use."},
+    [REFUSALS] = {"auditstore_pool_refusals_total", METRIC_COUNTER, METRIC_NUMBER, "sqlstate",
+                  "Statements that PostgreSQL refused, by SQLSTATE or class of them; lost: the "
+                  "connection ended first; timeout: no answer came by the deadline."},
     [ACQUIRE] = {"auditstore_pool_acquire_seconds", METRIC_HISTOGRAM, METRIC_TIME, NULL,
                  "From asking for a connection to having it."},
     [CONNECT] = {"auditstore_pool_connect_seconds", METRIC_HISTOGRAM, METRIC_TIME, NULL,
@@ -190,6 +194,8 @@ static void write_counters(struct metrics *m, const struct pg_pool_stats *stats)
   metrics_add(m, &families[CLOSE_TIMEOUTS], stats->close_timeouts);
   metrics_add_labelled(m, &families[PINGS], "ok", stats->pings_ok);
   metrics_add_labelled(m, &families[PINGS], "failed", stats->pings_failed);
+  for (int i = 0; i < pg_refusal_label_count(); i++)
+    metrics_add_labelled(m, &families[REFUSALS], pg_refusal_label(i), stats->refusals[i]);
 }
 
 /* A connection that is being opened or closed takes a place: Go counts it as open and in use. */

@@ -49,10 +49,11 @@ static void describe(struct pg_outcome *outcome, const PGresult *result, enum er
   const char *constraint = field(result, PG_DIAG_CONSTRAINT_NAME);
   snprintf(outcome->sqlstate, sizeof(outcome->sqlstate), "%s", field(result, PG_DIAG_SQLSTATE));
   snprintf(outcome->constraint, sizeof(outcome->constraint), "%s", constraint);
+  const char *hint = advice ? advice : field(result, PG_DIAG_MESSAGE_HINT);
   /* Without the detail: that holds the row's content. */
   error_set(&outcome->err, code, "%s (SQLSTATE %s%s%s)%s%s", field(result, PG_DIAG_MESSAGE_PRIMARY),
-            outcome->sqlstate, constraint[0] ? ", constraint " : "", constraint, advice ? ": " : "",
-            advice ? advice : "");
+            outcome->sqlstate, constraint[0] ? ", constraint " : "", constraint,
+            hint[0] ? ": " : "", hint);
 }
 
 static bool is_fatal(const PGresult *result) {

@@ -393,6 +393,7 @@ static void on_result(void *arg, int statement, const PGresult *result) {
 
 static void on_done(void *arg, const struct pg_outcome *outcome) {
   struct pg_lease *conn = arg;
+  memcpy(conn->sqlstate, outcome->sqlstate, sizeof(conn->sqlstate));
   if (outcome->kind != PG_OK)
     pg_dial_fail(conn, pg_dial_failure_of(outcome->sqlstate, outcome->err.text), &outcome->err);
   else if (conn->session.refusal.code != ERR_OK)

@@ -3,44 +3,67 @@
 #include <ctype.h>
 #include <string.h>
 
-/* The first row whose prefix fits decides, so a code stands above its class. */
+/* The first row whose prefix fits decides, so a code stands above its class. The labels are those
+ * of metrics. */
 static const struct {
-  const char prefix[6];
+  const char prefix[8];
+  const char *label;
   enum error_code code;
 } codes[] = {
-    {"23505", ERR_ALREADY_EXISTS},
-    {"22", ERR_INVALID_ARGUMENT},
-    {"23", ERR_INVALID_ARGUMENT},
-    {"57014", ERR_TIMEOUT}, /* statement_timeout: nothing of ours sends cancels */
-    {"57", ERR_UNAVAILABLE},
-    {"08", ERR_UNAVAILABLE},
-    {"25P", ERR_UNAVAILABLE},   /* a time-out of the server's ended the session */
-    {"42P05", ERR_UNAVAILABLE}, /* a prepared statement's name is taken: made anew under another */
-    {"25006", ERR_UNAVAILABLE}, /* a demoted primary: another connection may find the new one */
-    {"26", ERR_UNAVAILABLE},    /* a prepared statement went; it is made again on next use */
-    {"40", ERR_UNAVAILABLE},    /* serialization failure, deadlock: the same request may succeed */
-    {"53300", ERR_UNAVAILABLE},
-    {"53", ERR_EXHAUSTED},
-    {"55P03", ERR_UNAVAILABLE}, /* lock_timeout */
-    {"58", ERR_UNAVAILABLE},
-    {"0A", ERR_UNSUPPORTED},
-    {"28", ERR_FAILED_PRECONDITION},
-    {"3D", ERR_FAILED_PRECONDITION},
-    {"3F", ERR_FAILED_PRECONDITION},
-    {"42501", ERR_FAILED_PRECONDITION}, /* no right to it */
-    {"42703", ERR_FAILED_PRECONDITION}, /* no such column, function, table: another schema */
-    {"42883", ERR_FAILED_PRECONDITION},
-    {"42P01", ERR_FAILED_PRECONDITION},
-    {"", ERR_INTERNAL},
+    {"23505", "23505", ERR_ALREADY_EXISTS},
+    {"22", "22xxx", ERR_INVALID_ARGUMENT},
+    {"23", "23xxx", ERR_INVALID_ARGUMENT},
+    {"57014", "57014", ERR_TIMEOUT}, /* statement_timeout: nothing of ours sends cancels */
+    {"57", "57xxx", ERR_UNAVAILABLE},
+    {"08", "08xxx", ERR_UNAVAILABLE},
+    {"25P", "25Pxx", ERR_UNAVAILABLE},   /* a time-out of the server's ended the session */
+    {"42P05", "42P05", ERR_UNAVAILABLE}, /* a prepared statement's name is taken: made anew */
+    {"25006", "25006",
+     ERR_UNAVAILABLE},                /* a demoted primary: another connection may find the new */
+    {"26", "26xxx", ERR_UNAVAILABLE}, /* a prepared statement went; it is made on next use */
+    {"40", "40xxx", ERR_UNAVAILABLE}, /* serialization failure, deadlock: it may succeed again */
+    {"53300", "53300", ERR_UNAVAILABLE},
+    {"53100", "53100", ERR_EXHAUSTED}, /* no room on the disk */
+    {"53200", "53200", ERR_EXHAUSTED}, /* no memory */
+    {"53", "53xxx", ERR_EXHAUSTED},
+    {"55P03", "55P03", ERR_UNAVAILABLE}, /* lock_timeout */
+    {"58", "58xxx", ERR_UNAVAILABLE},
+    {"0A", "0Axxx", ERR_UNSUPPORTED},
+    {"28", "28xxx", ERR_FAILED_PRECONDITION},
+    {"3D", "3Dxxx", ERR_FAILED_PRECONDITION},
+    {"3F", "3Fxxx", ERR_FAILED_PRECONDITION},
+    {"42501", "42501", ERR_FAILED_PRECONDITION}, /* no right to it */
+    {"42703", "42703",
+     ERR_FAILED_PRECONDITION}, /* no such column, function, table: another schema */
+    {"42883", "42883", ERR_FAILED_PRECONDITION},
+    {"42P01", "42P01", ERR_FAILED_PRECONDITION},
+    {PG_REFUSAL_LOST, PG_REFUSAL_LOST, ERR_UNAVAILABLE},
+    {PG_REFUSAL_TIMEOUT, PG_REFUSAL_TIMEOUT, ERR_TIMEOUT},
+    {"", "other", ERR_INTERNAL},
 };
+
+enum { CODE_COUNT = sizeof(codes) / sizeof(codes[0]) };
+static_assert((int)CODE_COUNT <= (int)PG_REFUSAL_LABELS_MAX, "a counter for each label");
+
+int pg_refusal_label_count(void) {
+  return CODE_COUNT;
+}
+
+const char *pg_refusal_label(int index) {
+  return codes[index].label;
+}
+
+int pg_refusal_label_of(const char *sqlstate) {
+  int i = 0;
+  while (strncmp(sqlstate, codes[i].prefix, strlen(codes[i].prefix)) != 0)
+    i++;
+  return i;
+}
 
 enum error_code pg_error_code(const char *sqlstate) {
   if (sqlstate[0] == '\0')
     return ERR_UNAVAILABLE;
-  size_t i = 0;
-  while (strncmp(sqlstate, codes[i].prefix, strlen(codes[i].prefix)) != 0)
-    i++;
-  return codes[i].code;
+  return codes[pg_refusal_label_of(sqlstate)].code;
 }
 
 enum pg_close_reason pg_sqlstate_farewell(const char *sqlstate) {
@@ -123,9 +146,11 @@ void pg_one_line(const char *message, char *ret_text, size_t size) {
     size_t shown = start < message + line ? (size_t)(message + line - start) : 0;
     /* Where in the server's source an error arose is of no use to an operator. */
     bool is_noise = strncmp(start, "LOCATION:", 9) == 0;
-    if (shown > 0 && !is_noise && len + 1 < size) {
-      if (len > 0)
+    if (shown > 0 && !is_noise && len + 2 < size) {
+      if (len > 0) {
+        ret_text[len++] = ';';
         ret_text[len++] = ' ';
+      }
       shown = shown < size - 1 - len ? shown : size - 1 - len;
       memcpy(ret_text + len, start, shown);
       len += shown;

@@ -76,6 +76,15 @@ const char *pg_close_reason_name(enum pg_close_reason reason);
 const char *pg_dial_failure_name(enum pg_dial_failure failure);
 const char *pg_acquire_result_name(enum pg_acquire_result result);
 
+/* Labels of what PostgreSQL refused: "53100", "22xxx" (the others of class 22), "other", and what
+ * stands for a SQLSTATE where none came. */
+enum { PG_REFUSAL_LABELS_MAX = 40 };
+#define PG_REFUSAL_LOST    "lost"    /* the connection ended */
+#define PG_REFUSAL_TIMEOUT "timeout" /* no answer by the deadline */
+int pg_refusal_label_count(void);
+const char *pg_refusal_label(int index);
+int pg_refusal_label_of(const char *sqlstate);
+
 struct pg_server_limits {
   int version;         /* as libpq says it: 150018 */
   int max_connections; /* the server's */
@@ -118,6 +127,7 @@ struct pg_pool_stats {
   int64_t close_timeouts; /* closed connections that the server hadn't closed in close_timeout */
   int64_t pings_ok;
   int64_t pings_failed;
+  int64_t refusals[PG_REFUSAL_LABELS_MAX]; /* of leases' statements, by label */
 
   struct histogram acquire_us; /* from request to connection, of the served */
   struct histogram connect_us; /* of dials that succeeded */

@@ -124,7 +124,7 @@ class KilledTest(slow_store.PoolCase):
         failures = self.pool(daemon, 'open_failures_total{class="refused"}')
         self.assertGreater(failures, 3)
         self.assertLess(failures, 40)
-        self.assertIn("Connection refused", daemon.http_get("/readyz")[1])
+        self.assertIn("nobody listens", daemon.http_get("/readyz")[1])
         self.postgres.restart()
         type(self).observer = slow_store.Observer(self.postgres)
         harness.wait_until(lambda: daemon.http_get("/readyz")[0] == 200, what="ready again")
