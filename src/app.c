@@ -102,6 +102,13 @@ static bool app_update_readiness(struct app *app) {
   return !is_down;
 }
 
+static void on_pool_state(void *arg, enum pg_pool_state state) {
+  struct app *app = arg;
+  (void)state;
+  if (app->phase == APP_SERVING)
+    app_update_readiness(app);
+}
+
 /* That no connection was free says nothing about the server: the pool knows. */
 static void on_probe_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   struct app *app = arg;
@@ -287,6 +294,7 @@ static int app_new_parts(struct app *app, struct error *err) {
       (rc = certs_load(&app->tls, config, err)) < 0 ||
       (rc = pg_pool_new(&app->pool, &app->loop, &config->database, err)) < 0)
     return rc;
+  pg_pool_on_state(app->pool, on_pool_state, app);
   app->server_clock = server_clock_new(&app->loop, app->pool);
   app->partitions = partitions_new(&app->loop, app->pool, &config->storage);
   app->memory = ledger_memory_new(&app->loop);

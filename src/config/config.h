@@ -117,6 +117,7 @@ struct config_database {
   int64_t validate_after_idle_us;
   int64_t ping_timeout_us;
   int64_t dns_refresh_us;
+  int64_t frozen_after_us;
   int64_t statement_timeout_us;
   int64_t lock_timeout_us;
   int64_t idle_in_transaction_timeout_us;

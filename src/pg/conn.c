@@ -35,6 +35,10 @@ static bool is_dial_state(enum conn_state state) {
   return state == CONN_RESOLVING || state == CONN_CONNECTING || state == CONN_SETTING;
 }
 
+static bool is_unused_state(enum conn_state state) {
+  return state == CONN_IDLE || state == CONN_CHECKING;
+}
+
 static bool is_open_state(enum conn_state state) {
   return state == CONN_IDLE || state == CONN_CHECKING || state == CONN_LEASED;
 }
@@ -64,7 +68,7 @@ void pg_conn_set_state(struct pg_lease *conn, enum conn_state next) {
     pool->counters.opened++;
   if (is_open_state(before) && !is_open_state(next))
     count_closed(conn, before);
-  if (before == CONN_IDLE || next == CONN_IDLE)
+  if (is_unused_state(before) || is_unused_state(next))
     pg_shrink_note(pool);
   /* What had to wait because others were out of service may go on. */
   if (before == CONN_CLOSING || is_dial_state(before))
@@ -95,6 +99,8 @@ static void on_idle_event(struct pg_lease *conn, int status) {
 
 static void on_event(void *arg, int status, int events) {
   struct pg_lease *conn = arg;
+  if (status >= 0 && events & UV_READABLE)
+    pg_pulse_hear(conn->pool);
   switch (conn->state) {
   case CONN_CONNECTING:
     pg_dial_event(conn);
@@ -273,6 +279,7 @@ static void finish_pq(struct pg_lease *conn) {
 void pg_conn_close(struct pg_lease *conn, enum pg_close_reason reason) {
   int fd = conn->pq ? PQsocket(conn->pq) : -1;
   int copy = fd < 0 ? -1 : pg_socket_copy(fd);
+  pg_pulse_forget(conn);
   pg_conn_condemn(conn, reason);
   finish_pq(conn);
   if (fd < 0) {

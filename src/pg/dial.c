@@ -52,6 +52,7 @@ void pg_dial_settle(struct pg_lease *conn) {
   pg_conn_arm(conn, CLOCK_NEVER);
   histogram_add(&pool->counters.connect_us, now_us - conn->dialed_us);
   pg_governor_succeeded(pool);
+  pg_pulse_note_endpoint(conn);
   pg_pool_put_idle(pool, conn, now_us);
 }
 

@@ -183,11 +183,16 @@ int64_t pg_governor_next(const struct pg_pool *pool, int64_t now_us) {
 
 /* ---- what it says ---- */
 
+#define FROZEN_TEXT                                                                                \
+  "PostgreSQL doesn't answer: nothing came from it for database.frozen_after, though it was asked"
+
 enum pg_pool_state pg_governor_state(const struct pg_pool *pool) {
   if (pool->is_draining)
     return pool->drained ? PG_POOL_DRAINING : PG_POOL_CLOSED;
   if (is_down(pool))
     return PG_POOL_DOWN;
+  if (pool->pulse.is_frozen)
+    return PG_POOL_FROZEN;
   if (pool->governor.is_failing)
     return PG_POOL_DEGRADED;
   return pool->governor.has_dialed ? PG_POOL_UP : PG_POOL_STARTING;
@@ -198,9 +203,8 @@ static bool is_new_failure(const struct governor *governor) {
   return governor->is_failing && !(governor->told & 1U << governor->failure);
 }
 
-void pg_governor_log_state(struct pg_pool *pool) {
+static void log_state(struct pg_pool *pool, enum pg_pool_state state) {
   struct governor *governor = &pool->governor;
-  enum pg_pool_state state = pg_governor_state(pool);
   enum pg_pool_state before = governor->logged;
   if (state == before && !is_new_failure(governor))
     return;
@@ -209,7 +213,9 @@ void pg_governor_log_state(struct pg_pool *pool) {
     governor->told |= 1U << governor->failure;
   const char *from = pg_pool_state_name(before);
   const char *to = pg_pool_state_name(state);
-  if (state == PG_POOL_DOWN || state == PG_POOL_DEGRADED)
+  if (state == PG_POOL_FROZEN)
+    log_warn("db pool state", KV("from", from), KV("to", to), KV("error", FROZEN_TEXT));
+  else if (state == PG_POOL_DOWN || state == PG_POOL_DEGRADED)
     log_warn("db pool state", KV("from", from), KV("to", to),
              KV("class", pg_dial_failure_name(governor->failure)),
              KV("error", governor->error.text));
@@ -217,10 +223,26 @@ void pg_governor_log_state(struct pg_pool *pool) {
     log_info("db pool state", KV("from", from), KV("to", to));
 }
 
+void pg_governor_tell_state(struct pg_pool *pool) {
+  enum pg_pool_state state = pg_governor_state(pool);
+  bool is_new = state != pool->governor.logged;
+  log_state(pool, state);
+  if (is_new && pool->on_state)
+    pool->on_state(pool->on_state_arg, state);
+}
+
+void pg_pool_on_state(struct pg_pool *pool, pg_state_cb *cb, void *arg) {
+  pool->on_state = cb;
+  pool->on_state_arg = arg;
+}
+
 bool pg_pool_is_down(const struct pg_pool *pool, struct error *ret_err) {
-  if (!is_down(pool))
+  bool is_frozen = pool->pulse.is_frozen;
+  if (!is_down(pool) && !is_frozen)
     return false;
-  if (ret_err)
+  if (ret_err && is_down(pool))
     *ret_err = pool->governor.error;
+  else if (ret_err)
+    error_set(ret_err, ERR_UNAVAILABLE, FROZEN_TEXT);
   return true;
 }

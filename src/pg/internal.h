@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "pg/hosts.h"
 #include "pg/pool.h"
+#include "pg/pulse.h"
 #include "pg/refusals.h"
 #include "pg/session.h"
 #include "pg/watch.h"
@@ -256,8 +257,8 @@ int pg_governor_max_open(const struct pg_pool *pool);
 
 enum pg_pool_state pg_governor_state(const struct pg_pool *pool);
 
-/* Once for each change. */
-void pg_governor_log_state(struct pg_pool *pool);
+/* Once for each change: logs it, and calls who wants to hear of it. */
+void pg_governor_tell_state(struct pg_pool *pool);
 
 /* ---- one dial ---- */
 
@@ -387,6 +388,9 @@ struct pg_pool {
   bool is_server_idle_logged;
   struct pg_session_memory sessions;
   struct pg_refusals refusals;
+  struct pg_pulse pulse;
+  pg_state_cb *on_state; /* NULL: nobody wants to hear of it */
+  void *on_state_arg;
   struct pg_pool_stats counters;       /* its counters; the gauges come from `states` */
   int (*ssl_pending)(const void *ssl); /* NULL when libpq came without OpenSSL */
   bool is_draining;
@@ -406,6 +410,9 @@ void pg_pool_serve(struct pg_pool *pool, int64_t now_us);
 
 /* A new connection, or one that came back, is idle. */
 void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn, int64_t now_us);
+
+/* The one that was unused for longest goes on being that. */
+void pg_pool_leave_idle(struct pg_pool *pool, struct pg_lease *conn, int64_t now_us);
 
 static inline int pg_pool_count(const struct pg_pool *pool, enum conn_state state) {
   return (int)pool->states[state].count;
@@ -452,6 +459,9 @@ int pg_upkeep_lasting(const struct pg_pool *pool, int64_t now_us);
 
 /* Asks as many of the longest unused as there are waiters for. */
 void pg_ping_run(struct pg_pool *pool, int64_t now_us);
+
+/* The IDLE one that was unused for longest: asks it, which counts as no use of it. */
+void pg_ping_for_pulse(struct pg_lease *conn, int64_t deadline_us);
 
 /* ---- looking names up again ---- */
 

@@ -45,11 +45,22 @@ void pg_pool_serve(struct pg_pool *pool, int64_t now_us) {
     pg_waiter_serve(pool, LIST_ENTRY(queued->first, struct pg_waiter, link), conn, now_us);
 }
 
+static void serve_from_idle(struct pg_pool *pool, const struct pg_lease *conn, int64_t now_us) {
+  pg_upkeep_note(pool, conn);
+  pg_pool_serve(pool, now_us);
+}
+
 void pg_pool_put_idle(struct pg_pool *pool, struct pg_lease *conn, int64_t now_us) {
   conn->idle_since_us = now_us;
   pg_conn_set_state(conn, CONN_IDLE);
-  pg_upkeep_note(pool, conn);
-  pg_pool_serve(pool, now_us);
+  serve_from_idle(pool, conn, now_us);
+}
+
+void pg_pool_leave_idle(struct pg_pool *pool, struct pg_lease *conn, int64_t now_us) {
+  pg_conn_set_state(conn, CONN_IDLE);
+  list_remove(&pool->states[CONN_IDLE], &conn->link);
+  list_push_back(&pool->states[CONN_IDLE], &conn->link);
+  serve_from_idle(pool, conn, now_us);
 }
 
 static void settle_or_queue(struct pg_pool *pool, struct pg_waiter *waiter, int64_t now_us) {
@@ -188,6 +199,7 @@ void pg_pool_drain(struct pg_pool *pool, int64_t deadline_us, loop_task_cb *done
   pool->drained = done;
   pool->drained_arg = arg;
   pg_refresh_stop(pool);
+  pg_pulse_stop(pool);
   pg_pool_kick(pool);
 }
 
@@ -199,7 +211,7 @@ static int64_t wake_at(const struct pg_pool *pool, int64_t now_us) {
     at_us = deadline_min(at_us, pool->waiters.deadline_us);
   if (pool->is_draining)
     return now_us < pool->drain_deadline_us ? deadline_min(at_us, pool->drain_deadline_us) : at_us;
-  at_us = deadline_min(at_us, pg_governor_next(pool, now_us));
+  at_us = deadline_min(at_us, deadline_min(pg_governor_next(pool, now_us), pg_pulse_next(pool)));
   return deadline_min(at_us, deadline_min(pg_refresh_next(pool), pg_watchdog_next(pool)));
 }
 
@@ -227,13 +239,14 @@ static void on_turn(void *arg) {
   if (pool->is_draining) {
     drain_step(pool, now_us);
   } else {
+    pg_pulse_run(pool, now_us);
     pg_ping_run(pool, now_us);
     pg_governor_run(pool, now_us);
     pg_refresh_run(pool, now_us);
     pg_watchdog_run(pool, now_us);
   }
   set_wake(pool, now_us);
-  pg_governor_log_state(pool);
+  pg_governor_tell_state(pool);
 #ifdef AUDITSTORE_DEBUG
   pg_pool_check(pool, now_us);
 #endif
@@ -242,7 +255,7 @@ static void on_turn(void *arg) {
     return;
   loop_task_cb *drained = pool->drained;
   pool->drained = NULL;
-  pg_governor_log_state(pool);
+  pg_governor_tell_state(pool);
   drained(pool->drained_arg);
 }
 
@@ -271,6 +284,7 @@ int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop, const struct confi
   pool->governor.probe_at_us = CLOCK_NEVER;
   pool->governor.allowed = config->max_connecting;
   init_counters(&pool->counters);
+  pg_pulse_init(pool);
   buf_init(&pool->params, PG_PARAMS_TEXT_MAX);
   pg_params_text(config, &pool->params);
   /* libpq's own OpenSSL: we link none. */
@@ -313,6 +327,7 @@ void pg_pool_reload(struct pg_pool *pool) {
   pg_shrink_note(pool);
   pg_governor_reset(pool);
   pg_refresh_reset(pool);
+  pg_pulse_reset(pool);
   pg_upkeep_soon(pool);
 }
 
@@ -331,6 +346,7 @@ void pg_pool_free(struct pg_pool *pool) {
     return;
   loop_cancel(pool->loop, &pool->turn_task);
   pg_refresh_stop(pool);
+  pg_pulse_stop(pool);
   pg_waiters_deinit(&pool->waiters);
   buf_deinit(&pool->params);
   pool->timers_open = pool->conn_count + 1;

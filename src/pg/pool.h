@@ -153,7 +153,12 @@ void pg_limits_read(struct pg_pool *pool, int64_t deadline_us, pg_limits_cb *cb,
 
 void pg_pool_stats(const struct pg_pool *pool, struct pg_pool_stats *ret_stats);
 
-/* The last dial failed and no connection is left; ret_err (may be NULL) gets that error. */
+/* Runs from the loop on each change of the state that pg_pool_stats() tells. */
+typedef void pg_state_cb(void *arg, enum pg_pool_state state);
+void pg_pool_on_state(struct pg_pool *pool, pg_state_cb *cb, void *arg);
+
+/* The last dial failed and no connection is left, or there are some and the server is frozen;
+ * ret_err (may be NULL) gets why. */
 bool pg_pool_is_down(const struct pg_pool *pool, struct error *ret_err);
 
 /* The same for pages that everybody may read: why, as of now, in words that name no host, port,

@@ -53,7 +53,7 @@ static const struct metric_family families[] = {
                 "Most memory that the pool takes by its settings."},
     [STATE] = {"auditstore_pool_state", METRIC_GAUGE, METRIC_NUMBER, "state",
                "1 for the state that holds, 0 for the others. degraded: connecting fails, "
-               "connections are left; down: none is left."},
+               "connections are left; down: none is left; frozen: connected, and nothing answers."},
     [OPEN] = {"auditstore_pool_open", METRIC_GAUGE, METRIC_NUMBER, NULL,
               "Open connections: in_use and idle."},
     [IN_USE] = {"auditstore_pool_in_use", METRIC_GAUGE, METRIC_NUMBER, NULL, "Connections in use."},

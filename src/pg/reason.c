@@ -48,6 +48,10 @@ bool pg_pool_reason(const struct pg_pool *pool, char ret_text[PG_REASON_SIZE]) {
   bool has_sqlstate = governor->sqlstate[0] != '\0';
   if (!pg_pool_is_down(pool, NULL))
     return false;
+  if (pg_governor_state(pool) == PG_POOL_FROZEN) {
+    snprintf(ret_text, PG_REASON_SIZE, "PostgreSQL doesn't answer");
+    return true;
+  }
   snprintf(ret_text, PG_REASON_SIZE, "PostgreSQL can't be used: %s%s%s%s; the log says more",
            words ? words : failures[governor->failure], has_sqlstate ? " (SQLSTATE " : "",
            governor->sqlstate, has_sqlstate ? ")" : "");

@@ -16,6 +16,7 @@
   X(UP,       "up")                                                         \
   X(DEGRADED, "degraded")   /* dials fail, connections are left */          \
   X(DOWN,     "down")       /* dials fail, no connection is left */         \
+  X(FROZEN,   "frozen")     /* connected, and nothing answers */            \
   X(DRAINING, "draining")                                                   \
   X(CLOSED,   "closed")
 

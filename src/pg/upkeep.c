@@ -14,8 +14,13 @@ static struct pg_lease *conn_of(struct list_link *link) {
 /* Closing what is too many at once would make every burst of requests dial again, at a hundred
  * times the cost of keeping a connection: only what stayed unused for a whole window goes. */
 
+/* Those that are asked for a sign of life are unused as well. */
+static int count_unused(const struct pg_pool *pool) {
+  return pg_pool_count(pool, CONN_IDLE) + pg_pool_count(pool, CONN_CHECKING);
+}
+
 static bool is_above_max_idle(const struct pg_pool *pool) {
-  return pg_pool_count(pool, CONN_IDLE) > pool->config->max_idle_conns;
+  return count_unused(pool) > pool->config->max_idle_conns;
 }
 
 static bool looks_back(const struct pg_pool *pool) {
@@ -23,13 +28,13 @@ static bool looks_back(const struct pg_pool *pool) {
 }
 
 static void open_window(struct pg_pool *pool) {
-  pool->shrink.least_idle = pg_pool_count(pool, CONN_IDLE);
+  pool->shrink.least_idle = count_unused(pool);
   pool->shrink.ends_at_us = deadline_after(pg_pool_now(pool), pool->config->idle_shrink_delay_us);
 }
 
 void pg_shrink_note(struct pg_pool *pool) {
   struct shrink *shrink = &pool->shrink;
-  int idle = pg_pool_count(pool, CONN_IDLE);
+  int idle = count_unused(pool);
   if (shrink->ends_at_us != CLOCK_NEVER)
     shrink->least_idle = idle < shrink->least_idle ? idle : shrink->least_idle;
   else if (looks_back(pool) && is_above_max_idle(pool))
@@ -47,9 +52,19 @@ static struct pg_lease *pick_surplus(const struct pg_pool *pool, int64_t now_us)
   return conn_of(pool->states[CONN_IDLE].last);
 }
 
-static void close_surplus(struct pg_pool *pool, int surplus, int64_t now_us) {
+/* Returns how many are left that should go. */
+static int close_surplus(struct pg_pool *pool, int surplus, int64_t now_us) {
   for (; surplus > 0 && pool->states[CONN_IDLE].count > 0; surplus--)
     pg_conn_close(pick_surplus(pool, now_us), PG_CLOSE_MAX_IDLE);
+  return surplus;
+}
+
+/* Not while some should go, and all that could are asked for a sign of life. */
+static int64_t shrink_ends_at(const struct pg_pool *pool) {
+  bool has_surplus = pool->shrink.least_idle > pool->config->max_idle_conns;
+  bool is_held_up =
+      has_surplus && pg_pool_count(pool, CONN_IDLE) == 0 && pg_pool_count(pool, CONN_CHECKING) > 0;
+  return is_held_up ? CLOCK_NEVER : pool->shrink.ends_at_us;
 }
 
 static void shrink_run(struct pg_pool *pool, int64_t now_us) {
@@ -57,13 +72,17 @@ static void shrink_run(struct pg_pool *pool, int64_t now_us) {
   int max_idle = pool->config->max_idle_conns;
   if (!looks_back(pool)) {
     shrink->ends_at_us = CLOCK_NEVER;
-    close_surplus(pool, pg_pool_count(pool, CONN_IDLE) - max_idle, now_us);
+    (void)close_surplus(pool, pg_pool_count(pool, CONN_IDLE) - max_idle, now_us);
     return;
   }
-  if (now_us < shrink->ends_at_us)
+  if (now_us < shrink_ends_at(pool))
     return;
+  int left = close_surplus(pool, shrink->least_idle - max_idle, now_us);
+  if (left > 0) {
+    shrink->least_idle = max_idle + left;
+    return;
+  }
   shrink->ends_at_us = CLOCK_NEVER;
-  close_surplus(pool, shrink->least_idle - max_idle, now_us);
   if (is_above_max_idle(pool))
     open_window(pool);
 }
@@ -171,5 +190,5 @@ void pg_upkeep_run(struct pg_pool *pool, int64_t now_us) {
 }
 
 int64_t pg_upkeep_next(const struct pg_pool *pool) {
-  return deadline_min(pool->shrink.ends_at_us, pool->upkeep_at_us);
+  return deadline_min(shrink_ends_at(pool), pool->upkeep_at_us);
 }

@@ -17,10 +17,12 @@ CONSTANTS = {
     "PG_SNAPSHOT_SIZE", "PQ_MEMORY_BYTES", "PARAMS_MAX", "PASSWORD_SIZE", "NUMBER_SIZE", "OPTIONS_SIZE",
     "ENTRIES_FIRST", "PG_FATAL_TEXT_SIZE", "PG_SESSION_TOLD_MAX", "PG_SESSION_TOLD_SIZE", "VERSION_MIN",
     "PARAMS_MAX_BYTES", "PREAMBLE_MAX_BYTES", "VALUE_SIZE", "SPAN_SIZE", "MS_PER_S", "S_PER_MIN", "MIN_PER_H",
-    "H_PER_D",
+    "H_PER_D", "PG_REASON_SIZE", "PG_REFUSALS_TOLD_MAX", "PG_REFUSAL_LABEL_SIZE", "PG_REFUSAL_LABELS_MAX",
+    "TELL_EVERY_US", "SERVER_TROUBLE_US", "ASK_PART", "LAST_CALL_US", "DECIMAL",
 }
 # Formats of the protocol, and a borrower of the pool's connections: neither is the pool.
-EXEMPT = ("src/pg/binary.c", "src/pg/binary.h", "src/pg/sqlstate.c", "src/pg/server_clock.c")
+EXEMPT = ("src/pg/binary.c", "src/pg/binary.h", "src/pg/sqlstate.c", "src/pg/server_clock.c",
+          "src/pg/knock.c")
 
 NUMBER = re.compile(r"(?<![\w.])(0x[0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)[uUlL]*(?![\w.])")
 CONSTANT = re.compile(r"(?:#define\s+(\w+)\s+[^\n]*|\b([A-Z][A-Z0-9_]+)\s*=\s*\d+)")

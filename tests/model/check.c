@@ -183,7 +183,7 @@ void check_turn(struct world *world) {
   if (!pool)
     return;
   int occupied = pg_pool_occupied(pool);
-  int idle = pg_pool_count(pool, CONN_IDLE);
+  int idle = pg_pool_count(pool, CONN_IDLE) + pg_pool_count(pool, CONN_CHECKING);
   must(occupied <= world->config.max_open_conns || occupied <= memory->occupied,
        "%d slots are taken, %d are allowed", occupied, world->config.max_open_conns);
   memory->occupied = occupied;

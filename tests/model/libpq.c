@@ -271,6 +271,16 @@ char *PQhostaddr(const PGconn *line) {
   return (char *)(uintptr_t)line->address;
 }
 
+char *PQhost(const PGconn *line) {
+  (void)line;
+  return (char *)(uintptr_t) "db.example";
+}
+
+char *PQport(const PGconn *line) {
+  (void)line;
+  return (char *)(uintptr_t) "5432";
+}
+
 int PQsocket(const PGconn *line) {
   must(!line->is_finished, "connection %u is used after its end", line->number);
   return line->fd;

@@ -45,6 +45,7 @@ static void draw_spans(struct world *world) {
   config->validate_after_idle_us = draw_span(world, 200 * MS, 3);
   config->ping_timeout_us = draw_span(world, 30 * MS, 0);
   config->dns_refresh_us = draw_span(world, 200 * MS, 3);
+  config->frozen_after_us = draw_span(world, 150 * MS, 3);
   config->statement_timeout_us = draw_span(world, 200 * MS, 0);
   config->query_grace_us = draw_span(world, 20 * MS, 0);
 }
