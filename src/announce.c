@@ -27,7 +27,7 @@ void announce_problems(enum log_level level, const char *event, const char *prob
   }
 }
 
-/* ---- the pool ---- */
+/* ---- a section of the settings ---- */
 
 struct announcement {
   struct config_setting *settings; /* owned, as the names are */
@@ -41,7 +41,7 @@ static void add(struct announcement *line, struct log_kv field) {
   line->fields[line->field_count++] = field;
 }
 
-static void collect(struct announcement *line, const struct config *config) {
+static void collect(struct announcement *line, const struct config *config, const char *section) {
   size_t count = (size_t)config_setting_count();
   line->settings = xcalloc(count, sizeof(*line->settings));
   line->source_names = xcalloc(count, sizeof(*line->source_names));
@@ -49,7 +49,7 @@ static void collect(struct announcement *line, const struct config *config) {
   for (int i = 0; i < (int)count; i++) {
     struct config_setting *setting = &line->settings[line->setting_count];
     config_setting(config, i, setting);
-    if (strcmp(setting->section, "database") == 0)
+    if (strcmp(setting->section, section) == 0)
       line->setting_count++;
   }
 }
@@ -64,6 +64,24 @@ static void add_settings(struct announcement *line) {
   }
 }
 
+static void tell(struct announcement *line, const char *event) {
+  log_write(LOG_INFO, event, line->fields, line->field_count);
+  free(line->fields);
+  free(line->source_names);
+  free(line->settings);
+}
+
+void announce_queries(const struct config *config) {
+  struct announcement line = {0};
+  if (!log_enabled(LOG_INFO))
+    return;
+  collect(&line, config, "query");
+  add_settings(&line);
+  tell(&line, "queries");
+}
+
+/* ---- the pool ---- */
+
 static void add_server(struct announcement *line, const struct pg_pool_stats *stats) {
   int fitting = stats->max_open > 0 ? stats->server.usable / stats->max_open : 0;
   add(line, KV("server_max_connections", stats->server.max_connections));
@@ -77,14 +95,11 @@ static void add_server(struct announcement *line, const struct pg_pool_stats *st
 static void tell_settings(const struct config *config, const struct pg_pool_stats *stats,
                           int schema_version) {
   struct announcement line = {0};
-  collect(&line, config);
+  collect(&line, config, "database");
   add(&line, KV("schema_version", schema_version));
   add_server(&line, stats);
   add_settings(&line);
-  log_write(LOG_INFO, "db pool ready", line.fields, line.field_count);
-  free(line.fields);
-  free(line.source_names);
-  free(line.settings);
+  tell(&line, "db pool ready");
 }
 
 void announce_pool(const struct config *config, const struct pg_pool_stats *stats,

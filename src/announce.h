@@ -14,3 +14,6 @@ void announce_problems(enum log_level level, const char *event, const char *prob
  * warnings about what doesn't fit together. */
 void announce_pool(const struct config *config, const struct pg_pool_stats *stats,
                    int schema_version);
+
+/* "queries": the settings of queries with their sources, as they are in effect. */
+void announce_queries(const struct config *config);

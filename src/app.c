@@ -183,8 +183,10 @@ static void on_limits(void *arg, const struct pg_server_limits *limits, const st
     log_warn("the server's connection limits are unknown", KV("error", err->text));
   pg_pool_stats(app->pool, &stats);
   announce_pool(app->config, &stats, app->schema_version);
-  if (app->phase == APP_STARTING)
-    server_clock_start(app->server_clock, on_clock_read, app);
+  if (app->phase != APP_STARTING)
+    return;
+  announce_queries(app->config);
+  server_clock_start(app->server_clock, on_clock_read, app);
 }
 
 /* The pool's own error is the same from one attempt to the next, while its cause is. */
@@ -256,6 +258,7 @@ static int app_open_pages(struct app *app, struct error *err) {
                                     .pool = app->pool,
                                     .server_clock = app->server_clock,
                                     .ingest = app->ingest,
+                                    .queries = app->query_service,
                                     .memory = app->memory,
                                     .server = app->server,
                                     .access = app->access};
@@ -418,6 +421,7 @@ static void app_watch_signal(struct app *app, uv_signal_t *handle, int signum, u
 
 static void app_take_over(struct app *app, const struct config_changes *changes) {
   log_configure(app->config->log.level, app->config->log.format);
+  announce_queries(app->config);
   log_info("settings reloaded", KV("changed", changes->changed),
            KV("need_restart", changes->pending));
   ingest_service_limit(app->ingest_service, app->server);

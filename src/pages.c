@@ -14,6 +14,7 @@
 #include "ledger/memory_metrics.h"
 #include "pg/pool_metrics.h"
 #include "pg/server_clock_metrics.h"
+#include "query/metrics.h"
 
 #define ARRAY_LENGTH(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
@@ -56,6 +57,7 @@ static int write_metrics(void *arg, struct buf *out) {
   access_metrics_write(&metrics, pages->parts.access);
   server_clock_metrics_write(&metrics, pages->parts.server_clock);
   ingest_metrics_write(&metrics, pages->parts.ingest);
+  query_metrics_write(&metrics, pages->parts.queries);
   ledger_memory_metrics_write(&metrics, pages->parts.memory);
   log_metrics_write(&metrics, pages->loop->sampler);
   process_metrics_write(&metrics, pages->started_us);
@@ -105,10 +107,10 @@ void pages_set_ready(struct pages *pages, bool is_ready, const char *why) {
 
 void pages_print_metrics_reference(FILE *out) {
   static const struct metric_table *const tables[] = {
-      &daemon_metric_table,  &grpc_metric_table,          &access_metric_table,
-      &pg_pool_metric_table, &pg_go_sql_metric_table,     &server_clock_metric_table,
-      &ingest_metric_table,  &ledger_memory_metric_table, &log_metric_table,
-      &process_metric_table,
+      &daemon_metric_table,  &grpc_metric_table,      &access_metric_table,
+      &pg_pool_metric_table, &pg_go_sql_metric_table, &server_clock_metric_table,
+      &ingest_metric_table,  &query_metric_table,     &ledger_memory_metric_table,
+      &log_metric_table,     &process_metric_table,
   };
   fputs(
       "# Metrics\n"

@@ -10,6 +10,7 @@
 #include "grpc/server.h"
 #include "ingest/ingest.h"
 #include "pg/server_clock.h"
+#include "query/service.h"
 
 struct pages;
 
@@ -19,6 +20,7 @@ struct pages_parts {
   const struct pg_pool *pool;
   const struct server_clock *server_clock;
   const struct ingest *ingest;
+  const struct query_service *queries;
   const struct ledger_memory *memory;
   const struct grpc_server *server;
   const struct access *access;

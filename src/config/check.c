@@ -72,6 +72,17 @@ static void note_clamped(struct checker *c, struct key_name key) {
   c->config->origins[index].clamped_from = arena_strdup(c->config->arena, str_z(value));
 }
 
+static void clamp_int(struct checker *c, struct key_name key, int *value, int most,
+                      const char *why) {
+  if (*value <= most || is_bad(c, key))
+    return;
+  /* The default is nobody's mistake. */
+  if (is_set(c, key))
+    warn(c, key, why);
+  note_clamped(c, key);
+  *value = most;
+}
+
 /* ---- database ---- */
 
 static const struct key_name max_open = {"database", "max_open_conns"};
@@ -85,20 +96,11 @@ static const struct key_name sslmode = {"database", "sslmode"};
 static const struct key_name sslcert = {"database", "sslcert"};
 static const struct key_name sslkey = {"database", "sslkey"};
 
-static void clamp_max_idle(struct checker *c) {
-  struct config_database *db = &c->config->database;
-  if (db->max_idle_conns <= db->max_open_conns || is_bad(c, max_idle) || is_bad(c, max_open))
-    return;
-  /* The default is nobody's mistake. */
-  if (is_set(c, max_idle))
-    warn(c, max_idle, "above max_open_conns: clamped to it");
-  note_clamped(c, max_idle);
-  db->max_idle_conns = db->max_open_conns;
-}
-
 static void check_pool(struct checker *c) {
   const struct config_database *db = &c->config->database;
-  clamp_max_idle(c);
+  if (!is_bad(c, max_open))
+    clamp_int(c, max_idle, &c->config->database.max_idle_conns, db->max_open_conns,
+              "above max_open_conns: clamped to it");
   fail_unless(c, db->min_idle_conns <= db->max_idle_conns, min_idle, max_idle,
               "must not be above database.max_idle_conns");
   fail_unless(c, db->connect_backoff_min_us <= db->connect_backoff_max_us, backoff_min, backoff_max,
@@ -134,6 +136,41 @@ static void check_database_tls(struct checker *c) {
   if (is_lax && has_remote_host(db))
     warn(c, sslmode,
          "doesn't prove who answers, and dials twice when the server refuses: use verify-full");
+}
+
+/* ---- queries ---- */
+
+/* Besides the lanes': the rounds of partitions, the clock and the look at readiness. */
+#define UPKEEP_CONNS 3
+
+static const struct key_name running = {"query", "max_running"};
+
+/* What readers may have is what writing leaves, unless somebody says more. */
+static void clamp_running(struct checker *c) {
+  static const struct key_name lanes = {"ingest", "lanes"};
+  int open = c->config->database.max_open_conns;
+  int room = open - c->config->ingest.lanes - UPKEEP_CONNS;
+  if (is_bad(c, max_open) || is_bad(c, lanes))
+    return;
+  room = room < 1 ? 1 : room;
+  int asked = c->config->query.max_running;
+  clamp_int(c, running, &c->config->query.max_running, is_set(c, running) ? open : room,
+            "above database.max_open_conns: clamped to it");
+  if (asked > room && asked <= open && is_set(c, running))
+    warn(c, running,
+         "leaves less than ingest.lanes + 3 of database.max_open_conns: readers may hold up "
+         "writing");
+}
+
+static void clamp_queries(struct checker *c) {
+  static const struct key_name one = {"query", "max_running_per_principal"};
+  static const struct key_name unindexed = {"query", "max_unindexed"};
+  struct config_query *query = &c->config->query;
+  clamp_running(c);
+  clamp_int(c, one, &query->max_running_per_principal, query->max_running,
+            "above query.max_running: clamped to it");
+  clamp_int(c, unindexed, &query->max_unindexed, query->max_running,
+            "above query.max_running: clamped to it");
 }
 
 /* ---- the others ---- */
@@ -318,6 +355,7 @@ int config_check(struct config *config, FILE *problems) {
   check_pool(&c);
   check_database_tls(&c);
   check_ingest(&c);
+  clamp_queries(&c);
   fit_event_data(&c);
   check_server(&c);
   check_tls(&c);

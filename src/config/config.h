@@ -155,6 +155,11 @@ struct config_query {
   int default_page_size;
   int max_page_size;
   int64_t timeout_us; /* of one query, when the caller sets no shorter deadline */
+  int max_running;    /* at once; those of lanes aren't queries */
+  int max_running_per_principal;
+  int max_unindexed;            /* of max_running, those that no index serves */
+  int64_t unindexed_timeout_us; /* of one of these */
+  int max_waiting;
 };
 
 struct config_storage {

@@ -267,6 +267,9 @@ bool pg_conn_probe(struct pg_lease *conn) {
 static void become_empty(struct pg_lease *conn) {
   pg_conn_arm(conn, CLOCK_NEVER);
   pg_conn_set_state(conn, CONN_EMPTY);
+  if (conn->is_awaited)
+    loop_defer(conn->pool->loop, &conn->gone_task);
+  conn->is_awaited = false;
 }
 
 static void finish_pq(struct pg_lease *conn) {

@@ -113,6 +113,8 @@ struct pg_lease {
   char fatal[PG_FATAL_TEXT_SIZE]; /* in its words, or "" */
   const char *holder;             /* LEASED: who has it, since when */
   int64_t leased_us;
+  bool is_awaited; /* gone_task runs when the slot is empty */
+  struct loop_task gone_task;
   struct prepared prepared;
   struct pg_session session;
   struct pipeline pipeline;

@@ -147,6 +147,13 @@ void pg_discard(struct pg_lease *conn) {
   pg_release(conn);
 }
 
+void pg_abandon(struct pg_lease *conn, loop_task_cb *gone, void *arg) {
+  conn->gone_task = (struct loop_task){.cb = gone, .arg = arg};
+  conn->is_awaited = true;
+  pg_conn_condemn(conn, PG_CLOSE_CANCEL);
+  pg_release(conn);
+}
+
 /* ---- draining ---- */
 
 static struct pg_lease *first_in(const struct pg_pool *pool, enum conn_state state) {
@@ -355,6 +362,7 @@ void pg_pool_free(struct pg_pool *pool) {
     assert(!conn->pq && (conn->state == CONN_EMPTY || conn->state == CONN_LEASED));
     pg_pipeline_deinit(conn);
     pg_session_reset(conn);
+    loop_cancel(pool->loop, &conn->gone_task);
     loop_timer_close(&conn->timer, on_timer_closed, pool);
   }
   loop_timer_close(&pool->wake, on_timer_closed, pool);

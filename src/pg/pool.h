@@ -69,6 +69,11 @@ void pg_release(struct pg_lease *conn);
  * statements have plans that were made while the tables were others: it is closed. */
 void pg_discard(struct pg_lease *conn);
 
+/* The same for one whose pipeline nobody waits for any more. Its connection is closed, and `gone`
+ * runs once, from the loop, when PostgreSQL has closed its side, or after close_timeout: until then
+ * it counts against max_open_conns. */
+void pg_abandon(struct pg_lease *conn, loop_task_cb *gone, void *arg);
+
 /* ---- pipelines ---- */
 
 /* One SQL statement of the program's text. With a name it is prepared once per connection, on first

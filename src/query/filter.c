@@ -218,6 +218,29 @@ void filter_add_sql(const Auditstore__V1__EventFilter *filter, struct sql *sql) 
   add_enums(filter, sql);
 }
 
+/* ---- what an index serves ---- */
+
+/* How many lists of values are filled. */
+static int condition_count(const Auditstore__V1__EventFilter *filter) {
+  struct enum_list lists[ENUM_LIST_COUNT];
+  int count = 0;
+  enum_lists(filter, lists);
+  for (size_t i = 0; i < TEXT_LIST_COUNT; i++)
+    count += text_count(filter, &text_lists[i]) > 0;
+  for (int i = 0; i < ENUM_LIST_COUNT; i++)
+    count += lists[i].count > 0;
+  return count;
+}
+
+bool filter_is_indexed(const Auditstore__V1__EventFilter *filter) {
+  if (!filter || filter->n_correlation_ids > 0)
+    return true;
+  int conditions = condition_count(filter);
+  bool is_of_actor = filter->n_actor_ids > 0;
+  bool is_of_resource = filter->n_resource_types > 0 && filter->n_resource_ids > 0;
+  return conditions == 0 || (conditions == 1 && is_of_actor) || (conditions == 2 && is_of_resource);
+}
+
 /* ---- fingerprint ---- */
 
 struct digest_buffer {

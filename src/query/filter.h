@@ -16,6 +16,12 @@ void filter_check(const Auditstore__V1__EventFilter *filter, struct grpc_status 
 /* Appends " AND ..." for each filled field of a filter that was checked, on a table alias `e`. */
 void filter_add_sql(const Auditstore__V1__EventFilter *filter, struct sql *sql);
 
+/* Whether an index leads to the events asked for. With one of audit_events' indexes on a column
+ * asked for, and nothing else asked for that most of what it leads to might not have; events of one
+ * correlation are few, so more may be asked of them. Times don't count: they bound what is read
+ * without an index, but not to little. */
+bool filter_is_indexed(const Auditstore__V1__EventFilter *filter);
+
 /* The first bytes of the SHA-256 of what the filter asks for. */
 #define FILTER_FINGERPRINT_BYTES 16
 void filter_fingerprint(const Auditstore__V1__EventFilter *filter,

@@ -1,10 +1,12 @@
 #include "query/service.h"
 
+#include "access/access.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "query/get.h"
 #include "query/list.h"
 #include "query/run.h"
+#include "query/turns.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -13,7 +15,9 @@ struct query_service {
   struct loop *loop; /* borrowed, as the next two */
   struct pg_pool *pool;
   const struct config_query *config;
-  int calls; /* under way */
+  struct turns *turns; /* owned */
+  int queries;         /* under way, those given up among them */
+  int64_t abandoned;
 };
 
 enum query_kind { QUERY_GET, QUERY_LIST };
@@ -24,6 +28,7 @@ struct query {
   enum query_kind kind;
   struct grpc_call *call;
   struct grpc_message *message;
+  struct turn turn;
   struct query_run run;
   struct grpc_status *status; /* owned; what reading the rows showed to be wrong */
   const Auditstore__V1__GetEventRequest *get;
@@ -31,14 +36,23 @@ struct query {
   struct list_query list;
 };
 
-/* Takes `status`. */
-static void query_end(struct query *query, struct grpc_status *status) {
-  grpc_call_finish(query->call, status);
-  grpc_message_release(query->message);
+static void query_free(struct query *query) {
+  turns_leave(query->service->turns, &query->turn);
   sql_deinit(&query->get_sql);
   list_query_deinit(&query->list);
-  query->service->calls--;
+  query->service->queries--;
   free(query);
+}
+
+/* Takes `status`. */
+static void query_answer(struct query *query, struct grpc_status *status) {
+  grpc_call_finish(query->call, status);
+  grpc_message_release(query->message);
+}
+
+static void query_end(struct query *query, struct grpc_status *status) {
+  query_answer(query, status);
+  query_free(query);
 }
 
 /* ---- rows ---- */
@@ -96,11 +110,20 @@ static void on_end(void *arg, struct grpc_status *status) {
   query_end(query, status ? status : query->status);
 }
 
+static void on_gone(void *arg) {
+  query_free(arg);
+}
+
+/* Its turn isn't over before PostgreSQL has let go of it. */
 static void on_cancel(void *arg) {
   struct query *query = arg;
-  query_run_cancel(&query->run);
+  bool is_at_work = query_run_abandon(&query->run);
   grpc_status_free(query->status);
-  query_end(query, grpc_status_new(GRPC_CANCELLED, "the call was cancelled"));
+  query_answer(query, grpc_status_new(GRPC_CANCELLED, "the call was cancelled"));
+  if (is_at_work)
+    query->service->abandoned++;
+  else
+    query_free(query);
 }
 
 /* ---- handlers ---- */
@@ -112,25 +135,51 @@ static struct query *query_new(struct query_service *service, enum query_kind ki
   query->kind = kind;
   query->call = call;
   query->message = message;
-  service->calls++;
+  service->queries++;
   return query;
 }
 
-static void query_start(struct query *query, struct sql *sql) {
+static void on_turn(void *arg, const struct error *err) {
+  struct query *query = arg;
+  const struct query_service *service = query->service;
+  if (err) {
+    query_end(query, grpc_status_from_error(err));
+    return;
+  }
+  if (query->turn.kind == TURN_UNINDEXED)
+    query->run.deadline_us =
+        deadline_min(query->run.deadline_us, clock_monotonic_us(service->loop->clock) +
+                                                 service->config->unindexed_timeout_us);
+  query_run_start(&query->run, service->pool, query->kind == QUERY_GET ? "GetEvent" : "ListEvents");
+}
+
+static const char *const advice[] = {
+    [TURN_INDEXED] = "query.timeout: narrow its filter",
+    [TURN_UNINDEXED] =
+        "query.unindexed_timeout: no index serves its filter, so it reads all that lies within its "
+        "times; fast are correlation_ids, actor_ids alone, resource_types with resource_ids "
+        "alone, and a start_time and end_time that are close together",
+};
+
+static void query_start(struct query *query, struct sql *sql, enum turn_kind kind) {
   static const struct grpc_call_events events = {.on_cancel = on_cancel};
   const struct query_service *service = query->service;
-  const struct clock *clock = service->loop->clock;
+  int64_t now_us = clock_monotonic_us(service->loop->clock);
   query->run = (struct query_run){
-      .clock = clock,
+      .loop = service->loop,
       .sql = sql,
-      .deadline_us = deadline_min(grpc_call_deadline_us(query->call),
-                                  clock_monotonic_us(clock) + service->config->timeout_us),
+      .deadline_us =
+          deadline_min(grpc_call_deadline_us(query->call), now_us + service->config->timeout_us),
+      .advice = advice[kind],
       .on_rows = on_rows,
       .on_end = on_end,
+      .on_gone = on_gone,
       .arg = query,
   };
+  query->turn = (struct turn){
+      .kind = kind, .deadline_us = query->run.deadline_us, .cb = on_turn, .arg = query};
   grpc_call_set_events(query->call, &events, query);
-  query_run_start(&query->run, service->pool, query->kind == QUERY_GET ? "GetEvent" : "ListEvents");
+  turns_ask(service->turns, &query->turn, access_principal(query->call));
 }
 
 static void handle_get_event(void *service, struct grpc_call *call,
@@ -142,7 +191,7 @@ static void handle_get_event(void *service, struct grpc_call *call,
   if (status)
     query_end(query, status);
   else
-    query_start(query, &query->get_sql);
+    query_start(query, &query->get_sql, TURN_INDEXED);
 }
 
 static void handle_list_events(void *service, struct grpc_call *call,
@@ -153,7 +202,8 @@ static void handle_list_events(void *service, struct grpc_call *call,
   if (status)
     query_end(query, status);
   else
-    query_start(query, &query->list.sql);
+    query_start(query, &query->list.sql,
+                filter_is_indexed(request->filter) ? TURN_INDEXED : TURN_UNINDEXED);
 }
 
 /* ---- the service ---- */
@@ -164,14 +214,22 @@ struct query_service *query_service_new(struct loop *loop, struct pg_pool *pool,
   service->loop = loop;
   service->pool = pool;
   service->config = config;
+  service->turns = turns_new(loop, config);
   return service;
 }
 
 void query_service_free(struct query_service *service) {
   if (!service)
     return;
-  assert(service->calls == 0);
+  assert(service->queries == 0);
+  turns_free(service->turns);
   free(service);
+}
+
+void query_service_stats(const struct query_service *service, struct query_stats *ret_stats) {
+  turns_stats(service->turns, &ret_stats->turns);
+  ret_stats->limits = service->config;
+  ret_stats->abandoned = service->abandoned;
 }
 
 void query_service_fill(struct query_service *service,

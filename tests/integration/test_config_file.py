@@ -300,6 +300,12 @@ RULES = (
 )
 
 WARNINGS = (
+    ({"query.max_running": 30}, "query.max_running", "warning: above database.max_open_conns: clamped to it"),
+    ({"query.max_running": 21}, "query.max_running",
+     "warning: leaves less than ingest.lanes + 3 of database.max_open_conns: readers may hold up writing"),
+    ({"query.max_running_per_principal": 13}, "query.max_running_per_principal",
+     "warning: above query.max_running: clamped to it"),
+    ({"query.max_unindexed": 13}, "query.max_unindexed", "warning: above query.max_running: clamped to it"),
     ({"database.max_open_conns": 4, "database.max_idle_conns": 9}, "database.max_idle_conns",
      "warning: above max_open_conns: clamped to it"),
     ({"database.conn_max_lifetime": "5m", "database.conn_max_idle_time": "5m"},

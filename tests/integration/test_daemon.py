@@ -116,7 +116,9 @@ class PoolLimitTest(harness.PostgresCase):
     """Configured = applied = logged = what the server sees."""
 
     def check_limit(self, limit):
-        daemon = self.start_daemon({"database.max_open_conns": limit,
+        # Readers are the load, and leave nothing to writers.
+        daemon = self.start_daemon({"database.max_open_conns": limit, "query.max_running": limit,
+                                    "query.max_running_per_principal": limit,
                                     "database.max_idle_conns": 1,
                                     "database.conn_max_lifetime": "off",
                                     "database.application_name": f"limit{limit}"})

@@ -110,7 +110,7 @@ class LiveTest(ReloadCase):
         self.assertEqual("UNAVAILABLE", self.refusal(call.result, timeout=60))
 
     def test_the_source_of_each_change_is_told(self):
-        self.start({"query.timeout": "7s", "database.max_open_conns": 9})
+        self.start({"query.timeout": "7s", "database.max_open_conns": 20})
         line = self.reload({"query.timeout": "8s"})
         self.assertIn("changed=2", line)
         self.assertIn("need_restart=0", line)

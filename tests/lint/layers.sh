@@ -24,7 +24,7 @@ BELOW = {
     "pg": ["config"],
     "ledger": ["pg"],
     "ingest": ["ledger", "access"],
-    "query": ["ledger", "grpc"],
+    "query": ["ledger", "access"],
     "admin": ["pg", "grpc"],
 }
 SHARED_WITH_CLIENTS = ("base/", "grpc/gzip.h", "grpc/wire.h")

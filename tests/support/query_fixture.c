@@ -11,8 +11,14 @@
 #include "base/timestamp.h"
 #include "ledger/partitions.h"
 
-const struct config_query query_fixture_config = {
-    .default_page_size = 100, .max_page_size = 20000, .timeout_us = 5000000};
+const struct config_query query_fixture_config = {.default_page_size = 100,
+                                                  .max_page_size = 20000,
+                                                  .timeout_us = 5000000,
+                                                  .max_running = 10,
+                                                  .max_running_per_principal = 10,
+                                                  .max_unindexed = 10,
+                                                  .unindexed_timeout_us = 5000000,
+                                                  .max_waiting = 1000};
 
 /* ---- running ---- */
 
@@ -52,13 +58,21 @@ static void on_end(void *arg, struct grpc_status *status) {
   c->status = status;
 }
 
+static void on_gone(void *arg) {
+  struct collector *c = arg;
+  assert_false(c->is_gone);
+  c->is_gone = true;
+}
+
 struct query_run query_fixture_run(struct pg_fixture *f, struct sql *sql, int64_t timeout_us,
                                    struct collector *c) {
-  return (struct query_run){.clock = &f->clock,
+  return (struct query_run){.loop = &f->loop,
                             .sql = sql,
                             .deadline_us = clock_monotonic_us(&f->clock) + timeout_us,
                             .on_rows = on_rows,
+                            .advice = "query.timeout",
                             .on_end = on_end,
+                            .on_gone = on_gone,
                             .arg = c};
 }
 

@@ -23,6 +23,7 @@ struct collector {
   size_t token_len;
   bool has_rows;
   bool is_done;
+  bool is_gone; /* after it was abandoned */
   struct grpc_status *status;
 };
 

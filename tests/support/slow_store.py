@@ -46,6 +46,9 @@ CREATE POLICY reading ON audit_events FOR SELECT USING ((SELECT gate()));
 CREATE POLICY writing ON audit_events FOR INSERT WITH CHECK (true);
 """
 
+# The load on the pool is readers here, who leave nothing to writers.
+ALL_TO_READERS = {"query.max_running": 1000, "query.max_running_per_principal": 1000}
+
 COUNT = """SELECT count(*), count(*) FILTER (WHERE state = 'idle'),
   coalesce(extract(epoch FROM max(clock_timestamp() - backend_start)), 0)::float8,
   coalesce(array_agg(pid), '{}')
@@ -133,11 +136,13 @@ class PoolCase(harness.PostgresCase):
     # ---- the daemon ----
 
     def start(self, settings=None, wait_serving=True, env=None, **server):
-        """A daemon whose settings stand in a file, daemon.config; daemon.application is its name.
+        """A daemon whose settings stand in a file, daemon.config; daemon.application is its name. None: the default.
         server: database.host, .port and the like, instead of the PostgreSQL's own."""
         application = f"pool{next(PoolCase.names)}"
         config = self.folder / f"{application}.yaml"
-        settings = {"ingest.lanes": 1, "database.application_name": application, **(settings or {})}
+        asked = {**ALL_TO_READERS, "ingest.lanes": 1, "database.application_name": application,
+                 **(settings or {})}
+        settings = {key: value for key, value in asked.items() if value is not None}
         harness.write_config(config, settings)
         line = {f"database.{key}": value for key, value in server.items()}
         daemon = self.start_daemon(line, wait_serving=wait_serving, config=config, env=env)

@@ -199,6 +199,38 @@ static void a_bad_event_id_is_refused(void **state) {
   }
 }
 
+/* ---- what an index serves ---- */
+
+static void an_index_serves_what_it_leads_to(void **state) {
+  (void)state;
+  ProtobufCBinaryData texts[] = {{.len = 1, .data = (uint8_t *)"a"}};
+  Auditstore__V1__Outcome outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_FAILURE;
+  Google__Protobuf__Timestamp t = timestamp_of("2026-01-01T00:00:00Z", 0);
+#define WITH(filter, list) (filter.n_##list = 1, filter.list = texts)
+  Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
+  assert_true(filter_is_indexed(NULL));
+  filter.start_time = &t;
+  assert_true(filter_is_indexed(&filter));
+  WITH(filter, actor_ids);
+  assert_true(filter_is_indexed(&filter));
+  WITH(filter, event_types);
+  assert_false(filter_is_indexed(&filter));
+  WITH(filter, correlation_ids);
+  assert_true(filter_is_indexed(&filter));
+  filter = (Auditstore__V1__EventFilter)AUDITSTORE__V1__EVENT_FILTER__INIT;
+  WITH(filter, resource_ids);
+  assert_false(filter_is_indexed(&filter));
+  WITH(filter, resource_types);
+  assert_true(filter_is_indexed(&filter));
+  filter.n_outcomes = 1;
+  filter.outcomes = &outcome;
+  assert_false(filter_is_indexed(&filter));
+  filter = (Auditstore__V1__EventFilter)AUDITSTORE__V1__EVENT_FILTER__INIT;
+  filter.n_outcomes = 1;
+  filter.outcomes = &outcome;
+  assert_false(filter_is_indexed(&filter));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_bad_time_is_named),
@@ -209,6 +241,7 @@ int main(void) {
       cmocka_unit_test(too_many_values_are_named),
       cmocka_unit_test(a_bad_page_size_order_or_token_is_named),
       cmocka_unit_test(a_bad_event_id_is_refused),
+      cmocka_unit_test(an_index_serves_what_it_leads_to),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,14 +131,26 @@ static void on_plain_done(void *arg, const struct pg_outcome *outcome) {
   plain->is_done = true;
 }
 
+static void run_plain(struct plain_run *plain, struct pg_lease *conn,
+                      const struct pg_statement *statement) {
+  static const struct pg_pipeline_cb cb = {.on_done = on_plain_done};
+  assert_non_null(conn);
+  plain->conn = conn;
+  pg_send(conn, statement, NULL);
+  pg_run(conn, CLOCK_NEVER, &cb, plain);
+}
+
 static void on_plain_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
   static const struct pg_statement statement = {.sql = "SELECT pg_sleep(0.3)"};
-  static const struct pg_pipeline_cb cb = {.on_done = on_plain_done};
-  struct plain_run *plain = arg;
-  assert_null(err);
-  plain->conn = conn;
-  pg_send(conn, &statement, NULL);
-  pg_run(conn, CLOCK_NEVER, &cb, plain);
+  (void)err;
+  run_plain(arg, conn, &statement);
+}
+
+static void on_default_acquired(void *arg, struct pg_lease *conn, const struct error *err) {
+  static const struct pg_statement statement = {
+      .sql = "SELECT 1 / (current_setting('max_parallel_workers_per_gather') <> '0')::int"};
+  (void)err;
+  run_plain(arg, conn, &statement);
 }
 
 /* The connection goes to others, whose work may take longer. */
@@ -215,26 +227,80 @@ static void a_pool_without_a_free_connection_is_exhausted(void **state) {
   free(c);
 }
 
-static void a_cancelled_query_calls_nobody(void **state) {
-  struct pg_fixture *f = *state;
+/* ---- queries that are given up ---- */
+
+/* Runs `text` until it has a connection, then gives it up and waits until nothing is left of it. */
+static void abandon(struct pg_fixture *f, const char *text) {
   struct collector *c = xcalloc(1, sizeof(*c));
   struct sql sql;
   sql_init(&sql);
-  sql_add(&sql, "SELECT pg_sleep(0.2)");
-  /* While it waits for a connection. */
-  struct query_run run = query_fixture_run(f, &sql, 5000000, c);
-  query_run_start(&run, f->pool, "test");
-  query_run_cancel(&run);
-  /* While it runs. */
+  sql_add(&sql, text);
+  struct query_run run = query_fixture_run(f, &sql, 20000000, c);
   query_run_start(&run, f->pool, "test");
   while (!run.conn)
     uv_run(&f->uv, UV_RUN_ONCE);
-  query_run_cancel(&run);
-  assert_null(run_text(f, f->pool, "SELECT pg_sleep(0.3)", 5000000));
+  bool had_rows = c->has_rows;
+  assert_true(query_run_abandon(&run));
+  pg_fixture_run_until(f, &c->is_gone);
   assert_false(c->is_done);
-  assert_false(c->has_rows);
+  assert_int_equal(c->has_rows, had_rows);
   sql_deinit(&sql);
   free(c);
+}
+
+static int64_t closed_by_cancel(struct pg_fixture *f) {
+  struct pg_pool_stats stats;
+  pg_pool_stats(f->pool, &stats);
+  assert_int_equal(stats.in_use, 0);
+  return stats.closed[PG_CLOSE_CANCEL];
+}
+
+static void a_query_given_up_while_it_waits_leaves_nothing(void **state) {
+  struct pg_fixture *f = *state;
+  struct sql sql;
+  sql_init(&sql);
+  sql_add(&sql, "SELECT 1");
+  struct query_run run = query_fixture_run(f, &sql, 5000000, NULL);
+  query_run_start(&run, f->pool, "test");
+  assert_false(query_run_abandon(&run));
+  assert_null(run_text(f, f->pool, "SELECT 1", 5000000));
+  sql_deinit(&sql);
+}
+
+static void a_query_given_up_that_ends_soon_costs_no_connection(void **state) {
+  struct pg_fixture *f = *state;
+  for (int i = 0; i < 20; i++)
+    abandon(f, "SELECT 1");
+  assert_int_equal(closed_by_cancel(f), 0);
+  struct pg_pool_stats stats;
+  pg_pool_stats(f->pool, &stats);
+  assert_int_equal(stats.opened, 1);
+}
+
+#define AT_WORK "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(20)%'"
+
+static void a_query_given_up_is_over_when_postgresql_has_ended_it(void **state) {
+  struct pg_fixture *f = *state;
+  abandon(f, "SELECT pg_sleep(20)");
+  assert_int_equal(closed_by_cancel(f), 1);
+  PGresult *result = PQexec(f->observer, AT_WORK " AND state = 'active'");
+  assert_string_equal(PQgetvalue(result, 0, 0), "0");
+  PQclear(result);
+}
+
+/* ---- what a query may have ---- */
+
+static void a_query_has_no_parallel_workers_and_leaves_the_session_as_it_was(void **state) {
+  struct pg_fixture *f = *state;
+  /* Division by zero shows what the session has. */
+  assert_null(run_text(f, f->pool,
+                       "SELECT 1 / (current_setting('max_parallel_workers_per_gather') = '0' AND "
+                       "current_setting('jit') = 'off')::int",
+                       5000000));
+  struct plain_run plain = {.is_done = false};
+  pg_acquire(f->pool, pg_fixture_deadline(f), "test", on_default_acquired, &plain);
+  pg_fixture_run_until(f, &plain.is_done);
+  assert_int_equal(plain.kind, PG_OK);
 }
 
 /* ---- frame ---- */
@@ -256,7 +322,10 @@ int main(void) {
       TEST(a_refused_query_is_an_internal_error_without_details),
       TEST(a_server_out_of_reach_is_unavailable),
       TEST(a_pool_without_a_free_connection_is_exhausted),
-      TEST(a_cancelled_query_calls_nobody),
+      TEST(a_query_given_up_while_it_waits_leaves_nothing),
+      TEST(a_query_given_up_that_ends_soon_costs_no_connection),
+      TEST(a_query_given_up_is_over_when_postgresql_has_ended_it),
+      TEST(a_query_has_no_parallel_workers_and_leaves_the_session_as_it_was),
   };
   return cmocka_run_group_tests(tests, pg_fixture_group_setup, pg_fixture_group_teardown);
 }

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "access/access.h"
 #include "query/service.h"
 #include "support/query_fixture.h"
 
@@ -21,6 +22,7 @@ struct grpc_message {
 struct grpc_call {
   struct grpc_message message;
   int64_t deadline_us;
+  const char *principal;
   struct grpc_call_events events;
   void *events_arg;
   ProtobufCMessage *sent; /* a copy */
@@ -56,6 +58,10 @@ void grpc_call_set_events(struct grpc_call *call, const struct grpc_call_events 
                           void *arg) {
   call->events = *events;
   call->events_arg = arg;
+}
+
+struct str access_principal(const struct grpc_call *call) {
+  return str_z(call->principal ? call->principal : "");
 }
 
 void grpc_message_release(struct grpc_message *message) {
@@ -178,19 +184,29 @@ static void a_query_ends_at_the_deadline_of_its_call(void **state) {
   assert_int_equal(call.code, GRPC_DEADLINE_EXCEEDED);
 }
 
-static void a_cancelled_call_gives_its_connection_back(void **state) {
+static int queries_running(const struct world *w) {
+  struct query_stats stats;
+  query_service_stats(w->service, &stats);
+  return stats.turns.running[TURN_INDEXED] + stats.turns.running[TURN_UNINDEXED];
+}
+
+static void a_cancelled_call_keeps_its_turn_until_postgresql_is_done_with_it(void **state) {
   struct world *w = *state;
   struct grpc_call call = new_call();
+  struct pg_pool_stats stats;
   pg_observer_run(w->f.observer, LOCK_EVENTS);
   start_list(w, &call);
   pg_fixture_wait_for(&w->f, PG_FIXTURE_WAITING, 1);
   call.events.on_cancel(call.events_arg);
-  pg_observer_run(w->f.observer, "ROLLBACK");
   end_call(&w->f, &call);
   assert_int_equal(call.code, GRPC_CANCELLED);
-  struct pg_pool_stats stats;
+  assert_int_equal(queries_running(w), 1);
+  pg_observer_run(w->f.observer, "ROLLBACK");
+  while (queries_running(w) > 0)
+    uv_run(&w->f.uv, UV_RUN_ONCE);
   pg_pool_stats(w->f.pool, &stats);
   assert_int_equal(stats.in_use, 0);
+  assert_int_equal(call.sends, 0);
 }
 
 static void a_call_cancelled_before_it_has_a_connection_needs_none(void **state) {
@@ -258,7 +274,7 @@ int main(void) {
       TEST(list_events_refuses_a_bad_request),
       TEST(a_query_ends_at_the_configured_timeout),
       TEST(a_query_ends_at_the_deadline_of_its_call),
-      TEST(a_cancelled_call_gives_its_connection_back),
+      TEST(a_cancelled_call_keeps_its_turn_until_postgresql_is_done_with_it),
       TEST(a_call_cancelled_before_it_has_a_connection_needs_none),
       TEST(many_calls_at_once_are_all_answered),
   };
