@@ -9,6 +9,7 @@
 #include "base/port_file.h"
 #include "base/process_metrics.h"
 #include "grpc/metrics.h"
+#include "http/metrics.h"
 #include "http/server.h"
 #include "ingest/metrics.h"
 #include "ledger/memory_metrics.h"
@@ -60,6 +61,7 @@ static int write_metrics(void *arg, struct buf *out) {
   query_metrics_write(&metrics, pages->parts.queries);
   ledger_memory_metrics_write(&metrics, pages->parts.memory);
   log_metrics_write(&metrics, pages->loop->sampler);
+  http_metrics_write(&metrics, pages->server);
   process_metrics_write(&metrics, pages->started_us);
   return HTTP_OK;
 }
@@ -110,7 +112,7 @@ void pages_print_metrics_reference(FILE *out) {
       &daemon_metric_table,  &grpc_metric_table,      &access_metric_table,
       &pg_pool_metric_table, &pg_go_sql_metric_table, &server_clock_metric_table,
       &ingest_metric_table,  &query_metric_table,     &ledger_memory_metric_table,
-      &log_metric_table,     &process_metric_table,
+      &log_metric_table,     &http_metric_table,      &process_metric_table,
   };
   fputs(
       "# Metrics\n"

@@ -7,19 +7,23 @@
 
 #include "base/acceptor.h"
 #include "base/alloc.h"
+#include "http/connections.h"
 
 /* A request's line and headers, and the answer's, of one connection. */
 #define CONNECTION_MEMORY_BYTES ((size_t)(16 * 1024))
-#define US_PER_MS               1000
-#define US_PER_S                1000000
-#define METHODS_ALLOWED         "GET, HEAD"
-#define TEXT_PLAIN              "text/plain; charset=utf-8"
+/* Of all answers that wait to be taken: as much as 16 of the largest pages. */
+#define ANSWERS_MAX_BYTES ((int64_t)16 * HTTP_PAGE_MAX_BYTES)
+#define US_PER_MS         1000
+#define US_PER_S          1000000
+#define METHODS_ALLOWED   "GET, HEAD"
+#define TEXT_PLAIN        "text/plain; charset=utf-8"
 
 struct http_server {
   struct loop *loop; /* borrowed */
   struct http_options options;
   struct acceptor *acceptor; /* owned, as all below */
   struct MHD_Daemon *mhd;
+  struct http_conns conns;
   uv_poll_t poll; /* of the descriptor that gathers all events of the library */
   struct loop_timer timer;
   struct buf content; /* of the page being written */
@@ -27,6 +31,31 @@ struct http_server {
   loop_task_cb *closed;
   void *closed_arg;
 };
+
+/* ---- connections ---- */
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code) {
+  struct http_server *server = arg;
+  if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+    http_conn_remove(&server->conns, *socket_context);
+    return;
+  }
+  int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+  *socket_context = http_conn_add(&server->conns, fd);
+}
+
+static struct http_conn *conn_of(struct MHD_Connection *connection) {
+  return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code) {
+  struct http_server *server = arg;
+  (void)state;
+  (void)code;
+  http_conn_answered(&server->conns, conn_of(connection));
+}
 
 /* ---- answering ---- */
 
@@ -43,6 +72,8 @@ static enum MHD_Result answer(struct http_server *server, struct MHD_Connection 
   if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
     MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, METHODS_ALLOWED);
   enum MHD_Result result = MHD_queue_response(connection, (unsigned)status, response);
+  http_conn_answer(&server->conns, conn_of(connection), buf_len(&server->content),
+                   ANSWERS_MAX_BYTES);
   MHD_destroy_response(response);
   return result;
 }
@@ -140,9 +171,9 @@ static void on_timer(void *arg) {
   http_turn(arg);
 }
 
-/* With max_connections open the library closes this one. */
 static void on_accept(void *arg, int fd, const union acceptor_address *peer) {
   struct http_server *server = arg;
+  http_conn_make_room(&server->conns, (size_t)server->options.config->max_connections);
   (void)MHD_add_connection(server->mhd, fd, &peer->any, sizeof(*peer));
   http_turn(server);
 }
@@ -151,8 +182,11 @@ static void on_accept(void *arg, int fd, const union acceptor_address *peer) {
 
 static struct MHD_Daemon *start_mhd(struct http_server *server) {
   const struct config_http *config = server->options.config;
+  /* We keep to max_connections; those that are leaving count until the library has closed them. */
+  unsigned limit = 2 * (unsigned)config->max_connections + 1;
   return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request,
-                          server, MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->max_connections,
+                          server, MHD_OPTION_CONNECTION_LIMIT, limit, MHD_OPTION_NOTIFY_CONNECTION,
+                          on_connection, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
                           MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(config->timeout_us / US_PER_S),
                           MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES,
                           MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
@@ -205,6 +239,13 @@ int http_server_new(struct http_server **ret_server, struct loop *loop,
 
 int http_server_port(const struct http_server *server) {
   return acceptor_port(server->acceptor);
+}
+
+void http_server_stats(const struct http_server *server, struct http_stats *ret_stats) {
+  ret_stats->connections = (int64_t)http_conn_count(&server->conns);
+  ret_stats->evicted = server->conns.evicted;
+  ret_stats->answer_bytes = server->conns.answer_bytes;
+  ret_stats->max_connections = server->options.config->max_connections;
 }
 
 static void release_handle(void *arg) {

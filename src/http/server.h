@@ -3,7 +3,9 @@
  *
  * Runs on the loop and makes no thread: a page is written while nothing else runs, so all its
  * numbers are of one moment. Bounded by http.max_connections, by http.timeout for silent
- * connections, and by 16 KiB for a request; requests with a body are refused. Loop thread only.
+ * connections, by 16 KiB for a request and 4 MiB for all answers that aren't taken; requests with a
+ * body are refused. With max_connections open a newcomer takes the place of another
+ * (connections.h), so that whoever probes is answered. Loop thread only.
  */
 #pragma once
 
@@ -40,6 +42,14 @@ int http_server_new(struct http_server **ret_server, struct loop *loop,
 
 /* The port bound. */
 int http_server_port(const struct http_server *server);
+
+struct http_stats {
+  int64_t connections;
+  int64_t max_connections;
+  int64_t evicted;      /* made room for others */
+  int64_t answer_bytes; /* not yet taken */
+};
+void http_server_stats(const struct http_server *server, struct http_stats *ret_stats);
 
 /* Closes all connections. `closed` (may be NULL) runs when the memory is gone. */
 void http_server_close(struct http_server *server, loop_task_cb *closed, void *arg);

@@ -363,28 +363,34 @@ static void a_request_may_come_byte_by_byte(void **state) {
   close(fd);
 }
 
-static void a_connection_too_many_is_closed_and_the_others_serve_on(void **state) {
+static void assert_closed(struct fixture *f, int fd) {
+  f->reply[0] = '\0';
+  read_until(f, fd, NULL);
+  assert_string_equal(f->reply, "");
+  close(fd);
+}
+
+static struct http_stats stats_of(const struct fixture *f) {
+  struct http_stats stats;
+  http_server_stats(f->server, &stats);
+  return stats;
+}
+
+static void a_newcomer_takes_the_place_of_the_longest_idle(void **state) {
   struct fixture *f = *state;
   int fds[CONNECTIONS];
   for (int i = 0; i < CONNECTIONS; i++) {
     fds[i] = dial(f);
     answer_on(f, fds[i], "GET /sorry HTTP/1.1\r\n" KEPT, "not now\n");
   }
-  for (int i = 0; i < 3; i++) {
-    int extra = dial(f);
-    f->reply[0] = '\0';
-    read_until(f, extra, NULL);
-    assert_string_equal(f->reply, "");
-    close(extra);
-  }
-  for (int i = 0; i < CONNECTIONS; i++)
-    answer_on(f, fds[i], "GET /sorry HTTP/1.1\r\n" KEPT, "not now\n");
-  close(fds[0]);
-  for (int i = 0; i < 20; i++)
-    step(f);
+  answer_on(f, fds[0], "GET /sorry HTTP/1.1\r\n" KEPT, "not now\n");
   assert_alive(f);
-  for (int i = 1; i < CONNECTIONS; i++)
-    close(fds[i]);
+  assert_closed(f, fds[1]);
+  assert_int_equal(stats_of(f).evicted, 1);
+  answer_on(f, fds[0], "GET /sorry HTTP/1.1\r\n" KEPT, "not now\n");
+  assert_int_equal(stats_of(f).connections, 2);
+  close(fds[0]);
+  close(fds[2]);
 }
 
 static void a_silent_connection_is_closed(void **state) {
@@ -577,7 +583,7 @@ int main(void) {
       TEST(pipelined_requests_are_answered_in_order),
       TEST(http_1_0_is_answered_and_closed),
       TEST(a_request_may_come_byte_by_byte),
-      TEST(a_connection_too_many_is_closed_and_the_others_serve_on),
+      TEST(a_newcomer_takes_the_place_of_the_longest_idle),
       cmocka_unit_test_setup_teardown(a_silent_connection_is_closed, setup_impatient, teardown),
       TEST(a_client_that_does_not_read_holds_up_nobody),
       TEST(a_large_page_arrives_whole),
