@@ -11,6 +11,7 @@
 #include "base/reminder.h"
 #include "certs.h"
 #include "describe.h"
+#include "descriptors.h"
 #include "grpc/server.h"
 #include "ingest/ingest.h"
 #include "ingest/service.h"
@@ -473,6 +474,7 @@ int app_run(struct config *config, const struct config_input *input) {
   app->config = config;
   app->input = input;
   app_loop_open(&app->loop, &app->uv);
+  descriptors_announce(config);
   struct error err = {0};
   int rc = app_new_parts(app, &err);
   if (rc == 0) {

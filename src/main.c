@@ -9,6 +9,7 @@
 #include "base/output.h"
 #include "base/secret.h"
 #include "config/config.h"
+#include "descriptors.h"
 #include "dev_certs.h"
 #include "keys.h"
 #include "net/tls_memory.h"
@@ -195,10 +196,13 @@ int main(int argc, char **argv) {
     return new_token(line.token_name);
   if (line.certs_folder)
     return dev_certs(line.certs_folder, line.certs_names, line.certs_name_count);
+  bool only_looks = line.print_config || line.check_config;
   const struct config_input input = {
       .path = line.config_path,
       .overrides = line.overrides,
       .override_count = line.override_count,
+      /* The service's limit isn't that of whoever looks. */
+      .max_descriptors = only_looks ? 0 : descriptors_raise(),
   };
   return load_and_run(&line, &input);
 }

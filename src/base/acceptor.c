@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 
 /* Accepted in one loop turn, so that a storm of connects doesn't hold up the open ones. */
 #define ACCEPTS_PER_TURN 64
 /* Out of descriptors: the queued connection can't be taken nor refused, and the socket stays
  * readable. Looking again at once would be a busy loop. */
 #define EXHAUSTED_PAUSE_US 100000
+/* It is logged at once, then so often while it goes on. */
+#define LOG_EVERY_US (60LL * 1000 * 1000)
 
 struct acceptor {
   struct loop *loop; /* borrowed */
@@ -23,6 +26,8 @@ struct acceptor {
   int port;
   uv_poll_t poll;
   struct loop_timer pause_timer;
+  int64_t exhausted;    /* how often the system had nothing left for a connection */
+  int64_t log_again_us; /* not before */
   int open_handles;
   loop_task_cb *closed;
   void *closed_arg;
@@ -45,6 +50,19 @@ static void pause_accepting(struct acceptor *a) {
   loop_timer_set(&a->pause_timer, clock_monotonic_us(a->loop->clock) + EXHAUSTED_PAUSE_US);
 }
 
+/* With errno of the accept that failed. */
+static void note_exhausted(struct acceptor *a) {
+  const char *error = strerror(errno);
+  int64_t now_us = clock_monotonic_us(a->loop->clock);
+  a->exhausted++;
+  if (now_us < a->log_again_us)
+    return;
+  a->log_again_us = now_us + LOG_EVERY_US;
+  log_warn("connections wait: the system has nothing left for them", KV("port", a->port),
+           KV("error", error), KV("times", a->exhausted),
+           KV("advice", "raise the limit of open files, of the daemon or of the system"));
+}
+
 /* False when there is nothing more to accept now. */
 static bool accept_one(struct acceptor *a) {
   union acceptor_address peer = {.storage = {0}};
@@ -61,6 +79,7 @@ static bool accept_one(struct acceptor *a) {
   case ENFILE:
   case ENOBUFS:
   case ENOMEM:
+    note_exhausted(a);
     pause_accepting(a);
     return false;
   default:
@@ -187,6 +206,10 @@ int acceptor_new(struct acceptor **ret_acceptor, struct loop *loop,
 
 int acceptor_port(const struct acceptor *acceptor) {
   return acceptor->port;
+}
+
+int64_t acceptor_exhausted(const struct acceptor *acceptor) {
+  return acceptor->exhausted;
 }
 
 static void release_handle(struct acceptor *a) {

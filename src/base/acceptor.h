@@ -1,7 +1,8 @@
 /*
  * acceptor: a listening TCP socket on the loop, which hands on each connection it accepts.
  *
- * Out of descriptors, it pauses for a moment instead of spinning. Loop thread only.
+ * Out of descriptors, it pauses for a moment instead of spinning, counts that, and logs it now and
+ * then. Loop thread only.
  */
 #pragma once
 
@@ -37,6 +38,9 @@ int acceptor_new(struct acceptor **ret_acceptor, struct loop *loop,
 
 /* The port bound. */
 int acceptor_port(const struct acceptor *acceptor);
+
+/* How often a connection had to wait because the system had no descriptor or memory for it. */
+int64_t acceptor_exhausted(const struct acceptor *acceptor);
 
 /* The socket is closed at once; `closed` (may be NULL) runs when the memory is gone. */
 void acceptor_close(struct acceptor *acceptor, loop_task_cb *closed, void *arg);

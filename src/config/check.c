@@ -11,6 +11,7 @@ struct checker {
   struct config *config;
   FILE *problems;
   int errors;
+  int64_t limit; /* of open files */
 };
 
 /* "section.key" in two parts. */
@@ -96,11 +97,16 @@ static const struct key_name sslmode = {"database", "sslmode"};
 static const struct key_name sslcert = {"database", "sslcert"};
 static const struct key_name sslkey = {"database", "sslkey"};
 
+static void clamp_max_idle(struct checker *c) {
+  struct config_database *db = &c->config->database;
+  if (!is_bad(c, max_open))
+    clamp_int(c, max_idle, &db->max_idle_conns, db->max_open_conns,
+              "above max_open_conns: clamped to it");
+}
+
 static void check_pool(struct checker *c) {
   const struct config_database *db = &c->config->database;
-  if (!is_bad(c, max_open))
-    clamp_int(c, max_idle, &c->config->database.max_idle_conns, db->max_open_conns,
-              "above max_open_conns: clamped to it");
+  clamp_max_idle(c);
   fail_unless(c, db->min_idle_conns <= db->max_idle_conns, min_idle, max_idle,
               "must not be above database.max_idle_conns");
   fail_unless(c, db->connect_backoff_min_us <= db->connect_backoff_max_us, backoff_min, backoff_max,
@@ -348,6 +354,71 @@ static void check_production(struct checker *c) {
               "database.host");
   if (config->http.listen[0] != '\0' && !is_local_address(config->http.listen))
     warn(c, pages, "has neither TLS nor access control: keep others than your monitoring from it");
+}
+
+/* ---- descriptors ---- */
+
+/* Of the files, pipes and sockets that aren't connections: those always open, one being accepted or
+ * refused, look-ups of names, and files that are read or written for a moment. */
+#define OTHER_DESCRIPTORS 32
+
+static const struct key_name clients = {"server", "max_connections"};
+static const struct key_name readers = {"http", "max_connections"};
+
+static int64_t of_pages(const struct config *config) {
+  return config->http.listen[0] != '\0' ? config->http.max_connections : 0;
+}
+
+int64_t config_descriptors(const struct config *config) {
+  return OTHER_DESCRIPTORS + config->database.max_open_conns + of_pages(config) +
+         config->server.max_connections;
+}
+
+static void lower(struct checker *c, struct key_name key, int *value, int64_t most) {
+  if (*value <= most)
+    return;
+  put_place(c, key);
+  fprintf(c->problems,
+          "warning: this and the others need %lld descriptors, but the limit of open files is "
+          "%lld: lowered from %d to %lld; raise the limit (LimitNOFILE, ulimit -n)\n",
+          (long long)config_descriptors(c->config), (long long)c->limit, *value, (long long)most);
+  note_clamped(c, key);
+  *value = (int)most;
+}
+
+/* Pages have an eighth of what PostgreSQL leaves, so that they answer whoever else comes. */
+static void lower_ports(struct checker *c, int64_t room) {
+  struct config *config = c->config;
+  int64_t share = room / 8 > 2 ? room / 8 : 2;
+  if (of_pages(config) > 0)
+    lower(c, readers, &config->http.max_connections, share);
+  lower(c, clients, &config->server.max_connections, room - of_pages(config));
+}
+
+int config_fit(struct config *config, int64_t limit, bool is_reload, FILE *problems) {
+  struct checker c = {.config = config, .problems = problems, .limit = limit};
+  int64_t room = limit - OTHER_DESCRIPTORS - config->database.max_open_conns;
+  if (limit <= 0 || config_descriptors(config) <= limit)
+    return 0;
+  if (is_reload) {
+    int64_t left =
+        room + config->database.max_open_conns - of_pages(config) - config->server.max_connections;
+    lower(&c, max_open, &config->database.max_open_conns, left);
+    clamp_max_idle(&c);
+    clamp_queries(&c);
+    return c.errors;
+  }
+  if (room < 3) {
+    put_place(&c, max_open);
+    fprintf(problems,
+            "got \"%d\": with a limit of %lld open files, of which the daemon needs %d, no "
+            "connection of "
+            "a client would fit: raise the limit (LimitNOFILE, ulimit -n) or lower this\n",
+            config->database.max_open_conns, (long long)limit, OTHER_DESCRIPTORS);
+    return 1;
+  }
+  lower_ports(&c, room);
+  return 0;
 }
 
 int config_check(struct config *config, FILE *problems) {

@@ -197,7 +197,11 @@ struct config_input {
   const char *path;             /* YAML file; NULL: none */
   const char *const *overrides; /* "section.key=value", from the command line */
   int override_count;
+  int64_t max_descriptors; /* the limit of open files, which connections have to fit; 0: any */
 };
+
+/* How many descriptors the daemon may need at once with these settings. */
+int64_t config_descriptors(const struct config *config);
 
 /* Reads and checks the input and fills *ret_config; free it with config_deinit(). On failure writes
  * every problem found, one line each ("file:line: key: got X: what is allowed"), to `problems`, and

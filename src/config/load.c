@@ -204,6 +204,8 @@ int config_load(struct config *ret_config, const struct config_input *input, FIL
   struct config config;
   int errors = config_load_values(&config, input, problems);
   errors += config_check(&config, problems);
+  if (errors == 0)
+    errors += config_fit(&config, input->max_descriptors, false, problems);
   if (errors) {
     config_deinit(&config);
     return ERR_INVALID_ARGUMENT;

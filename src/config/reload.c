@@ -8,18 +8,25 @@ static const char *copy_text(struct config *config, const char *text) {
   return text ? arena_strdup(config->arena, str_z(text)) : NULL;
 }
 
-/* What holds needs a restart to be changed: it goes on holding. */
-static void keep_value(struct config *fresh, const struct config *config, int index,
-                       FILE *problems) {
+static void warn_pending(const struct config *fresh, const struct config *config, int index,
+                         FILE *problems) {
   const struct config_key *key = &config_keys[index];
-  struct config_origin *origin = &fresh->origins[index];
+  const struct config_origin *origin = &fresh->origins[index];
   char value[CONFIG_VALUE_SIZE];
-  struct error err;
   config_format_value(config, key, value);
   if (origin->source == CONFIG_FILE)
     fprintf(problems, "%s:%d: ", origin->path, origin->line);
   fprintf(problems, "%s.%s: warning: takes effect with a restart; until then it is \"%s\"\n",
           key->section, key->name, value);
+}
+
+/* What holds needs a restart to be changed: it goes on holding. */
+static void keep_value(struct config *fresh, const struct config *config, int index) {
+  const struct config_key *key = &config_keys[index];
+  struct config_origin *origin = &fresh->origins[index];
+  char value[CONFIG_VALUE_SIZE];
+  struct error err;
+  config_format_value(config, key, value);
   if (config_set_value(fresh, key, str_z(value), &err) < 0)
     abort(); /* it was accepted before */
   *origin = config->origins[index];
@@ -35,13 +42,24 @@ static bool is_same(const struct config *a, const struct config *b, int index) {
   return strcmp(left, right) == 0;
 }
 
+/* What holds is what a rule made of the same wish. */
+static bool is_same_wish(const struct config *fresh, const struct config *config, int index) {
+  char wish[CONFIG_VALUE_SIZE];
+  const char *clamped_from = config->origins[index].clamped_from;
+  config_format_value(fresh, &config_keys[index], wish);
+  return clamped_from && strcmp(clamped_from, wish) == 0;
+}
+
 static int keep_pending(struct config *fresh, const struct config *config, FILE *problems) {
   int pending = 0;
   for (int i = 0; i < config_key_count; i++) {
     if (config_keys[i].is_live || fresh->origins[i].is_bad || is_same(fresh, config, i))
       continue;
-    keep_value(fresh, config, i, problems);
-    pending++;
+    if (!is_same_wish(fresh, config, i)) {
+      warn_pending(fresh, config, i, problems);
+      pending++;
+    }
+    keep_value(fresh, config, i);
   }
   return pending;
 }
@@ -73,6 +91,8 @@ int config_reload(struct config *config, const struct config_input *input, confi
   struct config_changes changes = {.pending = keep_pending(&fresh, config, problems)};
   /* What is kept must fit what is new. */
   errors += config_check(&fresh, problems);
+  if (errors == 0)
+    errors += config_fit(&fresh, input->max_descriptors, true, problems);
   if (errors || ask(accept, &fresh, problems)) {
     config_deinit(&fresh);
     return ERR_INVALID_ARGUMENT;

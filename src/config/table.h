@@ -91,3 +91,7 @@ int config_load_values(struct config *ret_config, const struct config_input *inp
 
 /* Rules between keys. Writes problems; returns how many are errors. */
 int config_check(struct config *config, FILE *problems);
+
+/* Lowers what needs more descriptors than `limit` (0: not known): at the start the ports, at a
+ * reload, when these stay as they are, the pool. Writes warnings; returns how many errors. */
+int config_fit(struct config *config, int64_t limit, bool is_reload, FILE *problems);

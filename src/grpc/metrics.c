@@ -2,8 +2,10 @@
 
 enum {
   CONNECTIONS,
+  MAX_CONNECTIONS,
   ACCEPTED,
   REFUSED,
+  EXHAUSTED,
   FAILED,
   MALFORMED,
   CALLS,
@@ -16,11 +18,16 @@ enum {
 static const struct metric_family families[] = {
     [CONNECTIONS] = {"auditstore_grpc_connections", METRIC_GAUGE, METRIC_NUMBER, NULL,
                      "Open connections of clients."},
+    [MAX_CONNECTIONS] = {"auditstore_grpc_max_connections", METRIC_GAUGE, METRIC_NUMBER, NULL,
+                         "server.max_connections, as it is in effect."},
     [ACCEPTED] = {"auditstore_grpc_connections_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
                   "Connections accepted."},
     [REFUSED] = {"auditstore_grpc_connections_refused_total", METRIC_COUNTER, METRIC_NUMBER,
                  "setting",
                  "Connections closed at once because there were as many as the setting allows."},
+    [EXHAUSTED] = {"auditstore_grpc_accepts_postponed_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+                   "How often connections had to wait because the system had no descriptor or "
+                   "memory for one."},
     [FAILED] =
         {"auditstore_grpc_connections_failed_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
          "Connections ended with an error, as the peer broke HTTP/2's rules or a limit against "
@@ -51,11 +58,13 @@ void grpc_metrics_write(struct metrics *metrics, const struct grpc_server *serve
   struct grpc_server_stats stats;
   grpc_server_stats(server, &stats);
   metrics_add(metrics, &families[CONNECTIONS], (int64_t)stats.connections);
+  metrics_add(metrics, &families[MAX_CONNECTIONS], stats.max_connections);
   metrics_add(metrics, &families[ACCEPTED], stats.accepted);
   metrics_add_labelled(metrics, &families[REFUSED], "max_connections", stats.refused);
   metrics_add_labelled(metrics, &families[REFUSED], "max_connections_per_address",
                        stats.refused_address);
   metrics_add_labelled(metrics, &families[REFUSED], "max_inbound_bytes", stats.refused_memory);
+  metrics_add(metrics, &families[EXHAUSTED], stats.exhausted);
   metrics_add(metrics, &families[FAILED], stats.failed);
   metrics_add(metrics, &families[MALFORMED], stats.malformed);
   metrics_add(metrics, &families[CALLS], (int64_t)stats.calls);

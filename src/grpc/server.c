@@ -276,6 +276,7 @@ static void count_accepted(const struct grpc_server *server, struct grpc_server_
   stats->accepted = seen.accepted;
   stats->refused = seen.refused;
   stats->refused_address = seen.refused_address;
+  stats->exhausted = seen.exhausted;
 }
 
 void grpc_server_stats(const struct grpc_server *server, struct grpc_server_stats *ret_stats) {
@@ -285,6 +286,7 @@ void grpc_server_stats(const struct grpc_server *server, struct grpc_server_stat
   ret_stats->connections = server->sessions.count;
   for (size_t i = 0; i < GRPC_MEMORY_KINDS; i++)
     ret_stats->memory[i] = (int64_t)server->memory.kinds[i].used_bytes;
+  ret_stats->max_connections = server->config->max_connections;
 }
 
 static void on_listener_closed(void *arg) {

@@ -136,6 +136,8 @@ struct grpc_server_stats {
   int64_t refused;                /* above server.max_connections */
   int64_t refused_address;        /* above server.max_connections_per_address */
   int64_t malformed;              /* streams reset as their requests break HTTP/2's rules */
+  int64_t exhausted;              /* had to wait: the system had no descriptor left */
+  int max_connections;            /* in effect */
   int64_t failed;                 /* ended with an error: the peer broke the protocol or a limit */
   size_t calls;                   /* open */
   int64_t ended[GRPC_CODE_COUNT]; /* calls, by status; those reset, by either side, as CANCELLED */

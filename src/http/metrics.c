@@ -1,6 +1,6 @@
 #include "http/metrics.h"
 
-enum { CONNECTIONS, MAX_CONNECTIONS, EVICTED, ANSWER_BYTES };
+enum { CONNECTIONS, MAX_CONNECTIONS, EVICTED, EXHAUSTED, ANSWER_BYTES };
 
 static const struct metric_family families[] = {
     [CONNECTIONS] = {"auditstore_http_connections", METRIC_GAUGE, METRIC_NUMBER, NULL,
@@ -10,6 +10,9 @@ static const struct metric_family families[] = {
     [EVICTED] = {"auditstore_http_connections_evicted_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
                  "Connections closed to make room: for others, or in memory, because they didn't "
                  "take their answers."},
+    [EXHAUSTED] = {"auditstore_http_accepts_postponed_total", METRIC_COUNTER, METRIC_NUMBER, NULL,
+                   "How often connections had to wait because the system had no descriptor or "
+                   "memory for one."},
     [ANSWER_BYTES] = {"auditstore_http_answer_bytes", METRIC_GAUGE, METRIC_NUMBER, NULL,
                       "Answers that aren't taken yet."},
 };
@@ -23,5 +26,6 @@ void http_metrics_write(struct metrics *metrics, const struct http_server *serve
   metrics_add(metrics, &families[CONNECTIONS], stats.connections);
   metrics_add(metrics, &families[MAX_CONNECTIONS], stats.max_connections);
   metrics_add(metrics, &families[EVICTED], stats.evicted);
+  metrics_add(metrics, &families[EXHAUSTED], stats.exhausted);
   metrics_add(metrics, &families[ANSWER_BYTES], stats.answer_bytes);
 }

@@ -244,6 +244,7 @@ int http_server_port(const struct http_server *server) {
 void http_server_stats(const struct http_server *server, struct http_stats *ret_stats) {
   ret_stats->connections = (int64_t)http_conn_count(&server->conns);
   ret_stats->evicted = server->conns.evicted;
+  ret_stats->exhausted = acceptor_exhausted(server->acceptor);
   ret_stats->answer_bytes = server->conns.answer_bytes;
   ret_stats->max_connections = server->options.config->max_connections;
 }

@@ -48,6 +48,7 @@ struct http_stats {
   int64_t max_connections;
   int64_t evicted;      /* made room for others */
   int64_t answer_bytes; /* not yet taken */
+  int64_t exhausted;    /* had to wait: the system had no descriptor left */
 };
 void http_server_stats(const struct http_server *server, struct http_stats *ret_stats);
 

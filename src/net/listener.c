@@ -118,6 +118,7 @@ int net_listener_port(const struct net_listener *listener) {
 struct net_listener_stats net_listener_stats(const struct net_listener *listener) {
   struct net_listener_stats stats = listener->stats;
   stats.open = listener->conns.count;
+  stats.exhausted = acceptor_exhausted(listener->acceptor);
   return stats;
 }
 

@@ -36,6 +36,7 @@ struct net_listener_stats {
   int64_t accepted; /* and kept */
   int64_t refused;  /* above max_connections */
   int64_t refused_address;
+  int64_t exhausted; /* had to wait: acceptor_exhausted() */
 };
 struct net_listener_stats net_listener_stats(const struct net_listener *listener);
 

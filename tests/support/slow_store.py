@@ -140,8 +140,8 @@ class PoolCase(harness.PostgresCase):
         server: database.host, .port and the like, instead of the PostgreSQL's own."""
         application = f"pool{next(PoolCase.names)}"
         config = self.folder / f"{application}.yaml"
-        asked = {**ALL_TO_READERS, "ingest.lanes": 1, "database.application_name": application,
-                 **(settings or {})}
+        asked = {"ingest.lanes": 1, "database.application_name": application, **(settings or {})}
+        asked = {**asked, **{key: asked.get(key, value) for key, value in ALL_TO_READERS.items()}}
         settings = {key: value for key, value in asked.items() if value is not None}
         harness.write_config(config, settings)
         line = {f"database.{key}": value for key, value in server.items()}
