@@ -310,8 +310,8 @@ static int app_new_parts(struct app *app, struct error *err) {
                                         .memory = app->memory};
   app->ingest = ingest_new(&app->loop, &ingest);
   self_events_begin(app->self_events, app->ingest, app->access);
-  app->ingest_service =
-      ingest_service_new(&app->loop, app->ingest, app->server_clock, &config->ingest);
+  app->ingest_service = ingest_service_new(&app->loop, app->ingest, app->server_clock,
+                                           app->partitions, &config->ingest);
   app->query_service = query_service_new(&app->loop, app->pool, &config->query);
   ingest_service_fill(app->ingest_service, &app->handlers);
   query_service_fill(app->query_service, &app->handlers);

@@ -141,6 +141,7 @@ struct config_ingest {
   int64_t write_timeout_us; /* from arrival to acknowledgement, when the caller sets no deadline */
   int64_t max_event_age_us;
   int64_t max_event_ahead_us;
+  int max_new_months; /* of one request */
 };
 
 struct config_ledger {
@@ -165,6 +166,7 @@ struct config_query {
 struct config_storage {
   int partitions_ahead;             /* months kept ready beyond the current one */
   int64_t partition_check_every_us; /* how often that is looked after */
+  int max_partitions;               /* months that may have one, but for those kept ready */
 };
 
 struct config_log {

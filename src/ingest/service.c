@@ -15,12 +15,14 @@ struct ingest_service {
 
 struct ingest_service *ingest_service_new(struct loop *loop, struct ingest *ingest,
                                           struct server_clock *server_clock,
+                                          struct partitions *partitions,
                                           const struct config_ingest *config) {
   struct ingest_service *service = xcalloc(1, sizeof(*service));
   service->env.loop = loop;
   service->env.ingest = ingest;
   service->env.server_clock = server_clock;
   service->env.validator.config = config;
+  service->env.validator.partitions = partitions;
   return service;
 }
 

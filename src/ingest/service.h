@@ -12,6 +12,7 @@ struct ingest_service;
 /* All must outlive it. */
 struct ingest_service *ingest_service_new(struct loop *loop, struct ingest *ingest,
                                           struct server_clock *server_clock,
+                                          struct partitions *partitions,
                                           const struct config_ingest *config);
 void ingest_service_free(struct ingest_service *service);
 

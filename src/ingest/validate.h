@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "config/config.h"
 #include "grpc/status.h"
+#include "ingest/new_months.h"
 #include "ledger/event.h"
 #include "pg/server_clock.h"
 
@@ -18,6 +19,8 @@ struct validator {
   int64_t now_us;                 /* wall clock, set by the caller before each request */
   struct clock_difference clocks; /* the same moment's, set like it */
   int made_ids;                   /* counts the events that were given an id */
+  struct partitions *partitions;  /* whose months exist; NULL: any month will do */
+  struct new_months new_months;   /* of the request */
   bool is_clock_in_doubt; /* set for an event that is refused by this machine's clock alone */
 };
 

@@ -113,15 +113,33 @@ static void fail_write(struct write *write, struct grpc_status *failure) {
   write->failure = failure;
 }
 
+/* Whether the event's month has a partition, or may have one made. */
+static bool admit_month(struct validator *v, int64_t time_us, int index,
+                        struct grpc_status **status) {
+  if (!v->partitions)
+    return true;
+  struct grpc_status *refusal =
+      new_months_admit(&v->new_months, v->partitions, v->config->max_new_months, time_us, index);
+  if (!refusal)
+    return true;
+  if (*status)
+    grpc_status_free(refusal);
+  else
+    *status = refusal;
+  return false;
+}
+
 /* Good events stand together at the front, each knowing where the caller had it. */
 static void write_validate(struct write *write, struct validator *v,
                            const struct write_input *input) {
   struct event *events = (struct event *)write->request.events;
   int good = 0;
   v->made_ids = 0;
+  new_months_begin(&v->new_months);
   for (int i = 0; i < write->input_count; i++) {
     struct grpc_status **status = write->request.is_atomic ? &write->failure : &write->rejected[i];
-    if (validate_event(v, input->events[i], i, &events[good], status))
+    if (validate_event(v, input->events[i], i, &events[good], status) &&
+        admit_month(v, events[good].time_us, i, status))
       write->indexes[good++] = i;
     if (!count_rejection(write, write->rejected[i])) {
       fail_write(write, answer_short_of_memory());

@@ -15,6 +15,13 @@ bool month_set_has(const struct month_set *set, int month) {
   return month_is_valid(month) && (set->words[month / 64] >> (month % 64) & 1);
 }
 
+int month_set_count(const struct month_set *set) {
+  int count = 0;
+  for (size_t i = 0; i < sizeof(set->words) / sizeof(set->words[0]); i++)
+    count += __builtin_popcountll(set->words[i]);
+  return count;
+}
+
 void month_set_add_range(struct month_set *set, int64_t from_us, int64_t to_us) {
   if (from_us > TIMESTAMP_MAX_US || to_us <= from_us)
     return;

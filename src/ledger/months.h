@@ -28,6 +28,8 @@ void month_set_add(struct month_set *set, int month);
 /* False as well for a month that isn't valid. */
 bool month_set_has(const struct month_set *set, int month);
 
+int month_set_count(const struct month_set *set);
+
 /* Adds every month that lies wholly within from_us <= t < to_us. */
 void month_set_add_range(struct month_set *set, int64_t from_us, int64_t to_us);
 

@@ -28,6 +28,8 @@ struct partition_round {
   bool is_loaded;
   struct month_set wanted;
   struct month_set existing;
+  int64_t locks_of_query;
+  int64_t lock_slots;
   struct error err; /* the first failure */
 };
 
@@ -37,6 +39,8 @@ static void round_finish(struct partition_round *round) {
   struct partition_report report = {
       .existing = round->is_loaded ? &round->existing : NULL,
       .err = round->err.code ? &round->err : NULL,
+      .locks_of_query = round->locks_of_query,
+      .lock_slots = round->lock_slots,
   };
   round->cb(round->arg, &report);
   free(round);
@@ -62,9 +66,18 @@ static bool read_bound(const PGresult *result, int row, int column, int64_t *ret
   return pg_get_timestamptz(pg_field(result, row, column), ret_us);
 }
 
+static void take_locks(struct partition_round *round, const PGresult *result) {
+  if (PQntuples(result) != 1 || !pg_get_int8(pg_field(result, 0, 0), &round->locks_of_query) ||
+      !pg_get_int8(pg_field(result, 0, 1), &round->lock_slots))
+    round->lock_slots = 0;
+}
+
 static void on_catalog(void *arg, int statement, const PGresult *result) {
-  (void)statement;
   struct partition_round *round = arg;
+  if (statement == 1) {
+    take_locks(round, result);
+    return;
+  }
   memset(&round->existing, 0, sizeof(round->existing));
   for (int row = 0; row < PQntuples(result); row++) {
     int64_t from_us = 0;
@@ -91,9 +104,19 @@ static void round_read_catalog(struct partition_round *round, enum round_step st
           "      FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
           "      WHERE i.inhparent = 'audit_events'::regclass AND NOT i.inhdetachpending) p "
           "WHERE b IS NOT NULL"};
+  /* Each partition and each of its indexes is locked by a query that reads it. */
+  static const struct pg_statement locks = {
+      .sql =
+          "SELECT (SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit_events'::regclass)"
+          "       * (SELECT 1 + count(*) FROM pg_index"
+          "          WHERE indrelid = 'audit_events'::regclass),"
+          "       current_setting('max_locks_per_transaction')::int8"
+          "       * (current_setting('max_connections')::int8"
+          "          + current_setting('max_prepared_transactions')::int8)"};
   static const struct pg_pipeline_cb cb = {.on_result = on_catalog, .on_done = on_catalog_done};
   round->step = step;
   pg_send(round->conn, &statement, NULL);
+  pg_send(round->conn, &locks, NULL);
   pg_run(round->conn, round->deadline_us, &cb, round);
 }
 

@@ -14,6 +14,8 @@
 struct partition_report {
   const struct month_set *existing; /* NULL when the catalog couldn't be read */
   const struct error *err;          /* the first failure; NULL when all wanted months exist */
+  int64_t locks_of_query;           /* that reads all partitions */
+  int64_t lock_slots;               /* that the server has for all transactions; 0: not known */
 };
 typedef void partition_round_cb(void *arg, const struct partition_report *report);
 

@@ -11,6 +11,8 @@
 #define ROUND_TIMEOUT_US (60LL * 1000 * 1000)
 /* After a failed round; a shorter partition_check_every goes before. */
 #define RETRY_EVERY_US (30LL * 1000 * 1000)
+/* Before a month is refused, the catalog has been read so lately. */
+#define FRESH_US (10LL * 1000 * 1000)
 /* Requests come from writers that wait for an answer, so there are never many. */
 #define MAX_REQUESTS 4096
 
@@ -28,6 +30,9 @@ struct partitions {
   struct pg_pool *pool;
   const struct config_storage *config;
   struct month_set known;
+  int known_count;
+  int64_t known_us;    /* when that was read; CLOCK_NEVER: not yet */
+  int64_t locks_told;  /* of one query: what the log warned of last */
   struct list waiting; /* requests no finished round has answered */
   struct list ended;   /* requests whose callback is to run */
   struct loop_task end_task;
@@ -114,9 +119,17 @@ static void answer_requests(struct partitions *p, const struct month_set *asked,
 
 /* ---- rounds ---- */
 
+/* The months kept ready. */
+static int first_ready(const struct partitions *p) {
+  return timestamp_month(clock_wall_us(p->loop->clock)) - 1;
+}
+
+static int last_ready(const struct partitions *p) {
+  return first_ready(p) + 1 + p->config->partitions_ahead;
+}
+
 static void add_months_around_now(const struct partitions *p, struct month_set *wanted) {
-  int current = timestamp_month(clock_wall_us(p->loop->clock));
-  for (int month = current - 1; month <= current + p->config->partitions_ahead; month++) {
+  for (int month = first_ready(p); month <= last_ready(p); month++) {
     if (month_is_valid(month))
       month_set_add(wanted, month);
   }
@@ -144,14 +157,39 @@ static void report_first(struct partitions *p, const struct error *err) {
     first(p->first_arg, err);
 }
 
+/* A share of the server's locks that one query may take before it is time to say so: fewer queries
+ * than this at once would take all of them. */
+#define LOCK_SHARE 8
+
+static void warn_of_locks(struct partitions *p, const struct partition_report *report) {
+  int64_t locks = report->locks_of_query;
+  bool is_much = report->lock_slots > 0 && locks * LOCK_SHARE > report->lock_slots;
+  if (!is_much || locks <= p->locks_told)
+    return;
+  p->locks_told = locks;
+  log_warn("many partitions", KV("months", p->known_count), KV("locks_of_a_query", locks),
+           KV("locks_of_the_server", report->lock_slots),
+           KV("advice",
+              "a query without times locks every partition and index: raise PostgreSQL's "
+              "max_locks_per_transaction, or drop months that nobody needs"));
+}
+
+static void take_report(struct partitions *p, const struct partition_report *report) {
+  if (report->err)
+    log_debug("partitions not all made", KV("error", report->err->text));
+  if (!report->existing)
+    return;
+  p->known = *report->existing;
+  p->known_count = month_set_count(&p->known);
+  p->known_us = now_us(p);
+  warn_of_locks(p, report);
+}
+
 static void on_round(void *arg, const struct partition_report *report) {
   struct round_context *context = arg;
   struct partitions *p = context->partitions;
   p->is_in_round = false;
-  if (report->existing)
-    p->known = *report->existing;
-  if (report->err)
-    log_debug("partitions not all made", KV("error", report->err->text));
+  take_report(p, report);
   answer_requests(p, &context->asked, report->err);
   bool was_scheduled = context->is_scheduled;
   free(context);
@@ -193,6 +231,7 @@ struct partitions *partitions_new(struct loop *loop, struct pg_pool *pool,
   p->config = config;
   p->end_task = (struct loop_task){.cb = run_ended, .arg = p};
   p->round_task = (struct loop_task){.cb = start_round, .arg = p};
+  p->known_us = CLOCK_NEVER;
   loop_timer_init(&p->check_timer, loop, start_round, p);
   loop_timer_init(&p->deadline_timer, loop, on_deadline, p);
   p->open_timers = 2;
@@ -210,15 +249,50 @@ bool partitions_has(const struct partitions *p, int month) {
   return month_set_has(&p->known, month);
 }
 
+/* Others may have made or dropped months since. */
+static bool is_fresh(const struct partitions *p) {
+  return p->known_us != CLOCK_NEVER && now_us(p) - p->known_us < FRESH_US;
+}
+
+int partitions_admit(struct partitions *p, int month, int more, struct error *err) {
+  char name[MONTH_NAME_SIZE];
+  int max = p->config->max_partitions;
+  bool is_ready = month >= first_ready(p) && month <= last_ready(p);
+  if (is_ready || partitions_has(p, month) || p->known_count + more < max)
+    return 0;
+  month_partition_name(month, name);
+  if (!is_fresh(p)) {
+    loop_defer(p->loop, &p->round_task);
+    return error_set(err, ERR_UNAVAILABLE, "partition %s isn't known yet and is looked for", name);
+  }
+  return error_set(err, ERR_FAILED_PRECONDITION,
+                   "there is no partition %s, and none is made: %d months have one, and "
+                   "storage.max_partitions is %d; raise it, or drop months that nobody needs",
+                   name, p->known_count, max);
+}
+
+/* Distinct months that are being made. */
+static int count_wanted(const struct partitions *p, int month) {
+  int count = 0;
+  for (struct list_link *link = p->waiting.first; link; link = link->next) {
+    int other = LIST_ENTRY(link, struct request, link)->month;
+    bool is_counted = other == month || partitions_has(p, other);
+    for (struct list_link *seen = p->waiting.first; seen != link && !is_counted; seen = seen->next)
+      is_counted = LIST_ENTRY(seen, struct request, link)->month == other;
+    count += !is_counted;
+  }
+  return count;
+}
+
 /* Why a request can't be taken; 0 when it can. */
-static int check_request(const struct partitions *p, int month, struct error *err) {
+static int check_request(struct partitions *p, int month, struct error *err) {
   if (p->is_closing)
     return error_set(err, ERR_CANCELED, "partitions: stopping");
   if (!month_is_valid(month))
     return error_set(err, ERR_INVALID_ARGUMENT, "partitions: no such month: %d", month);
   if (p->waiting.count >= MAX_REQUESTS)
     return error_set(err, ERR_EXHAUSTED, "partitions: %d requests are waiting", MAX_REQUESTS);
-  return 0;
+  return partitions_admit(p, month, count_wanted(p, month), err);
 }
 
 void partitions_ensure(struct partitions *p, int month, int64_t deadline_us, partitions_cb *cb,

@@ -27,7 +27,12 @@ void partitions_start(struct partitions *p, partitions_cb *first, void *arg);
 /* Whether the month is known to exist. */
 bool partitions_has(const struct partitions *p, int month);
 
-/* Makes one month. `cb` runs exactly once, never inside this call. Requests for the same month are
- * served by one statement. */
+/* Whether the month may be made on demand, beside `more` others: those kept ready always, others
+ * while no more than max_partitions exist then. ERR_FAILED_PRECONDITION says why not;
+ * ERR_UNAVAILABLE: what is known is too old to say so, and is being read again. */
+int partitions_admit(struct partitions *p, int month, int more, struct error *err);
+
+/* Makes one month, if it may be made. `cb` runs exactly once, never inside this call. Requests for
+ * the same month are served by one statement. */
 void partitions_ensure(struct partitions *p, int month, int64_t deadline_us, partitions_cb *cb,
                        void *arg);

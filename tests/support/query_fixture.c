@@ -149,8 +149,8 @@ static void set_flag(void *arg) {
 }
 
 static void make_partitions(struct pg_fixture *f) {
-  static const struct config_storage storage = {.partitions_ahead = 0,
-                                                .partition_check_every_us = 3600LL * 1000000};
+  static const struct config_storage storage = {
+      .max_partitions = 1000, .partitions_ahead = 0, .partition_check_every_us = 3600LL * 1000000};
   struct partitions *p = partitions_new(&f->loop, f->pool, &storage);
   for (int month = 2026 * 12 + 8; month <= 2026 * 12 + 11; month++) {
     bool is_done = false;

@@ -33,7 +33,8 @@ static void fill_config(struct store *s) {
   s->database.fail_fast_after_us = 200 * CLOCK_US_PER_MS;
   s->database.statement_timeout_us = 10 * CLOCK_US_PER_S;
   s->database.lock_timeout_us = 5 * CLOCK_US_PER_S;
-  s->storage = (struct config_storage){.partitions_ahead = 1,
+  s->storage = (struct config_storage){.max_partitions = 1000,
+                                       .partitions_ahead = 1,
                                        .partition_check_every_us = 3600 * CLOCK_US_PER_S};
 }
 

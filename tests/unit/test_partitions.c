@@ -40,8 +40,8 @@ static void close_partitions(struct pg_fixture *f, struct partitions *p) {
   pg_fixture_run_until(f, &is_closed);
 }
 
-static const struct config_storage rarely = {.partitions_ahead = 3,
-                                             .partition_check_every_us = 3600LL * 1000000};
+static const struct config_storage rarely = {
+    .max_partitions = 1000, .partitions_ahead = 3, .partition_check_every_us = 3600LL * 1000000};
 
 static struct partitions *start(struct pg_fixture *f, const struct config_storage *config) {
   struct partitions *p = partitions_new(&f->loop, f->pool, config);
@@ -142,7 +142,8 @@ static void every_instant_of_the_months_has_its_place(void **state) {
 
 static void months_are_made_while_time_goes_on(void **state) {
   struct pg_fixture *f = *state;
-  const struct config_storage often = {.partitions_ahead = 0, .partition_check_every_us = 20000};
+  const struct config_storage often = {
+      .max_partitions = 1000, .partitions_ahead = 0, .partition_check_every_us = 20000};
   f->wall_us = time_of("2026-11-30T23:59:59Z");
   struct partitions *p = start(f, &often);
   assert_false(partitions_has(p, month_of(2026, 12)));
@@ -154,7 +155,8 @@ static void months_are_made_while_time_goes_on(void **state) {
 
 static void a_failed_round_is_told_and_tried_again(void **state) {
   struct pg_fixture *f = *state;
-  const struct config_storage often = {.partitions_ahead = 0, .partition_check_every_us = 20000};
+  const struct config_storage often = {
+      .max_partitions = 1000, .partitions_ahead = 0, .partition_check_every_us = 20000};
   f->wall_us = time_of("2026-11-15T00:00:00Z");
   pg_observer_run(f->observer, "CREATE TABLE audit_events_2026_11 (a int)");
   struct partitions *p = partitions_new(&f->loop, f->pool, &often);
