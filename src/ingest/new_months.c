@@ -19,19 +19,28 @@ static struct grpc_status *too_many(int max, int month, int index) {
       index, name, max);
 }
 
-static struct grpc_status *refused(struct error *err, int index) {
-  error_prefix(err, "events[%d].event_time", index);
-  return grpc_status_from_error(err);
+static struct grpc_status *refused(const struct partitions *p, enum error_code code, int month,
+                                   int index) {
+  char name[MONTH_NAME_SIZE];
+  month_partition_name(month, name);
+  if (code == ERR_UNAVAILABLE)
+    return grpc_status_of_code(
+        code, "events[%d].event_time: partition %s isn't known yet and is looked for", index, name);
+  return grpc_status_of_code(
+      code,
+      "events[%d].event_time: there is no partition %s, and none is made: "
+      "storage.max_partitions is %d; raise it, or drop months that nobody needs",
+      index, name, partitions_max(p));
 }
 
 struct grpc_status *new_months_admit(struct new_months *new_months, struct partitions *p, int max,
                                      int64_t time_us, int index) {
   int month = timestamp_month(time_us);
-  struct error err;
   if (partitions_has(p, month) || month_set_has(&new_months->months, month))
     return NULL;
-  if (partitions_admit(p, month, new_months->count, &err) < 0)
-    return refused(&err, index);
+  int rc = partitions_admit(p, month, new_months->count, NULL);
+  if (rc < 0)
+    return refused(p, (enum error_code)rc, month, index);
   if (new_months->count >= max)
     return too_many(max, month, index);
   month_set_add(&new_months->months, month);

@@ -254,6 +254,10 @@ static bool is_fresh(const struct partitions *p) {
   return p->known_us != CLOCK_NEVER && now_us(p) - p->known_us < FRESH_US;
 }
 
+int partitions_max(const struct partitions *p) {
+  return p->config->max_partitions;
+}
+
 int partitions_admit(struct partitions *p, int month, int more, struct error *err) {
   char name[MONTH_NAME_SIZE];
   int max = p->config->max_partitions;

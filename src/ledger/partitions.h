@@ -27,6 +27,9 @@ void partitions_start(struct partitions *p, partitions_cb *first, void *arg);
 /* Whether the month is known to exist. */
 bool partitions_has(const struct partitions *p, int month);
 
+/* storage.max_partitions. */
+int partitions_max(const struct partitions *p);
+
 /* Whether the month may be made on demand, beside `more` others: those kept ready always, others
  * while no more than max_partitions exist then. ERR_FAILED_PRECONDITION says why not;
  * ERR_UNAVAILABLE: what is known is too old to say so, and is being read again. */

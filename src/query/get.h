@@ -8,6 +8,8 @@
 
 /* The structs of one event. */
 #define GET_ARENA_BYTES 4096
+/* And an event at its largest, as PostgreSQL sends it. */
+#define GET_ROW_MAX_BYTES ((size_t)2 * 1024 * 1024)
 
 /* NULL: done, and sql_deinit() is due. Otherwise what is wrong with the request, as a status that
  * the caller owns. */

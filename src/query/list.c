@@ -11,9 +11,6 @@ enum {
 #undef MAX_BYTES
 };
 
-/* PostgreSQL sends no more rows than this, by an estimate that is a little above what a page can
- * hold, so that a page of large events doesn't fill our memory. */
-#define ROWS_MAX_BYTES ((int64_t)4 * 1024 * 1024)
 /* The two large texts count by their length, the others together as this much. */
 #define ROW_BASE_BYTES 512
 #define ROW_MAX_BYTES  (ROW_BASE_BYTES + (int64_t)MAX_EVENT_DATA + MAX_ERROR_MESSAGE)
@@ -22,7 +19,7 @@ enum {
 /* NOLINTNEXTLINE(bugprone-macro-parentheses): a term of the sum below */
 #define ADD_MAX_BYTES(name, path, column, max_bytes, required) +(max_bytes)
 #define EVENT_MAX_BYTES                                        (640 + EVENT_PRINCIPAL_MAX_BYTES EVENT_TEXT_FIELDS(ADD_MAX_BYTES))
-_Static_assert(ROW_MAX_BYTES < ROWS_MAX_BYTES, "each event comes from PostgreSQL");
+_Static_assert(ROW_MAX_BYTES < LIST_ROWS_MAX_BYTES, "each event comes from PostgreSQL");
 _Static_assert(EVENT_MAX_BYTES < LIST_PAGE_MAX_BYTES - 1024, "each event fits a page");
 
 /* The structs of one event; its texts stay in the result. */
@@ -117,7 +114,7 @@ static void build_sql(struct list_query *query, const Auditstore__V1__EventFilte
   sql_add(sql, " LIMIT ");
   sql_add_int8(sql, query->page_size + 1);
   sql_add(sql, ") p) q WHERE bytes < ");
-  sql_add_int8(sql, ROWS_MAX_BYTES);
+  sql_add_int8(sql, LIST_ROWS_MAX_BYTES);
   sql_add(sql, " ORDER BY ");
   sql_add(sql, order);
 }
@@ -193,7 +190,7 @@ static bool may_be_cut(const PGresult *result) {
   int column = PQnfields(result) - 1;
   int64_t bytes = 0;
   return rows > 0 && (!pg_get_int8(pg_field(result, rows - 1, column), &bytes) ||
-                      bytes + ROW_MAX_BYTES >= ROWS_MAX_BYTES);
+                      bytes + ROW_MAX_BYTES >= LIST_ROWS_MAX_BYTES);
 }
 
 static void set_next_token(const struct list_query *query, const struct page *page, char *text,

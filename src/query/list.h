@@ -10,6 +10,10 @@
 /* A page ends early rather than grow beyond this: stock clients refuse messages above 4 MiB. */
 #define LIST_PAGE_MAX_BYTES ((size_t)3584 * 1024)
 
+/* PostgreSQL sends no more rows than this, by an estimate that is a little above what a page can
+ * hold, so that a page of large events doesn't fill our memory. */
+#define LIST_ROWS_MAX_BYTES ((int64_t)4 * 1024 * 1024)
+
 struct list_query {
   int page_size;           /* effective */
   struct page_token token; /* order and filter; where the page before ended */

@@ -139,11 +139,35 @@ static struct query *query_new(struct query_service *service, enum query_kind ki
   return query;
 }
 
-static void on_turn(void *arg, const struct error *err) {
+static struct grpc_status *status_of_turn(const struct config_query *config, enum error_code code) {
+  if (code == ERR_TIMEOUT)
+    return grpc_status_of_code(
+        ERR_TIMEOUT,
+        "other queries ran until the deadline: at most query.max_running (%d) run at once, and "
+        "query.max_unindexed (%d) of those that no index serves",
+        config->max_running, config->max_unindexed);
+  return grpc_status_of_code(
+      code, "too many queries wait for their turn (query.max_waiting is %d): try again later",
+      config->max_waiting);
+}
+
+/* What a page takes here is known only once it came, and then it is too late to refuse it. */
+static struct grpc_status *hold_page(struct query *query) {
+  size_t bytes = query->kind == QUERY_GET ? GET_ROW_MAX_BYTES : LIST_ROWS_MAX_BYTES;
+  if (grpc_message_hold(query->message, bytes))
+    return NULL;
+  return grpc_status_of_code(ERR_EXHAUSTED,
+                             "the server's memory for answers is used up "
+                             "(server.max_inbound_bytes): try again later");
+}
+
+static void on_turn(void *arg, enum error_code code) {
   struct query *query = arg;
   const struct query_service *service = query->service;
-  if (err) {
-    query_end(query, grpc_status_from_error(err));
+  struct grpc_status *refusal =
+      code != ERR_OK ? status_of_turn(service->config, code) : hold_page(query);
+  if (refusal) {
+    query_end(query, refusal);
     return;
   }
   if (query->turn.kind == TURN_UNINDEXED)

@@ -71,12 +71,12 @@ static void unqueue(struct turns *turns, struct turn *turn) {
     list_remove(&turns->rings[turn->kind], &caller->rings[turn->kind]);
 }
 
-static void settle(struct turns *turns, struct turn *turn, const struct error *err) {
+static void settle(struct turns *turns, struct turn *turn, enum error_code code) {
   struct turn_caller *caller = turn->caller;
   unqueue(turns, turn);
   turn->caller = NULL;
   forget_if_gone(turns, caller);
-  turn->cb(turn->arg, err);
+  turn->cb(turn->arg, code);
 }
 
 /* The deadlines of one caller's list; the callback may end others, so the list is begun anew. */
@@ -105,15 +105,10 @@ static void expire(struct turns *turns) {
   int64_t now_us = clock_monotonic_us(turns->loop->clock);
   if (now_us < turns->wake_at_us)
     return;
-  struct error err;
   struct turn *turn;
-  error_set(&err, ERR_TIMEOUT,
-            "other queries ran until the deadline: at most query.max_running (%d) run at once, and "
-            "query.max_unindexed (%d) of those that no index serves",
-            turns->config->max_running, turns->config->max_unindexed);
   while ((turn = next_expired(turns, now_us, &turns->wake_at_us))) {
     turns->stats.expired++;
-    settle(turns, turn, &err);
+    settle(turns, turn, ERR_TIMEOUT);
   }
   loop_timer_set(&turns->timer, turns->wake_at_us);
 }
@@ -140,13 +135,9 @@ static struct turn *newest_of(const struct turn_caller *caller) {
 
 static void refuse_surplus(struct turns *turns) {
   const int *waiting = turns->stats.waiting;
-  struct error err;
-  error_set(&err, ERR_EXHAUSTED,
-            "too many queries wait for their turn (query.max_waiting is %d): try again later",
-            turns->config->max_waiting);
   while (waiting[TURN_INDEXED] + waiting[TURN_UNINDEXED] > turns->config->max_waiting) {
     turns->stats.refused++;
-    settle(turns, newest_of(longest_queue(turns)), &err);
+    settle(turns, newest_of(longest_queue(turns)), ERR_EXHAUSTED);
   }
 }
 
@@ -188,7 +179,7 @@ static void start(struct turns *turns, struct turn *turn) {
   turns->stats.running[turn->kind]++;
   turns->next = 1 - turn->kind;
   turn->is_running = true;
-  turn->cb(turn->arg, NULL);
+  turn->cb(turn->arg, ERR_OK);
 }
 
 static void on_task(void *arg) {

@@ -23,9 +23,9 @@ struct turn_caller;
 
 enum turn_kind { TURN_INDEXED, TURN_UNINDEXED, TURN_KINDS };
 
-/* `err` NULL: it is the query's turn. ERR_TIMEOUT: the deadline passed; ERR_EXHAUSTED: too many
+/* ERR_OK: it is the query's turn. ERR_TIMEOUT: the deadline passed; ERR_EXHAUSTED: too many
  * wait. Then there is nothing to give back. */
-typedef void turn_cb(void *arg, const struct error *err);
+typedef void turn_cb(void *arg, enum error_code code);
 
 /* Embedded; zeroed before first use. */
 struct turn {
