@@ -21,7 +21,7 @@ struct net_conn_options {
 void net_peer_format(const struct sockaddr_storage *peer, char ret_text[NET_PEER_TEXT_SIZE]);
 
 /* Takes over `fd`, a connected non-blocking socket. `options` is copied. NULL, with `fd` closed,
- * when the loop can't watch it. */
+ * when the loop can't watch it, or there is no memory for TLS. */
 struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_options *options);
 
 /* How many of them have a peer with this address, whatever its port. A network of 64 bits is one

@@ -323,8 +323,13 @@ void net_peer_format(const struct sockaddr_storage *peer, char ret_text[NET_PEER
 
 struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_options *options) {
   struct net_conn *conn = xcalloc(1, sizeof(*conn));
-  if (uv_poll_init(loop->uv, &conn->poll, fd) != 0) {
+  if (!transport_init(&conn->transport, fd, options->tls)) {
     close(fd);
+    free(conn);
+    return NULL;
+  }
+  if (uv_poll_init(loop->uv, &conn->poll, fd) != 0) {
+    transport_close(&conn->transport);
     free(conn);
     return NULL;
   }
@@ -342,7 +347,6 @@ struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_o
   net_peer_format(options->peer, conn->peer);
   conn->siblings = options->siblings;
   list_push_back(conn->siblings, &conn->link);
-  transport_init(&conn->transport, fd, options->tls);
   conn->state = CONN_OPEN;
   if (options->tls) {
     conn->state = CONN_SHAKING;

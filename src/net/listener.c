@@ -84,12 +84,15 @@ static void on_accept(void *arg, int fd, const union acceptor_address *peer) {
                                            .tls = l->options.tls,
                                            .siblings = &l->conns};
   struct net_conn *conn = net_conn_new(l->loop, fd, &options);
-  if (!conn)
+  if (!conn) {
+    log_refusal(l, &peer->storage, "there is no memory for it, or it can't be watched");
     return;
+  }
   if (l->options.on_accept(l->options.user, conn)) {
     assert(net_conn_is_started(conn));
     l->stats.accepted++;
   } else {
+    log_refusal(l, &peer->storage, "server.max_inbound_bytes has no room for it");
     net_conn_close(conn, false, "refused");
   }
 }

@@ -10,7 +10,10 @@
 #include <uv.h>
 
 bool transport_init(struct transport *t, int fd, struct tls_context *context) {
-  *t = (struct transport){.fd = fd, .read_waits_for = UV_READABLE, .write_waits_for = UV_WRITABLE};
+  *t = (struct transport){.kind = context ? TRANSPORT_TLS : TRANSPORT_PLAIN,
+                          .fd = fd,
+                          .read_waits_for = UV_READABLE,
+                          .write_waits_for = UV_WRITABLE};
   if (!context)
     return true;
   t->ssl = tls_context_accept(context, fd);
@@ -55,9 +58,16 @@ static bool speaks_h2(const SSL *ssl) {
   return len == 2 && memcmp(protocol, "h2", 2) == 0;
 }
 
+static int without_tls(const char **ret_reason) {
+  *ret_reason = "TLS isn't there";
+  return TRANSPORT_FAILED;
+}
+
 int transport_handshake(struct transport *t, const char **ret_reason) {
-  if (!t->ssl)
+  if (t->kind == TRANSPORT_PLAIN)
     return 0;
+  if (!t->ssl)
+    return without_tls(ret_reason);
   ERR_clear_error();
   int rc = SSL_do_handshake(t->ssl);
   if (rc != 1) {
@@ -93,8 +103,10 @@ static ssize_t read_plain(struct transport *t, uint8_t *data, size_t size,
 
 ssize_t transport_read(struct transport *t, uint8_t *data, size_t size, const char **ret_reason) {
   size_t n = 0;
-  if (!t->ssl)
+  if (t->kind != TRANSPORT_TLS)
     return read_plain(t, data, size, ret_reason);
+  if (!t->ssl)
+    return without_tls(ret_reason);
   ERR_clear_error();
   errno = 0;
   if (SSL_read_ex(t->ssl, data, size, &n) == 1) {
@@ -134,7 +146,9 @@ static ssize_t write_tls(struct transport *t, const uint8_t *data, size_t len) {
 }
 
 ssize_t transport_write(struct transport *t, const uint8_t *data, size_t len) {
-  return t->ssl ? write_tls(t, data, len) : write_plain(t, data, len);
+  if (t->kind == TRANSPORT_PLAIN)
+    return write_plain(t, data, len);
+  return t->ssl ? write_tls(t, data, len) : TRANSPORT_FAILED;
 }
 
 bool transport_has_pending(const struct transport *t) {
@@ -148,6 +162,7 @@ bool transport_end(struct transport *t) {
   }
   SSL_free(t->ssl);
   t->ssl = NULL;
+  t->kind = TRANSPORT_ENDED;
   t->read_waits_for = UV_READABLE;
   return shutdown(t->fd, SHUT_WR) == 0;
 }

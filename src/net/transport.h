@@ -12,12 +12,21 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/must_check.h"
 #include "net/peer_names.h"
 #include "net/tls.h"
 
+/* What was asked for, which what is there doesn't change: without its SSL, TLS only fails. */
+enum transport_kind {
+  TRANSPORT_PLAIN,
+  TRANSPORT_TLS,
+  TRANSPORT_ENDED, /* the peer was told that no more comes: only its end is waited for */
+};
+
 struct transport {
+  enum transport_kind kind;
   int fd;   /* owned; -1 once closed */
-  SSL *ssl; /* owned; NULL: plain */
+  SSL *ssl; /* owned; of TLS only */
   int read_waits_for;
   int write_waits_for;
 };
@@ -25,21 +34,22 @@ struct transport {
 enum { TRANSPORT_END = 0, TRANSPORT_WAIT = -1, TRANSPORT_FAILED = -2 };
 
 /* Takes over `fd`. `context` NULL: plain. False, with nothing taken: out of memory. */
-bool transport_init(struct transport *t, int fd, struct tls_context *context);
+MUST_CHECK bool transport_init(struct transport *t, int fd, struct tls_context *context);
 
 /* 0 when it is done; TRANSPORT_WAIT; TRANSPORT_FAILED with a static text. */
-int transport_handshake(struct transport *t, const char **ret_reason);
+MUST_CHECK int transport_handshake(struct transport *t, const char **ret_reason);
 
 /* Bytes moved, or one of the above. FAILED leaves a text in *ret_reason. */
-ssize_t transport_read(struct transport *t, uint8_t *data, size_t size, const char **ret_reason);
-ssize_t transport_write(struct transport *t, const uint8_t *data, size_t len);
+MUST_CHECK ssize_t transport_read(struct transport *t, uint8_t *data, size_t size,
+                                  const char **ret_reason);
+MUST_CHECK ssize_t transport_write(struct transport *t, const uint8_t *data, size_t len);
 
 /* Bytes are waiting here that the socket won't report. */
 bool transport_has_pending(const struct transport *t);
 
 /* Tells the peer that no more comes. What comes from it afterwards is read from the socket, and is
  * good for nothing but its end. False: the connection is gone. */
-bool transport_end(struct transport *t);
+MUST_CHECK bool transport_end(struct transport *t);
 
 void transport_close(struct transport *t);
 
