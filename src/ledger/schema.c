@@ -183,35 +183,34 @@ static int lock_patience_ms(int ms) {
 
 /* Waiting for another run, which holds nobody up, and long work are bounded by the run's deadline
  * alone. */
-static void add_frame(const struct schema_run *run, struct buf *script) {
+static bool add_frame(const struct schema_run *run, struct buf *script) {
   int ms = deadline_remaining_ms(run->loop->clock, run->deadline_us);
-  buf_append_format(script, "SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = 0;",
-                    ms > 0 ? ms : 1);
-  buf_append_str(script, LOCK_SCHEMA_SQL);
-  buf_append_format(script, "SET LOCAL lock_timeout = %d;", lock_patience_ms(ms));
+  return buf_append_format(script, "SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = 0;",
+                           ms > 0 ? ms : 1) &&
+         buf_append_str(script, LOCK_SCHEMA_SQL) &&
+         buf_append_format(script, "SET LOCAL lock_timeout = %d;", lock_patience_ms(ms));
 }
 
-static void add_create(struct buf *script) {
-  buf_append_str(script,
-                 "CREATE TABLE IF NOT EXISTS schema_migrations ("
-                 "  version    int4        PRIMARY KEY CHECK (version > 0),"
-                 "  name       text        NOT NULL,"
-                 "  checksum   bytea       NOT NULL,"
-                 "  applied_at timestamptz NOT NULL DEFAULT now());");
+static bool add_create(struct buf *script) {
+  return buf_append_str(script,
+                        "CREATE TABLE IF NOT EXISTS schema_migrations ("
+                        "  version    int4        PRIMARY KEY CHECK (version > 0),"
+                        "  name       text        NOT NULL,"
+                        "  checksum   bytea       NOT NULL,"
+                        "  applied_at timestamptz NOT NULL DEFAULT now());");
 }
 
 /* The row comes first: when another run was faster, it stops us before any work. */
-static void add_migration(const struct migration *migration, struct buf *script) {
+static bool add_migration(const struct migration *migration, struct buf *script) {
   uint8_t sum[CHECKSUM_BYTES];
   checksum_of(migration, sum);
-  buf_append_format(script,
-                    "INSERT INTO schema_migrations (version, name, checksum) "
-                    "VALUES (%d, '%s', '\\x",
-                    migration->version, migration->name);
-  for (size_t i = 0; i < sizeof(sum); i++)
-    buf_append_format(script, "%02x", sum[i]);
-  buf_append_str(script, "');\n");
-  buf_append_str(script, migration->sql);
+  bool fits = buf_append_format(script,
+                                "INSERT INTO schema_migrations (version, name, checksum) "
+                                "VALUES (%d, '%s', '\\x",
+                                migration->version, migration->name);
+  for (size_t i = 0; fits && i < sizeof(sum); i++)
+    fits = buf_append_format(script, "%02x", sum[i]);
+  return fits && buf_append_str(script, "');\n") && buf_append_str(script, migration->sql);
 }
 
 /* ---- the run ---- */
@@ -359,14 +358,13 @@ static const struct pg_pipeline_cb run_cb = {.on_result = on_result, .on_done = 
 static void run_script(struct schema_run *run) {
   struct buf script;
   buf_init(&script, SCRIPT_MAX_BYTES);
-  add_frame(run, &script);
-  if (run->step == SCHEMA_CREATE)
-    add_create(&script);
-  else
-    add_migration(&migrations[run->version], &script);
-  bool ok = buf_append(&script, "", 1);
-  assert(ok);
-  (void)ok;
+  /* A script that is cut off would record a migration without what it does. */
+  bool fits = add_frame(run, &script) &&
+              (run->step == SCHEMA_CREATE ? add_create(&script)
+                                          : add_migration(&migrations[run->version], &script)) &&
+              buf_append(&script, "", 1);
+  assert(fits);
+  (void)fits;
   pg_run_script(run->conn, (const char *)buf_bytes(&script), run->deadline_us, &run_cb, run);
   buf_deinit(&script);
 }
