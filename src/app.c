@@ -24,6 +24,7 @@
 #include "query/service.h"
 #include "secrets.h"
 #include "self_events.h"
+#include "signals.h"
 #include "store_open.h"
 #include "usage.h"
 
@@ -344,9 +345,11 @@ static void on_stop_deadline(void *arg) {
 static void app_close_frame(struct app *app) {
   loop_timer_close(&app->stop_timer, NULL, NULL);
   loop_timer_close(&app->probe_timer, NULL, NULL);
+  signals_begin();
   uv_close((uv_handle_t *)&app->sigterm, NULL);
   uv_close((uv_handle_t *)&app->sigint, NULL);
   uv_close((uv_handle_t *)&app->sighup, NULL);
+  signals_end_with(app->exit_code);
   uv_stop(&app->uv);
 }
 
@@ -483,6 +486,7 @@ int app_run(struct config *config, const struct config_input *input) {
     app_watch_signal(app, &app->sigterm, SIGTERM, on_signal);
     app_watch_signal(app, &app->sigint, SIGINT, on_signal);
     app_watch_signal(app, &app->sighup, SIGHUP, on_reload);
+    signals_for_loop();
     rc = app_listen(app, &err);
     if (rc < 0)
       app_fail_start(app, "can't listen", &err);

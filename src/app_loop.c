@@ -7,6 +7,7 @@
 #include "base/log_sample.h"
 #include "base/log_writer.h"
 #include "base/reserve.h"
+#include "signals.h"
 
 /* For libuv to give back its handles, which takes no waiting. */
 #define CLOSE_MIN_US (100 * 1000)
@@ -15,6 +16,7 @@ void app_loop_open(struct loop *loop, uv_loop_t *uv) {
   int rc = uv_loop_init(uv);
   assert(rc == 0);
   (void)rc;
+  signals_keep_from_threads(uv);
   loop_init(loop, uv, &clock_system);
   (void)reserve_keep(); /* without it memory is out already, and the start will say so */
   loop->sampler = log_sampler_new(loop);

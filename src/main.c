@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/output.h"
 #include "base/secret.h"
+#include "base/std_files.h"
 #include "config/config.h"
 #include "descriptors.h"
 #include "dev_certs.h"
@@ -16,9 +17,9 @@
 #include "new_token.h"
 #include "pages.h"
 #include "restored.h"
+#include "signals.h"
 #include "usage.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,15 +139,6 @@ static int parse(int argc, char **argv, struct command_line *line) {
   return 0;
 }
 
-/* A peer that is gone is an error of a write, not the end of the process; libpq may write without
- * MSG_NOSIGNAL. */
-static void ignore_broken_pipes(void) {
-  struct sigaction action = {.sa_handler = SIG_IGN};
-  sigaction(SIGPIPE, &action, NULL);
-  /* So is a file that may not grow any more. */
-  sigaction(SIGXFSZ, &action, NULL);
-}
-
 static int run(const struct command_line *line, const struct config_input *input,
                struct config *config, const char *warnings) {
   bool only_looks = line->print_config || line->check_config;
@@ -158,10 +150,11 @@ static int run(const struct command_line *line, const struct config_input *input
     return end_of_output();
   log_configure(config->log.level, config->log.format);
   announce_problems(LOG_WARN, "settings", warnings);
-  ignore_broken_pipes();
   if (line->migrate)
     return app_migrate(config);
-  return line->restored ? restored_run(config) : app_run(config, input);
+  if (line->restored)
+    return restored_run(config);
+  return app_run(config, input);
 }
 
 static int load_and_run(const struct command_line *line, const struct config_input *input) {
@@ -184,12 +177,24 @@ static int load_and_run(const struct command_line *line, const struct config_inp
   return code;
 }
 
+static bool is_daemon(const struct command_line *line) {
+  return !line->check_config && !line->print_config && !line->migrate && !line->restored &&
+         !line->keygen_path && !line->token_name && !line->certs_folder;
+}
+
 int main(int argc, char **argv) {
   struct command_line line = {0};
+  signals_begin();
+  if (!std_files_open())
+    return EXIT_FAILURE;
   tls_memory_use_reserve();
   int failure = parse(argc, argv, &line);
   if (failure)
     return failure;
+  if (is_daemon(&line))
+    signals_end_with(EXIT_SUCCESS);
+  else
+    signals_as_usual();
   if (line.keygen_path)
     return keys_generate(line.keygen_path);
   if (line.token_name)

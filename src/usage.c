@@ -123,14 +123,20 @@ static void put_daemon(FILE *out) {
   roff_section(out, "SIGNALS");
   roff_item(out);
   roff_words(out, "SIGTERM, SIGINT", NULL);
-  roff_text(out,
-            "End: no new calls are taken, those under way are finished. A second one ends it "
-            "at once. What was acknowledged is on disk in any case.");
+  roff_text(
+      out,
+      "End: no new calls are taken, those under way are finished. A second one ends it "
+      "at once, as does the first during the start. What was acknowledged is on disk in any case.");
   roff_item(out);
   roff_words(out, "SIGHUP", NULL);
   roff_text(out,
             "Read the settings and the files of certificates and keys again. Bad settings "
-            "change nothing, and the log says why.");
+            "change nothing, and the log says why. During the start it waits until it can be "
+            "obeyed.");
+  roff_item(out);
+  roff_words(out, "SIGUSR1, SIGUSR2, SIGALRM, SIGPIPE and other signals that would only kill",
+             NULL);
+  roff_text(out, "Nothing, from the first moment on.");
   roff_section(out, "EXIT STATUS");
   roff_paragraphs(out,
                   "0 stopped cleanly; 1 couldn't start, or was cut short; 2 wrong usage or "

@@ -2,6 +2,7 @@
  * auditstore: the command line: options, then a command. Options that every command takes may stand
  * on either side of it.
  */
+#include "base/std_files.h"
 #include "tool.h"
 
 #include <signal.h>
@@ -39,6 +40,8 @@ static void ignore_broken_pipes(void) {
 int main(int argc, char **argv) {
   struct tool tool = {.command = NULL};
   ignore_broken_pipes();
+  if (!std_files_open())
+    return TOOL_USAGE;
   settings_init(&tool.settings);
   int code = run(&tool, argc, argv);
   auditstore_channel_free(tool.channel);
