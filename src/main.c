@@ -5,6 +5,7 @@
 #include "access/methods.h"
 #include "announce.h"
 #include "app.h"
+#include "base/core_dumps.h"
 #include "base/log.h"
 #include "base/output.h"
 #include "base/secret.h"
@@ -148,6 +149,8 @@ static int run(const struct command_line *line, const struct config_input *input
     config_print(config, stdout);
   if (only_looks)
     return end_of_output();
+  if (!config->server.core_dumps)
+    core_dumps_forbid();
   log_configure(config->log.level, config->log.format);
   announce_problems(LOG_WARN, "settings", warnings);
   if (line->migrate)
@@ -195,6 +198,8 @@ int main(int argc, char **argv) {
     signals_end_with(EXIT_SUCCESS);
   else
     signals_as_usual();
+  if (line.keygen_path || line.token_name || line.certs_folder)
+    core_dumps_forbid();
   if (line.keygen_path)
     return keys_generate(line.keygen_path);
   if (line.token_name)

@@ -43,6 +43,7 @@ struct config_server {
   int64_t max_connection_age_grace_us;
   int64_t compress_answers_above; /* bytes; CLOCK_NEVER: off */
   int reflection;                 /* 0: off */
+  int core_dumps;                 /* 0: off */
   const char *port_file;          /* when set, the port bound is written there once listening */
 };
 

@@ -2,6 +2,7 @@
  * auditstore: the command line: options, then a command. Options that every command takes may stand
  * on either side of it.
  */
+#include "base/core_dumps.h"
 #include "base/std_files.h"
 #include "tool.h"
 
@@ -42,6 +43,7 @@ int main(int argc, char **argv) {
   ignore_broken_pipes();
   if (!std_files_open())
     return TOOL_USAGE;
+  core_dumps_limit();
   settings_init(&tool.settings);
   int code = run(&tool, argc, argv);
   auditstore_channel_free(tool.channel);
