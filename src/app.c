@@ -12,6 +12,7 @@
 #include "certs.h"
 #include "describe.h"
 #include "descriptors.h"
+#include "files.h"
 #include "grpc/server.h"
 #include "ingest/ingest.h"
 #include "ingest/service.h"
@@ -22,7 +23,6 @@
 #include "pg/pool.h"
 #include "pg/server_clock.h"
 #include "query/service.h"
-#include "secrets.h"
 #include "self_events.h"
 #include "signals.h"
 #include "store_open.h"
@@ -39,6 +39,10 @@
 #define CHECK_TIMEOUT_US   (10LL * 1000 * 1000)
 #define MIGRATE_TIMEOUT_US (600LL * 1000 * 1000)
 
+/* How often a token file that is being written is tried again at a reload, and for how long. */
+#define TOKENS_EVERY_US    (500 * 1000)
+#define TOKENS_PATIENCE_US (10LL * 1000 * 1000)
+
 enum app_phase { APP_STARTING, APP_SERVING, APP_DRAINING };
 
 struct app {
@@ -49,7 +53,9 @@ struct app {
   uv_signal_t sigterm, sigint, sighup;
   struct loop_timer probe_timer; /* start attempts, then readiness */
   struct loop_timer stop_timer;  /* the shutdown deadline */
-  struct pg_pool *pool;          /* owned, as all below */
+  struct loop_timer token_timer; /* a token file that is being written is read again */
+  int64_t token_until_us;
+  struct pg_pool *pool; /* owned, as all below */
   struct server_clock *server_clock;
   struct partitions *partitions;
   struct ledger_memory *memory;
@@ -288,7 +294,7 @@ static int app_new_access(struct app *app, struct error *err) {
                                          .record = self_events_record_denial,
                                          .record_arg = app->self_events};
   app->access = access_new(&options);
-  int rc = secrets_check(app->config, err);
+  int rc = files_check_database(app->config, err);
   return rc < 0 ? rc : access_load(app->access, err);
 }
 
@@ -345,6 +351,7 @@ static void on_stop_deadline(void *arg) {
 static void app_close_frame(struct app *app) {
   loop_timer_close(&app->stop_timer, NULL, NULL);
   loop_timer_close(&app->probe_timer, NULL, NULL);
+  loop_timer_close(&app->token_timer, NULL, NULL);
   signals_begin();
   uv_close((uv_handle_t *)&app->sigterm, NULL);
   uv_close((uv_handle_t *)&app->sigint, NULL);
@@ -423,6 +430,24 @@ static void app_watch_signal(struct app *app, uv_signal_t *handle, int signum, u
 
 /* ---- reload ---- */
 
+static void app_read_tokens(struct app *app) {
+  struct error err;
+  int64_t now_us = app_now_us(app);
+  int rc = access_load(app->access, &err);
+  if (rc == ERR_UNAVAILABLE && now_us < app->token_until_us) {
+    log_info("tokens not reloaded yet", KV("error", err.text));
+    loop_timer_set(&app->token_timer, now_us + TOKENS_EVERY_US);
+  } else if (rc < 0) {
+    log_error("tokens not reloaded", KV("error", err.text));
+  }
+}
+
+static void on_token_timer(void *arg) {
+  struct app *app = arg;
+  if (app->phase != APP_DRAINING)
+    app_read_tokens(app);
+}
+
 static void app_take_over(struct app *app, const struct config_changes *changes) {
   log_configure(app->config->log.level, app->config->log.format);
   announce_queries(app->config);
@@ -434,8 +459,8 @@ static void app_take_over(struct app *app, const struct config_changes *changes)
     log_error("keys of checkpoints not reloaded", KV("error", err.text));
   if (certs_load(&app->tls, app->config, &err) < 0)
     log_error("TLS certificate not reloaded", KV("error", err.text));
-  if (access_load(app->access, &err) < 0)
-    log_error("tokens not reloaded", KV("error", err.text));
+  app->token_until_us = app_now_us(app) + TOKENS_PATIENCE_US;
+  app_read_tokens(app);
   if (!changes->is_database_changed)
     return;
   pg_pool_reload(app->pool);
@@ -453,7 +478,7 @@ static void on_reload(uv_signal_t *handle, int signum) {
     return;
   FILE *out = open_memstream(&problems, &size);
   assert(out);
-  int rc = config_reload(app->config, app->input, secrets_check, out, &changes);
+  int rc = config_reload(app->config, app->input, files_check_database, out, &changes);
   fclose(out);
   announce_problems(rc < 0 ? LOG_ERROR : LOG_WARN, rc < 0 ? "settings not reloaded" : "settings",
                     problems);
@@ -483,6 +508,7 @@ int app_run(struct config *config, const struct config_input *input) {
   if (rc == 0) {
     loop_timer_init(&app->probe_timer, &app->loop, on_probe_timer, app);
     loop_timer_init(&app->stop_timer, &app->loop, on_stop_deadline, app);
+    loop_timer_init(&app->token_timer, &app->loop, on_token_timer, app);
     app_watch_signal(app, &app->sigterm, SIGTERM, on_signal);
     app_watch_signal(app, &app->sigint, SIGINT, on_signal);
     app_watch_signal(app, &app->sighup, SIGHUP, on_reload);
@@ -532,7 +558,7 @@ int app_migrate(struct config *config) {
   app->config = config;
   app_loop_open(&app->loop, &app->uv);
   struct error err = {0};
-  if (secrets_check(config, &err) < 0 ||
+  if (files_check_database(config, &err) < 0 ||
       pg_pool_new(&app->pool, &app->loop, &config->database, &err) < 0) {
     log_error("can't start", KV("error", err.text));
     app->exit_code = EXIT_FAILURE;

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/output.h"
+#include "base/secret_rule.h"
 
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -25,24 +26,13 @@ void keys_announce(const struct checkpoint_signer *signer) {
            KV("trusted_keys", signing_keyring_count(signer->trusted)));
 }
 
-static int check_exposure(const struct config *config, bool is_exposed, struct error *err) {
-  const char *path = config->ledger.signing_key_file;
-  if (!is_exposed)
-    return 0;
-  if (config->server.environment == CONFIG_PRODUCTION)
-    return error_set(
-        err, ERR_FAILED_PRECONDITION,
-        "everybody may read or change \"%s\": chmod o= it, and make a new key if it was ever "
-        "used so",
-        path);
-  log_warn("everybody may read or change the signing key", KV("file", path));
-  return 0;
-}
-
 static int load(const struct config *config, struct signing_key **ret_key, struct error *err) {
-  bool is_exposed = false;
-  int rc = signing_key_load(config->ledger.signing_key_file, ret_key, &is_exposed, err);
-  if (rc == 0 && (rc = check_exposure(config, is_exposed, err)) < 0)
+  const struct secret_rule rule = {.remedy = ", and make a new key if it was ever used so",
+                                   .is_strict = config->server.environment == CONFIG_PRODUCTION};
+  const char *path = config->ledger.signing_key_file;
+  struct secret_risk risk;
+  int rc = signing_key_load(path, ret_key, &risk, err);
+  if (rc == 0 && (rc = secret_rule_apply(&rule, path, risk, err)) < 0)
     signing_key_free(*ret_key);
   return rc;
 }

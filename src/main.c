@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "descriptors.h"
 #include "dev_certs.h"
+#include "files.h"
 #include "keys.h"
 #include "net/tls_memory.h"
 #include "new_token.h"
@@ -140,6 +141,12 @@ static int parse(int argc, char **argv, struct command_line *line) {
   return 0;
 }
 
+/* The log would be of a daemon that starts: only what it warns of belongs here. */
+static int check_files(const struct config *config) {
+  log_configure(LOG_WARN, config->log.format, STDERR_FILENO);
+  return files_check(config, stderr);
+}
+
 static int run(const struct command_line *line, const struct config_input *input,
                struct config *config, const char *warnings) {
   bool only_looks = line->print_config || line->check_config;
@@ -147,6 +154,8 @@ static int run(const struct command_line *line, const struct config_input *input
     log_plain(warnings);
   if (line->print_config)
     config_print(config, stdout);
+  if (line->check_config && check_files(config) != 0)
+    return EXIT_USAGE;
   if (only_looks)
     return end_of_output();
   if (!config->server.core_dumps)

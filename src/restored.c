@@ -5,13 +5,13 @@
 #include "app_loop.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "files.h"
 #include "ingest/ingest.h"
 #include "keys.h"
 #include "ledger/partitions.h"
 #include "ledger/schema.h"
 #include "pg/pool.h"
 #include "restored_event.h"
-#include "secrets.h"
 #include "self_events.h"
 #include "store_open.h"
 #include "usage.h"
@@ -195,7 +195,7 @@ static void on_schema_checked(void *arg, int version, const struct error *err) {
 
 static int new_parts(struct restored *r, struct error *err) {
   const struct config *config = r->config;
-  int rc = secrets_check(config, err);
+  int rc = files_check_database(config, err);
   if (rc < 0 || (rc = keys_load(&r->signer, config, err)) < 0 ||
       (rc = pg_pool_new(&r->pool, &r->loop, &config->database, err)) < 0)
     return rc;

@@ -30,7 +30,8 @@ static const struct {
 } rows[] = {
     {"config", "FILE", "settings (YAML); without it the defaults hold", OPTION_CONFIG},
     {"set", "SECTION.KEY=VALUE", "overrides one setting; may be repeated", OPTION_SET},
-    {"check-config", NULL, "check the settings and exit: 0 good, 2 bad", OPTION_CHECK},
+    {"check-config", NULL,
+     "check the settings and the files that they name, and exit: 0 good, 2 bad", OPTION_CHECK},
     {"print-config", NULL, "print every effective setting and where it comes from", OPTION_PRINT},
     {"print-config-example", NULL, "print a commented file of all defaults", OPTION_EXAMPLE},
     {"print-config-reference", NULL, "print the reference of all settings (Markdown)",

@@ -10,6 +10,7 @@
 #include "access/tokens.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/secret_rule.h"
 
 #define ERROR_DOMAIN "auditstore"
 
@@ -71,23 +72,15 @@ void access_free(struct access *access) {
 
 /* ---- reading the token file ---- */
 
-static int check_exposure(const struct config *config, bool is_exposed, struct error *err) {
+static int read_tokens(const struct config *config, const struct tokens *held,
+                       struct tokens **ret_tokens, struct error *err) {
+  const struct secret_rule rule = {.remedy = ", or anybody can give himself a token",
+                                   .is_strict = config->server.environment == CONFIG_PRODUCTION};
   const char *path = config->access.token_file;
-  if (!is_exposed)
-    return 0;
-  if (config->server.environment == CONFIG_PRODUCTION)
-    return error_set(err, ERR_FAILED_PRECONDITION,
-                     "everybody may read or change \"%s\", and give himself a token: chmod o= it",
-                     path);
-  log_warn("everybody may read or change the token file", KV("file", path));
-  return 0;
-}
-
-static int read_tokens(const struct config *config, struct tokens **ret_tokens, struct error *err) {
-  bool is_exposed = false;
   struct tokens *tokens = NULL;
-  int rc = tokens_load(config->access.token_file, &tokens, &is_exposed, err);
-  if (rc == 0 && (rc = check_exposure(config, is_exposed, err)) < 0)
+  struct secret_risk risk;
+  int rc = tokens_load(path, held, &tokens, &risk, err);
+  if (rc == 0 && (rc = secret_rule_apply(&rule, path, risk, err)) < 0)
     tokens_free(tokens);
   else if (rc == 0)
     *ret_tokens = tokens;
@@ -98,7 +91,7 @@ int access_load(struct access *access, struct error *err) {
   const struct config *config = access->options.config;
   struct tokens *tokens = NULL;
   access->generation++;
-  int rc = config->access.token_file[0] ? read_tokens(config, &tokens, err) : 0;
+  int rc = config->access.token_file[0] ? read_tokens(config, access->tokens, &tokens, err) : 0;
   if (rc < 0) {
     error_prefix(err, "access.token_file");
     return rc;

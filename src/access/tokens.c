@@ -4,11 +4,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
-#include "base/file_mode.h"
+#include "base/secret_file.h"
 
 #define FILE_MAX_BYTES ((size_t)4 * 1024 * 1024)
 
@@ -19,6 +20,8 @@ struct token {
 };
 
 struct tokens {
+  dev_t device; /* of the file, as is inode; 0: of a text */
+  ino_t inode;
   int count;
   int cap;
   struct token *list; /* owned */
@@ -191,28 +194,93 @@ static int read_all(int fd, const char *path, struct buf *text, struct error *er
   return 0;
 }
 
+static int fail_busy(const char *path, const char *how, struct error *err) {
+  return error_set(err, ERR_UNAVAILABLE,
+                   "\"%s\" %s: it is being written. Better write a new file, and rename it over "
+                   "this one",
+                   path, how);
+}
+
+/* A lease is had of a file that nobody has open for writing, and as long as it is held nobody gets
+ * it so. It ends with the descriptor. Of another user's file root alone gets one. */
+enum lease { LEASE_HELD, LEASE_BUSY, LEASE_DENIED };
+
+static enum lease take_lease(int fd) {
+  if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0)
+    return LEASE_HELD;
+  return errno == EAGAIN ? LEASE_BUSY : LEASE_DENIED;
+}
+
+static bool is_same_state(const struct stat *a, const struct stat *b) {
+  return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+         a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static bool is_fresh(const struct stat *status) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec - status->st_mtim.tv_sec <= 1 && now.tv_sec >= status->st_mtim.tv_sec;
+}
+
+static int check_quiet(enum lease lease, const struct stat *before, const struct tokens *held,
+                       const char *path, struct error *err) {
+  if (lease == LEASE_BUSY)
+    return fail_busy(path, "is open for writing", err);
+  bool is_in_place = held && held->inode == before->st_ino && held->device == before->st_dev;
+  if (lease == LEASE_DENIED && is_in_place && is_fresh(before))
+    return fail_busy(path, "was changed a moment ago", err);
+  return 0;
+}
+
+/* Half a file is no file. */
+static int check_end(struct str text, const char *path, struct error *err) {
+  if (text.len == 0)
+    return error_set(err, ERR_FAILED_PRECONDITION,
+                     "\"%s\" is empty: a comment (#) says that no token is to be known", path);
+  if (text.data[text.len - 1] != '\n')
+    return error_set(err, ERR_FAILED_PRECONDITION,
+                     "\"%s\" is half a file: its last line isn't ended. Write a new file, and "
+                     "rename it over this one",
+                     path);
+  return 0;
+}
+
 static int load(int fd, const char *path, struct tokens **ret_tokens, struct error *err) {
+  struct stat before;
+  struct stat after;
   struct buf text;
+  if (fstat(fd, &before) < 0)
+    return fail_reading(path, strerror(errno), err);
   buf_init(&text, FILE_MAX_BYTES);
   int rc = read_all(fd, path, &text, err);
+  if (rc == 0 && (fstat(fd, &after) < 0 || !is_same_state(&before, &after)))
+    rc = fail_busy(path, "changed while it was read", err);
+  const struct str all = str_of(buf_bytes(&text), buf_len(&text));
   if (rc == 0)
-    rc = tokens_parse(str_of(buf_bytes(&text), buf_len(&text)), path, ret_tokens, err);
+    rc = check_end(all, path, err);
+  if (rc == 0)
+    rc = tokens_parse(all, path, ret_tokens, err);
   buf_deinit(&text);
+  if (rc == 0) {
+    (*ret_tokens)->device = before.st_dev;
+    (*ret_tokens)->inode = before.st_ino;
+  }
   return rc;
 }
 
-int tokens_load(const char *path, struct tokens **ret_tokens, bool *ret_is_exposed,
-                struct error *err) {
+int tokens_load(const char *path, const struct tokens *held, struct tokens **ret_tokens,
+                struct secret_risk *ret_risk, struct error *err) {
   struct stat status;
   /* Non-blocking: opening a pipe by mistake must not stop the loop. */
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)
     return fail_reading(path, strerror(errno), err);
   int rc = fstat(fd, &status) < 0 ? fail_reading(path, strerror(errno), err)
-                                  : load(fd, path, ret_tokens, err);
-  close(fd);
+                                  : check_quiet(take_lease(fd), &status, held, path, err);
   if (rc == 0)
-    *ret_is_exposed = file_mode_is_exposed(status.st_mode);
+    rc = load(fd, path, ret_tokens, err);
+  *ret_risk = secret_file_judge(path, fd);
+  close(fd);
   return rc;
 }
 

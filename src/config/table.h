@@ -17,6 +17,7 @@ enum config_kind {
   CONFIG_SECONDS, /* a duration without a fraction of a second */
   CONFIG_BYTES,
   CONFIG_TEXT,
+  CONFIG_PATH, /* of a file or a folder; src/files.c looks at each */
   CONFIG_ADDRESS,
   CONFIG_HOSTS,
   CONFIG_PRINCIPALS,

@@ -146,6 +146,8 @@ static const char *kind_noun(enum config_kind kind) {
     return "a size, such as 64KiB or 4MiB,";
   case CONFIG_TEXT:
     return "a text";
+  case CONFIG_PATH:
+    return "a path";
   case CONFIG_ADDRESS:
     return "an address";
   case CONFIG_HOSTS:
@@ -159,7 +161,7 @@ static const char *kind_noun(enum config_kind kind) {
 
 void config_format_range(const struct config_key *key, char ret_text[CONFIG_RANGE_SIZE]) {
   const size_t size = CONFIG_RANGE_SIZE;
-  if (key->kind == CONFIG_TEXT) {
+  if (key->kind == CONFIG_TEXT || key->kind == CONFIG_PATH) {
     snprintf(ret_text, size, "%s to %s bytes", key->min_text, key->max_text);
     return;
   }

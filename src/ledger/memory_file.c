@@ -188,7 +188,7 @@ static int parse(const char *path, struct str all, struct memory_text *text, str
                      "\"%s\" doesn't begin with " FIRST_LINE
                      ": name the file that this program wrote, or run the program that wrote it",
                      path);
-  if (!str_cut_line(&rest, &line) || !str_equal(line, str_z(text->origin)))
+  if (!str_cut_line(&rest, &line) || (text->origin && !str_equal(line, str_z(text->origin))))
     return error_set(err, ERR_FAILED_PRECONDITION,
                      "\"%s\" is of the store \"%.*s\", and this one is \"%s\": name a file of this "
                      "store's own, or one that isn't there yet",
@@ -214,6 +214,26 @@ int memory_file_read(const char *path, const char *origin, struct memory_text *r
   return rc;
 }
 
+/* "." of a name without one. */
+static void folder_of(const char *path, char ret_folder[PATH_MAX]) {
+  const char *slash = strrchr(path, '/');
+  if (!slash)
+    snprintf(ret_folder, PATH_MAX, ".");
+  else
+    snprintf(ret_folder, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+}
+
+int memory_file_check(const char *path, struct error *err) {
+  char folder[PATH_MAX];
+  struct memory_text text = {0};
+  folder_of(path, folder);
+  if (access(folder, W_OK | X_OK) != 0)
+    return refuse("write to the folder of", path, err);
+  int rc = memory_file_read(path, NULL, &text, err);
+  free(text.known);
+  return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 /* ---- writing ---- */
 
 static bool write_all(int fd, struct str text) {
@@ -231,10 +251,8 @@ static bool write_all(int fd, struct str text) {
 /* What is renamed is on disk only when its folder is. */
 static int sync_folder(const char *path, struct error *err) {
   char folder[PATH_MAX];
-  const char *slash = strrchr(path, '/');
-  size_t len = slash ? (size_t)(slash - path) : 0;
-  snprintf(folder, sizeof(folder), "%.*s", (int)len, path);
-  int fd = open(slash ? (len ? folder : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  folder_of(path, folder);
+  int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0 || fsync(fd) < 0) {
     int rc = refuse("sync the folder of", path, err);
     if (fd >= 0)

@@ -12,10 +12,11 @@
  */
 #pragma once
 
+#include "base/must_check.h"
 #include "ledger/memory.h"
 
 struct memory_text {
-  const char *origin; /* borrowed */
+  const char *origin; /* borrowed; NULL: any */
   int64_t last_id;
   struct ledger_known *known; /* by ascending ids; owned by who made it */
   int count;
@@ -29,6 +30,10 @@ int memory_file_lock(const char *path, int *ret_fd, struct error *err);
  * there is none. ERR_FAILED_PRECONDITION: it can't be read or relied on. */
 int memory_file_read(const char *path, const char *origin, struct memory_text *ret_text,
                      struct error *err);
+
+/* Whether the file, or a first one in its place, can be read, relied on and replaced. Takes no
+ * lock: a daemon may have it. The store's name isn't looked at. */
+MUST_CHECK int memory_file_check(const char *path, struct error *err);
 
 /* Puts `text` in the file's place, on disk when it returns 0. Failures leave the old one, and no
  * temporary file. For one thread at a time. */

@@ -7,11 +7,9 @@
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/file_mode.h"
 #include "base/passphrase.h"
 
 struct signing_key {
@@ -92,28 +90,25 @@ static int read_key(FILE *file, const char *path, EVP_PKEY **ret_pkey, struct er
                    path);
 }
 
-int signing_key_load(const char *path, struct signing_key **ret_key, bool *ret_is_exposed,
+int signing_key_load(const char *path, struct signing_key **ret_key, struct secret_risk *ret_risk,
                      struct error *err) {
-  struct stat status;
   EVP_PKEY *pkey = NULL;
   /* Non-blocking: opening a pipe by mistake must not stop the loop. */
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
-  if (!file || fstat(fd, &status) < 0) {
+  if (!file) {
     int rc =
         error_set(err, ERR_FAILED_PRECONDITION, "can't read \"%s\": %s", path, strerror(errno));
-    if (file)
-      fclose(file);
-    else if (fd >= 0)
+    if (fd >= 0)
       close(fd);
     return rc;
   }
   int rc = read_key(file, path, &pkey, err);
+  if (ret_risk)
+    *ret_risk = secret_file_judge(path, fd);
   fclose(file);
   if (rc < 0)
     return rc;
-  if (ret_is_exposed)
-    *ret_is_exposed = file_mode_is_exposed(status.st_mode);
   *ret_key = key_new(pkey);
   return 0;
 }

@@ -11,6 +11,8 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/must_check.h"
+#include "base/secret_file.h"
 #include "base/str.h"
 
 #define SIGNING_PUBLIC_KEY_SIZE 32
@@ -22,9 +24,9 @@ struct signing_key;
  * there is a file of that name. */
 int signing_key_generate(const char *path, struct signing_key **ret_key, struct error *err);
 
-/* *ret_is_exposed (may be NULL): others than the owner and group may read or change the file. */
-int signing_key_load(const char *path, struct signing_key **ret_key, bool *ret_is_exposed,
-                     struct error *err);
+/* *ret_risk (may be NULL): who else may read or change the file. */
+MUST_CHECK int signing_key_load(const char *path, struct signing_key **ret_key,
+                                struct secret_risk *ret_risk, struct error *err);
 
 /* A key that can verify and print, but not sign. NULL: these bytes are no public key. */
 struct signing_key *signing_key_of_public(const uint8_t bytes[SIGNING_PUBLIC_KEY_SIZE]);

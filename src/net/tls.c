@@ -1,19 +1,16 @@
 #include "net/tls.h"
 
-#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/file_mode.h"
+#include "base/key_pair.h"
 #include "base/log.h"
-#include "base/passphrase.h"
+#include "base/secret_rule.h"
 
 #define TLS12_SUITES "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -46,48 +43,47 @@ static const char *ssl_reason(void) {
 }
 
 static int fail_file(struct error *err, const char *what, const char *path) {
-  struct stat info;
-  if (stat(path, &info) != 0)
-    return error_set(err, ERR_FAILED_PRECONDITION, "%s \"%s\": %s", what, path, strerror(errno));
   return error_set(err, ERR_FAILED_PRECONDITION, "%s \"%s\": %s", what, path, ssl_reason());
 }
 
-static int fail_key(struct error *err, const struct tls_options *options) {
-  int rc = fail_file(err, "key", options->key_file);
-  if (access(options->key_file, R_OK) == 0)
-    rc = error_set(err, ERR_FAILED_PRECONDITION, "key \"%s\" for the certificate \"%s\": %s",
-                   options->key_file, options->cert_file, ssl_reason());
-  return rc;
+static int use_pair(SSL_CTX *ctx, const struct tls_options *options, const struct key_pair *pair,
+                    struct error *err) {
+  const struct secret_rule rule = {.remedy =
+                                       ", and have a new certificate made if it was ever used so",
+                                   .is_strict = options->is_key_private};
+  if (SSL_CTX_use_cert_and_key(ctx, pair->cert, pair->key, pair->chain, 1) != 1)
+    return fail_file(err, "certificate", options->cert_file);
+  return secret_rule_apply(&rule, options->key_file, pair->key_risk, err);
 }
 
-static int check_exposure(const struct tls_options *options, struct error *err) {
-  struct stat info;
-  if (stat(options->key_file, &info) != 0 || !file_mode_is_exposed(info.st_mode))
-    return 0;
-  if (options->is_key_private)
-    return error_set(
-        err, ERR_FAILED_PRECONDITION,
-        "everybody may read or change the key \"%s\": chmod o= it, and have a new certificate "
-        "made if it was ever used so",
-        options->key_file);
-  log_warn("everybody may read or change the TLS key", KV("file", options->key_file));
-  return 0;
+/* Not refused: clients will say so, and the daemon may be about to get a new one. */
+static void warn_of_age(const X509 *cert, const char *path) {
+  time_t now = time(NULL);
+  if (X509_cmp_time(X509_get0_notAfter(cert), &now) < 0)
+    log_warn("the TLS certificate has expired", KV("file", path));
+  else if (X509_cmp_time(X509_get0_notBefore(cert), &now) > 0)
+    log_warn("the TLS certificate isn't valid yet", KV("file", path));
 }
 
 static int load_pair(SSL_CTX *ctx, const struct tls_options *options, struct error *err) {
-  SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-  if (SSL_CTX_use_certificate_chain_file(ctx, options->cert_file) != 1)
-    return fail_file(err, "certificate", options->cert_file);
-  /* Compares it with the certificate as well. */
-  if (SSL_CTX_use_PrivateKey_file(ctx, options->key_file, SSL_FILETYPE_PEM) != 1)
-    return fail_key(err, options);
-  return check_exposure(options, err);
+  char why[KEY_PAIR_TEXT_SIZE];
+  struct key_pair pair;
+  if (!key_pair_read(options->cert_file, options->key_file, &pair, why))
+    return error_set(err, ERR_FAILED_PRECONDITION, "%s", why);
+  int rc = use_pair(ctx, options, &pair, err);
+  if (rc == 0)
+    warn_of_age(pair.cert, options->cert_file);
+  key_pair_deinit(&pair);
+  return rc;
 }
 
 static int load_clients(SSL_CTX *ctx, const struct tls_options *options, struct error *err) {
   static const unsigned char id[] = "auditstored";
+  char why[KEY_PAIR_TEXT_SIZE];
   if (options->clients == TLS_CLIENTS_ANONYMOUS)
     return 0;
+  if (!key_pair_check_certificates(options->client_ca_file, why))
+    return error_set(err, ERR_FAILED_PRECONDITION, "clients' %s", why);
   STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(options->client_ca_file);
   if (!names || SSL_CTX_load_verify_file(ctx, options->client_ca_file) != 1) {
     sk_X509_NAME_pop_free(names, X509_NAME_free);
@@ -101,16 +97,6 @@ static int load_clients(SSL_CTX *ctx, const struct tls_options *options, struct 
   /* Without it OpenSSL refuses to resume sessions of clients with certificates. */
   SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
   return 0;
-}
-
-/* Not refused: clients will say so, and the daemon may be about to get a new one. */
-static void warn_of_age(const SSL_CTX *ctx, const char *path) {
-  const X509 *cert = SSL_CTX_get0_certificate(ctx);
-  time_t now = time(NULL);
-  if (X509_cmp_time(X509_get0_notAfter(cert), &now) < 0)
-    log_warn("the TLS certificate has expired", KV("file", path));
-  else if (X509_cmp_time(X509_get0_notBefore(cert), &now) > 0)
-    log_warn("the TLS certificate isn't valid yet", KV("file", path));
 }
 
 /* ---- life ---- */
@@ -138,7 +124,6 @@ static int load(SSL_CTX **ret_ctx, const struct tls_options *options, struct err
     SSL_CTX_free(ctx);
     return rc;
   }
-  warn_of_age(ctx, options->cert_file);
   *ret_ctx = ctx;
   return 0;
 }

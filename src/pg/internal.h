@@ -304,9 +304,6 @@ PGconn *pg_params_connect(const struct config_database *config,
 /* All that a connection is made with, to see whether it changed. */
 void pg_params_text(const struct config_database *config, struct buf *ret_text);
 
-/* Reads the password file and throws the password away. */
-int pg_params_check(const struct config_database *config, struct error *err);
-
 /* ---- pipelines ---- */
 
 void pg_pipeline_init(struct pg_lease *conn);

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "base/must_check.h"
 #include "config/config.h"
 #include "pg/stats.h"
 
@@ -30,6 +31,9 @@ struct pg_waiter;
 /* Dials nothing yet. `config` and `loop` must outlive the pool. Reads the password file. */
 int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop, const struct config_database *config,
                 struct error *err);
+
+/* Reads the password file and throws the password away. */
+MUST_CHECK int pg_params_check(const struct config_database *config, struct error *err);
 
 /* The content of the pool's config has changed in place: takes it over. Nothing in use is cut off:
  * above a lowered max_open_conns connections go when they come back, and so do all when what they

@@ -8,7 +8,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import grpc  # noqa: E402
 
-from support import access, harness  # noqa: E402
+from support import access, certificates, harness  # noqa: E402
 from support.effects import effect_of  # noqa: E402
 
 DEMANDS = "server.environment production "
@@ -59,24 +59,34 @@ TAKEN = (
 )
 GOOD = {
     "server.environment": "production",
-    "tls.cert_file": "/c.pem", "tls.key_file": "/k.pem", "tls.client_ca_file": "/ca.pem",
     "tls.client_certificates": "optional",
-    "access.token_file": "/tokens", "access.anonymous_roles": "off", "access.writers": "token:ci",
+    "access.anonymous_roles": "off", "access.writers": "token:ci",
     "database.host": "db.internal", "database.sslmode": "verify-full",
-    "ledger.signing_key_file": "/s.pem",
 }
 
 
 class SettingsTest(unittest.TestCase):
     """What can be told from the settings, is told by --check-config, all at once."""
 
-    def setUp(self):
+    @classmethod
+    def setUpClass(cls):
         temporary = harness.TemporaryFolder()
-        self.addCleanup(temporary.remove)
-        self.file = temporary.path / "production.yaml"
+        cls.addClassCleanup(temporary.remove)
+        cls.file = temporary.path / "production.yaml"
+        authority = certificates.Authority(temporary.path)
+        cert, key = authority.issue("server")
+        tokens = temporary.path / "tokens"
+        tokens.write_text("# nobody yet\n", encoding="ascii")
+        tokens.chmod(0o640)
+        signing_key = temporary.path / "signing.pem"
+        harness.run_daemon("keygen", signing_key)
+        cls.good = {**GOOD, "tls.cert_file": cert, "tls.key_file": key,
+                    "tls.client_ca_file": authority.cert, "access.token_file": tokens,
+                    "ledger.signing_key_file": signing_key}
 
     def check(self, changes):
-        settings = {key: value for key, value in {**GOOD, **changes}.items() if value is not None}
+        settings = {key: value for key, value in {**self.good, **changes}.items()
+                    if value is not None}
         harness.write_config(self.file, settings)
         return harness.run_daemon("--config", self.file, "--check-config")
 

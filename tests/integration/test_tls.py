@@ -242,9 +242,9 @@ class FilesTest(TlsCase):
                 ({"cert_file": "/nowhere.pem"}, "/nowhere.pem.*No such file"),
                 ({"cert_file": text}, "certificate .*text.pem"),
                 ({"key_file": text}, "key .*text.pem"),
-                ({"key_file": other_key}, "key .*other-key.pem.* for the certificate .*server.pem.*: key values mismatch"),
+                ({"key_file": other_key}, "certificate .*server.pem.* isn't for the key .*other-key.pem"),
                 ({"client_ca_file": text, "client_certificates": "required"},
-                 "clients' signers .*text.pem")):
+                 "clients' authorities.* .*text.pem")):
             with self.subTest(settings):
                 self.assertRegex(self.refused_start(self.tls(**settings)), expected)
 
@@ -258,7 +258,7 @@ class FilesTest(TlsCase):
         cert, key = self.authority.issue("exposed")
         key.chmod(0o644)
         daemon = self.start({"tls.cert_file": cert, "tls.key_file": key})
-        self.assertIn("everybody may read or change the TLS key", daemon.log())
+        self.assertIn("everybody may read or change", daemon.log())
 
 
 if __name__ == "__main__":

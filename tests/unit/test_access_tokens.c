@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -128,11 +130,130 @@ static void what_is_no_file_is_named(void **state) {
   (void)state;
   struct tokens *tokens = NULL;
   struct error err = {0};
-  bool is_exposed = false;
-  assert_true(tokens_load("/nowhere/tokens", &tokens, &is_exposed, &err) < 0);
+  struct secret_risk risk;
+  assert_true(tokens_load("/nowhere/tokens", NULL, &tokens, &risk, &err) < 0);
   assert_non_null(strstr(err.text, "No such file"));
-  assert_true(tokens_load("/", &tokens, &is_exposed, &err) < 0);
+  assert_true(tokens_load("/", NULL, &tokens, &risk, &err) < 0);
   assert_non_null(strstr(err.text, "Is a directory"));
+}
+
+/* ---- while it is being written ---- */
+
+struct file {
+  char path[64];
+  int fd; /* open for writing */
+};
+
+static void file_begin(struct file *f) {
+  snprintf(f->path, sizeof(f->path), "/tmp/tokens.XXXXXX");
+  f->fd = mkstemp(f->path);
+  assert_true(f->fd >= 0);
+}
+
+static void file_put(const struct file *f, const char *text, size_t len) {
+  assert_int_equal(write(f->fd, text, len), (ssize_t)len);
+}
+
+static void file_end_writing(struct file *f) {
+  close(f->fd);
+  f->fd = -1;
+}
+
+static int load(const struct file *f, struct tokens **ret_tokens) {
+  struct secret_risk risk;
+  struct error err = {0};
+  *ret_tokens = NULL;
+  return tokens_load(f->path, NULL, ret_tokens, &risk, &err);
+}
+
+static const char two[] = "ci " HASH_A "\nci " HASH_B "\n";
+
+static void nothing_is_taken_while_a_writer_has_it(void **state) {
+  (void)state;
+  for (size_t cut = 0; cut < sizeof(two); cut++) {
+    struct file f;
+    struct tokens *tokens = NULL;
+    file_begin(&f);
+    file_put(&f, two, cut);
+    assert_int_equal(load(&f, &tokens), ERR_UNAVAILABLE);
+    assert_null(tokens);
+    file_put(&f, two + cut, sizeof(two) - 1 - cut);
+    assert_int_equal(load(&f, &tokens), ERR_UNAVAILABLE);
+    file_end_writing(&f);
+    assert_int_equal(load(&f, &tokens), 0);
+    assert_int_equal(tokens_count(tokens), 2);
+    tokens_free(tokens);
+    unlink(f.path);
+  }
+}
+
+/* The end of a line is the one cut that leaves a whole file. */
+static void half_a_file_is_refused(void **state) {
+  (void)state;
+  const size_t first_line = strlen("ci " HASH_A "\n");
+  for (size_t cut = 0; cut + 1 < sizeof(two); cut++) {
+    struct file f;
+    struct tokens *tokens = NULL;
+    file_begin(&f);
+    file_put(&f, two, cut);
+    file_end_writing(&f);
+    assert_int_equal(load(&f, &tokens), cut == first_line ? 0 : ERR_FAILED_PRECONDITION);
+    tokens_free(tokens);
+    unlink(f.path);
+  }
+}
+
+static int load_again(const struct file *f, const struct tokens *held) {
+  struct secret_risk risk;
+  struct error err = {0};
+  struct tokens *tokens = NULL;
+  int rc = tokens_load(f->path, held, &tokens, &risk, &err);
+  tokens_free(tokens);
+  return rc;
+}
+
+/* Of another user's file the system doesn't tell who has it open. */
+static void what_was_changed_in_its_place_waits_a_second(void **state) {
+  (void)state;
+  struct file f;
+  struct file other;
+  struct tokens *held = NULL;
+  const struct timespec past[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+  if (geteuid() != 0)
+    skip();
+  file_begin(&f);
+  file_begin(&other);
+  assert_int_equal(fchmod(f.fd, 0644) | fchmod(other.fd, 0644), 0);
+  file_put(&f, two, sizeof(two) - 1);
+  file_put(&other, two, sizeof(two) - 1);
+  assert_int_equal(load(&f, &held), ERR_UNAVAILABLE);
+  assert_int_equal(seteuid(65534), 0);
+  assert_int_equal(load(&f, &held), 0);
+  assert_int_equal(load_again(&f, held), ERR_UNAVAILABLE);
+  assert_int_equal(load_again(&other, held), 0);
+  assert_int_equal(seteuid(0), 0);
+  assert_int_equal(futimens(f.fd, past), 0);
+  assert_int_equal(seteuid(65534), 0);
+  assert_int_equal(load_again(&f, held), 0);
+  assert_int_equal(seteuid(0), 0);
+  tokens_free(held);
+  file_end_writing(&f);
+  file_end_writing(&other);
+  unlink(f.path);
+  unlink(other.path);
+}
+
+static void a_comment_says_that_nobody_is_known(void **state) {
+  (void)state;
+  struct file f;
+  struct tokens *tokens = NULL;
+  file_begin(&f);
+  file_put(&f, "# nobody\n", strlen("# nobody\n"));
+  file_end_writing(&f);
+  assert_int_equal(load(&f, &tokens), 0);
+  assert_int_equal(tokens_count(tokens), 0);
+  tokens_free(tokens);
+  unlink(f.path);
 }
 
 int main(void) {
@@ -143,6 +264,10 @@ int main(void) {
       cmocka_unit_test(what_is_wrong_is_told_with_its_line),
       cmocka_unit_test(there_may_be_a_thousand),
       cmocka_unit_test(what_is_no_file_is_named),
+      cmocka_unit_test(nothing_is_taken_while_a_writer_has_it),
+      cmocka_unit_test(half_a_file_is_refused),
+      cmocka_unit_test(what_was_changed_in_its_place_waits_a_second),
+      cmocka_unit_test(a_comment_says_that_nobody_is_known),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,12 +162,12 @@ static void a_key_is_read_back(void **state) {
   struct world *w = *state;
   struct signing_key *read = NULL;
   struct stat status;
-  bool is_exposed = true;
+  struct secret_risk risk;
   struct error err = {0};
   assert_int_equal(stat(w->path, &status), 0);
   assert_int_equal(status.st_mode & 0777, 0600);
-  assert_int_equal(signing_key_load(w->path, &read, &is_exposed, &err), 0);
-  assert_false(is_exposed);
+  assert_int_equal(signing_key_load(w->path, &read, &risk, &err), 0);
+  assert_int_equal(risk.level, SECRET_RISK_NONE);
   uint8_t a[SIGNING_PUBLIC_KEY_SIZE];
   uint8_t b[SIGNING_PUBLIC_KEY_SIZE];
   signing_key_public(w->key, a);
@@ -177,8 +177,8 @@ static void a_key_is_read_back(void **state) {
   assert_int_equal(checkpoint_judge(&w->checkpoint, &signer, note_of(w)), CHECKPOINT_GOOD);
   signing_key_free(read);
   assert_int_equal(chmod(w->path, 0644), 0);
-  assert_int_equal(signing_key_load(w->path, &read, &is_exposed, &err), 0);
-  assert_true(is_exposed);
+  assert_int_equal(signing_key_load(w->path, &read, &risk, &err), 0);
+  assert_int_equal(risk.level, SECRET_RISK_EXPOSED);
   signing_key_free(read);
 }
 

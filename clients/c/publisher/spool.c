@@ -1,5 +1,6 @@
 #include "spool.h"
 
+#include "base/secret_file.h"
 #include "crc32c.h"
 #include "files.h"
 #include "internal.h"
@@ -61,6 +62,12 @@ static enum auditstore_code open_folder(struct spool *s, struct auditstore_statu
   s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (s->dir_fd < 0 || fstat(s->dir_fd, &st) < 0)
     return file_fail(status, s->dir, ".", "can't be opened as a folder");
+  const struct secret_risk risk = secret_file_judge(s->dir, s->dir_fd);
+  if (risk.level > SECRET_RISK_EXPOSED) {
+    status_set(status, AUDITSTORE_FAILED_PRECONDITION, "%s the spool \"%s\": %s", risk.who, s->dir,
+               risk.mend);
+    return AUDITSTORE_FAILED_PRECONDITION;
+  }
   if ((st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
     return AUDITSTORE_OK;
   status_set(status, AUDITSTORE_FAILED_PRECONDITION,

@@ -1,5 +1,5 @@
 #include "tls.h"
-#include "base/passphrase.h"
+#include "base/key_pair.h"
 #include "base/pem_file.h"
 #include "internal.h"
 
@@ -74,25 +74,29 @@ static bool fail_file(struct reason *reason, const char *what, enum pem_wanted w
   return false;
 }
 
-static bool fail_key(struct reason *reason, const struct tls_files *files) {
-  char why[PEM_REASON_SIZE];
-  if (pem_file_explain(files->key_file, PEM_PRIVATE_KEY, why))
-    reason_set(reason, "key \"%s\" %s", files->key_file, why);
-  else
-    reason_set(reason, "key \"%s\" for the certificate \"%s\": %s", files->key_file,
-               files->cert_file, ssl_reason());
-  return false;
+/* All of it or nothing: without its certificate a client would be somebody else. */
+static bool use_pair(SSL_CTX *ctx, const struct tls_files *files, const struct key_pair *pair,
+                     struct reason *reason) {
+  if (pair->key_risk.level == SECRET_RISK_FOREIGN) {
+    reason_set(reason, "%s \"%s\": %s", pair->key_risk.who, files->key_file, pair->key_risk.mend);
+    return false;
+  }
+  return SSL_CTX_use_cert_and_key(ctx, pair->cert, pair->key, pair->chain, 1) == 1 ||
+         fail_file(reason, "certificate", PEM_CERTIFICATE, files->cert_file);
 }
 
 static bool load_pair(SSL_CTX *ctx, const struct tls_files *files, struct reason *reason) {
+  char why[KEY_PAIR_TEXT_SIZE];
+  struct key_pair pair;
   if (!files->cert_file)
     return true;
-  SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
-  if (SSL_CTX_use_certificate_chain_file(ctx, files->cert_file) != 1)
-    return fail_file(reason, "certificate", PEM_CERTIFICATE, files->cert_file);
-  /* Compares it with the certificate as well. */
-  return SSL_CTX_use_PrivateKey_file(ctx, files->key_file, SSL_FILETYPE_PEM) == 1 ||
-         fail_key(reason, files);
+  if (!key_pair_read(files->cert_file, files->key_file, &pair, why)) {
+    reason_set(reason, "%s", why);
+    return false;
+  }
+  bool ok = use_pair(ctx, files, &pair, reason);
+  key_pair_deinit(&pair);
+  return ok;
 }
 
 static bool load_signers(SSL_CTX *ctx, const struct tls_files *files, struct reason *reason) {

@@ -1,4 +1,5 @@
 #include "token.h"
+#include "base/secret_file.h"
 #include "internal.h"
 
 #include <errno.h>
@@ -98,6 +99,11 @@ static bool read_again(struct token *t, struct auditstore_status *status) {
   if (fd < 0)
     return fail(status, t->path, errno_text(errno, room));
   struct stat info;
+  const struct secret_risk risk = secret_file_judge(t->path, fd);
+  if (risk.level == SECRET_RISK_FOREIGN) {
+    close(fd);
+    return fail(status, t->path, "another user owns it: chown it to root or to this user");
+  }
   ssize_t len = fstat(fd, &info) == 0 ? read_file(fd, content, sizeof(content)) : -errno;
   close(fd);
   bool ok = len < 0 ? fail(status, t->path, errno_text((int)-len, room))

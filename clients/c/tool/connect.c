@@ -19,10 +19,12 @@ static int put_bad_file(const struct tool *tool, enum setting_id id, const char 
   return tool_bad_setting("%s (%s, %s): %s", value->text, setting_rows[id].key, origin, why);
 }
 
-/* As ssh has it: files of one's own that others may read or change are refused. Those of others are
- * theirs to guard, such as secrets that a container gets. */
+/* As ssh has it: files of one's own that others may read or change are refused. Those of root are
+ * root's to guard, such as secrets that a container gets. */
 static int check_private(const struct tool *tool, enum setting_id id, const struct stat *info) {
   char why[512];
+  if (info->st_uid != getuid() && info->st_uid != 0)
+    return put_bad_file(tool, id, "another user owns it: chown it to yourself or to root");
   if (info->st_uid != getuid() || (info->st_mode & 077) == 0)
     return TOOL_OK;
   snprintf(why, sizeof(why),

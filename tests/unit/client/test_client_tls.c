@@ -260,10 +260,10 @@ static void files_that_are_no_use_are_named(void **state) {
   } cases[] = {
       {{.ca_file = nowhere}, "signers", "nowhere.pem\": No such file"},
       {{.ca_file = text}, "signers", "text.pem\": "},
-      {{ca, nowhere, other_key, NULL}, "certificate", "nowhere.pem\": No such file"},
-      {{ca, text, other_key, NULL}, "certificate", "text.pem\": "},
-      {{ca, cert, nowhere, NULL}, "key", "nowhere.pem\": No such file"},
-      {{ca, cert, other_key, NULL}, "server-key.pem\" for the certificate", "mismatch"},
+      {{ca, nowhere, other_key, NULL}, "certificate", "nowhere.pem\" can't be read: No such file"},
+      {{ca, text, other_key, NULL}, "certificate", "text.pem\" isn't PEM"},
+      {{ca, cert, nowhere, NULL}, "key", "nowhere.pem\" can't be read: No such file"},
+      {{ca, cert, other_key, NULL}, "client.pem\" isn't for the key", "server-key.pem"},
   };
   for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
     expect_failure(&(struct fault_tls_options){0}, &cases[i].client, cases[i].part,

@@ -77,6 +77,17 @@ static void a_folder_that_others_may_write_to_is_refused(void **state) {
   expect_no_start(w, AUDITSTORE_UNAVAILABLE, "can't be made");
 }
 
+static void a_folder_of_another_user_is_refused(void **state) {
+  struct world *w = *state;
+  if (geteuid() != 0)
+    skip(); /* only root can give it away */
+  assert_int_equal(mkdir(w->spool, 0700), 0);
+  assert_int_equal(chown(w->spool, 65534, 65534), 0);
+  expect_no_start(w, AUDITSTORE_FAILED_PRECONDITION, "another user owns the spool");
+  assert_int_equal(chown(w->spool, 0, 0), 0);
+  start(w);
+}
+
 static void a_spool_is_of_one_publisher_at_a_time(void **state) {
   struct world *w = *state;
   start(w);
@@ -416,6 +427,7 @@ int main(void) {
       SPOOL_TEST(what_was_not_acknowledged_is_sent_by_the_next_one_before_what_is_new),
       SPOOL_TEST(only_its_user_may_read_it),
       SPOOL_TEST(a_folder_that_others_may_write_to_is_refused),
+      SPOOL_TEST(a_folder_of_another_user_is_refused),
       SPOOL_TEST(a_spool_is_of_one_publisher_at_a_time),
       SPOOL_TEST(a_torn_tail_is_cut_at_every_length),
       SPOOL_TEST(zeros_behind_the_last_record_are_cut),
