@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
+
 /* A handler has no other way to know it. */
 static volatile sig_atomic_t exit_code_at_once;
 
@@ -78,9 +80,7 @@ static void after_nothing(uv_work_t *work, int status) {
 void signals_keep_from_threads(uv_loop_t *uv) {
   sigset_t all;
   sigset_t before;
-  uv_work_t *work = calloc(1, sizeof(*work));
-  if (!work)
-    abort();
+  uv_work_t *work = xcalloc(1, sizeof(*work));
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int rc = uv_queue_work(uv, work, do_nothing, after_nothing);

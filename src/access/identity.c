@@ -62,6 +62,9 @@ static void lower_case(struct identity *identity) {
 }
 
 enum identity_result identity_of_certificate(const struct peer_names *names, struct identity *ret) {
+  /* What wasn't looked at might be the name that counts. */
+  if (names->is_cut)
+    return IDENTITY_MALFORMED;
   const struct peer_name *name = first_of(names, PEER_NAME_URI);
   if (name)
     return take("", name->text, ret);

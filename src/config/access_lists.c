@@ -56,12 +56,44 @@ static bool is_same(struct str pattern, struct str text) {
   return str_equal(pattern, text);
 }
 
+/* "." and "..", in every spelling: whoever takes the name for a path would go elsewhere. */
+static bool is_dots(struct str segment) {
+  while (segment.len > 0) {
+    bool is_encoded = segment.len >= 3 && strncasecmp(segment.data, "%2e", 3) == 0;
+    if (!is_encoded && segment.data[0] != '.')
+      return false;
+    size_t len = is_encoded ? 3 : 1;
+    segment = str_of(segment.data + len, segment.len - len);
+  }
+  return true;
+}
+
+/* What a star may stand for in a URI: something, behind a slash, and never a way out or a gap. */
+static bool is_plain_rest(struct str prefix, struct str rest) {
+  bool begins_segment = prefix.len > 0 && prefix.data[prefix.len - 1] == '/';
+  if (!begins_segment) {
+    if (!memchr(rest.data, '/', rest.len))
+      return true;
+    str_cut(&rest, '/');
+  }
+  bool is_plain = true;
+  for (bool is_last = false; is_plain && !is_last;) {
+    is_last = !rest.len || !memchr(rest.data, '/', rest.len);
+    is_plain = !is_dots(str_cut(&rest, '/'));
+  }
+  return is_plain;
+}
+
 static bool matches(struct str pattern, struct str principal) {
   bool is_prefix = pattern.len > 0 && pattern.data[pattern.len - 1] == '*';
   if (!is_prefix)
     return is_same(pattern, principal);
-  return principal.len >= pattern.len - 1 &&
-         is_same(str_of(pattern.data, pattern.len - 1), str_of(principal.data, pattern.len - 1));
+  struct str prefix = str_of(pattern.data, pattern.len - 1);
+  if (principal.len < prefix.len || !is_same(prefix, str_of(principal.data, prefix.len)))
+    return false;
+  bool is_uri = prefix.len >= 3 && memmem(prefix.data, prefix.len, "://", 3);
+  return !is_uri ||
+         is_plain_rest(prefix, str_of(principal.data + prefix.len, principal.len - prefix.len));
 }
 
 bool config_principals_match(struct str list, struct str principal) {

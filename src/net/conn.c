@@ -258,6 +258,18 @@ static void log_handshake(const struct net_conn *conn) {
   log_sampled(conn->loop, &cause, &version, 1);
 }
 
+static void log_failed_handshake(const struct net_conn *conn, const char *reason) {
+  const struct log_kv fields[] = {
+      KV("certificate", transport_refusal(&conn->transport)),
+      KV("subject", transport_refused_subject(&conn->transport)),
+  };
+  const struct log_cause cause = {.level = LOG_INFO,
+                                  .event = "TLS handshake failed",
+                                  .peer = conn->peer,
+                                  .detail = KV("reason", reason)};
+  log_sampled(conn->loop, &cause, fields, 2);
+}
+
 /* A failed one has left an alert in the socket, which the peer is given time to read. */
 static void conn_shake(struct net_conn *conn) {
   const char *reason = NULL;
@@ -268,11 +280,7 @@ static void conn_shake(struct net_conn *conn) {
   }
   tls_turn_end(conn->tls, &conn->turn);
   if (rc == TRANSPORT_FAILED) {
-    const struct log_cause cause = {.level = LOG_INFO,
-                                    .event = "TLS handshake failed",
-                                    .peer = conn->peer,
-                                    .detail = KV("reason", reason)};
-    log_sampled(conn->loop, &cause, NULL, 0);
+    log_failed_handshake(conn, reason);
     conn->reason = "TLS handshake failed";
     conn_begin_drain(conn);
     return;

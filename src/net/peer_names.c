@@ -7,13 +7,16 @@
 /* Names that are known but not copied yet. */
 struct gathered {
   int count;
+  bool is_cut;
   size_t bytes;
   struct peer_name names[PEER_NAMES_MAX];
 };
 
 static void gather(struct gathered *g, enum peer_name_kind kind, struct str text) {
-  if (g->count == PEER_NAMES_MAX)
+  if (g->count == PEER_NAMES_MAX) {
+    g->is_cut = true;
     return;
+  }
   g->names[g->count++] = (struct peer_name){kind, text};
   g->bytes += text.len;
 }
@@ -37,6 +40,7 @@ static struct peer_names *copy(const struct gathered *g) {
   struct peer_names *list = xmalloc(head + g->bytes);
   char *at = (char *)list + head;
   list->count = g->count;
+  list->is_cut = g->is_cut;
   for (int i = 0; i < g->count; i++) {
     struct str text = g->names[i].text;
     if (text.len > 0)
@@ -52,7 +56,7 @@ static struct peer_names *copy(const struct gathered *g) {
 static struct peer_names *with_common_names(struct gathered *g, const X509_NAME *subject, int at) {
   unsigned char *text = NULL;
   at = X509_NAME_get_index_by_NID(subject, NID_commonName, at);
-  if (at < 0 || g->count == PEER_NAMES_MAX)
+  if (at < 0 || g->is_cut)
     return copy(g);
   const ASN1_STRING *value = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at));
   int len = ASN1_STRING_to_UTF8(&text, value);

@@ -5,9 +5,11 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/str.h"
 
-/* Further names of one certificate are left out. */
+/* Of a certificate with more, the rest is left out, and the list says so. */
 #define PEER_NAMES_MAX 64
 
 enum peer_name_kind { PEER_NAME_URI, PEER_NAME_DNS, PEER_NAME_CN };
@@ -19,6 +21,7 @@ struct peer_name {
 
 struct peer_names {
   int count;
+  bool is_cut;
   struct peer_name names[]; /* URIs and DNS names of subjectAltName, then CNs, each in order */
 };
 

@@ -12,7 +12,8 @@
 #include "base/log.h"
 #include "base/secret_rule.h"
 
-#define TLS12_SUITES "ECDHE+AESGCM:ECDHE+CHACHA20"
+#define SUBJECT_TEXT_SIZE 256
+#define TLS12_SUITES      "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 struct tls_context {
   SSL_CTX *ctx; /* owned; connections hold references of their own */
@@ -77,6 +78,20 @@ static int load_pair(SSL_CTX *ctx, const struct tls_options *options, struct err
   return rc;
 }
 
+/* A failed handshake forgets the certificate. */
+static int note_refusal(int is_good, X509_STORE_CTX *store) {
+  const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+  struct tls_refusal *refusal = SSL_get_app_data(ssl);
+  if (is_good || refusal->cause)
+    return is_good;
+  const X509 *shown = X509_STORE_CTX_get0_cert(store);
+  refusal->cause = X509_verify_cert_error_string(X509_STORE_CTX_get_error(store));
+  refusal->subject = malloc(SUBJECT_TEXT_SIZE);
+  if (refusal->subject)
+    X509_NAME_oneline(X509_get_subject_name(shown), refusal->subject, SUBJECT_TEXT_SIZE);
+  return is_good;
+}
+
 static int load_clients(SSL_CTX *ctx, const struct tls_options *options, struct error *err) {
   static const unsigned char id[] = "auditstored";
   char why[KEY_PAIR_TEXT_SIZE];
@@ -93,7 +108,7 @@ static int load_clients(SSL_CTX *ctx, const struct tls_options *options, struct 
   int mode = SSL_VERIFY_PEER;
   if (options->clients == TLS_CLIENTS_REQUIRED)
     mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
-  SSL_CTX_set_verify(ctx, mode, NULL);
+  SSL_CTX_set_verify(ctx, mode, note_refusal);
   /* Without it OpenSSL refuses to resume sessions of clients with certificates. */
   SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
   return 0;
@@ -159,9 +174,9 @@ void tls_context_free(struct tls_context *context) {
   free(context);
 }
 
-SSL *tls_context_accept(struct tls_context *context, int fd) {
+SSL *tls_context_accept(struct tls_context *context, int fd, struct tls_refusal *refusal) {
   SSL *ssl = SSL_new(context->ctx);
-  if (ssl && SSL_set_fd(ssl, fd) == 1) {
+  if (ssl && SSL_set_fd(ssl, fd) == 1 && SSL_set_app_data(ssl, refusal) == 1) {
     SSL_set_accept_state(ssl);
     return ssl;
   }

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/list.h"
+#include "base/must_check.h"
 
 struct tls_context;
 typedef struct ssl_st SSL;
@@ -45,8 +46,16 @@ int tls_context_reload(struct tls_context *context, const struct tls_options *op
 /* When no connection uses it any more. NULL is fine. */
 void tls_context_free(struct tls_context *context);
 
-/* A connection's side of it: for transport.c. NULL: out of memory. */
-SSL *tls_context_accept(struct tls_context *context, int fd);
+/* Of a certificate that the peer showed. */
+struct tls_refusal {
+  const char *cause; /* static; NULL: none was refused */
+  char *subject;     /* owned, for free(); NULL: none, or no memory for it */
+};
+
+/* A connection's side of it: for transport.c. What is refused is written to *refusal, which has to
+ * live as long. NULL: out of memory. */
+MUST_CHECK SSL *tls_context_accept(struct tls_context *context, int fd,
+                                   struct tls_refusal *refusal);
 
 /* ---- turns: connections that are about to shake hands ---- */
 

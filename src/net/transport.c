@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,13 +17,15 @@ bool transport_init(struct transport *t, int fd, struct tls_context *context) {
                           .write_waits_for = UV_WRITABLE};
   if (!context)
     return true;
-  t->ssl = tls_context_accept(context, fd);
+  t->ssl = tls_context_accept(context, fd, &t->refusal);
   return t->ssl != NULL;
 }
 
 void transport_close(struct transport *t) {
   SSL_free(t->ssl);
   t->ssl = NULL;
+  free(t->refusal.subject);
+  t->refusal.subject = NULL;
   close(t->fd);
   t->fd = -1;
 }
@@ -168,6 +171,14 @@ bool transport_end(struct transport *t) {
 }
 
 /* ---- who it is ---- */
+
+const char *transport_refusal(const struct transport *t) {
+  return t->refusal.cause ? t->refusal.cause : "";
+}
+
+const char *transport_refused_subject(const struct transport *t) {
+  return t->refusal.subject ? t->refusal.subject : "";
+}
 
 const char *transport_version(const struct transport *t) {
   return t->ssl ? SSL_get_version(t->ssl) : "";

@@ -27,6 +27,7 @@ struct transport {
   enum transport_kind kind;
   int fd;   /* owned; -1 once closed */
   SSL *ssl; /* owned; of TLS only */
+  struct tls_refusal refusal;
   int read_waits_for;
   int write_waits_for;
 };
@@ -52,6 +53,10 @@ bool transport_has_pending(const struct transport *t);
 MUST_CHECK bool transport_end(struct transport *t);
 
 void transport_close(struct transport *t);
+
+/* Why the peer's certificate was refused, and its subject; "" and "" when it wasn't. */
+const char *transport_refusal(const struct transport *t);
+const char *transport_refused_subject(const struct transport *t);
 
 /* "TLSv1.3", and the subject of the peer's certificate or ""; "" and "" when plain. */
 const char *transport_version(const struct transport *t);

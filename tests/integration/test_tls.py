@@ -1,6 +1,7 @@
 """TLS and client certificates, seen by stock clients, by OpenSSL and in the log."""
 
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -191,6 +192,15 @@ class ClientCertificatesTest(TlsCase):
                 self.assertTrue(self.is_served(daemon, self.client))
                 self.assertEqual(without, self.is_served(daemon))
                 self.assertEqual(with_unknown, self.is_served(daemon, self.unknown_client))
+
+    def test_the_log_says_whose_certificate_was_refused_and_why(self):
+        expired = self.authority.issue("late", days=-1)
+        daemon = self.start(self.tls(client_ca_file=self.authority.cert,
+                                     client_certificates="optional"))
+        for client, said in ((expired, "certificate has expired.*/CN=late"),
+                             (self.unknown_client, "unable to get local issuer.*/CN=unknown")):
+            self.refusal(daemon, self.context(client))
+            harness.wait_until(lambda said=said: re.search(said, daemon.log()), what=said)
 
     def test_the_log_names_the_client(self):
         daemon = self.start({**self.tls(client_ca_file=self.authority.cert,

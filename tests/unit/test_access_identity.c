@@ -85,7 +85,7 @@ static void a_certificate_without_names_has_none(void **state) {
   free(names);
 }
 
-static void of_very_many_names_the_first_are_taken(void **state) {
+static void with_too_many_names_one_is_nobody(void **state) {
   (void)state;
   struct name many[PEER_NAMES_MAX + 5];
   const struct name common[] = {{V_ASN1_UTF8STRING, str_z("late")}, {0}};
@@ -93,6 +93,9 @@ static void of_very_many_names_the_first_are_taken(void **state) {
     many[i] = (struct name){GEN_DNS, str_z("x.test")};
   struct peer_names *names = names_of(many, PEER_NAMES_MAX + 5, common);
   assert_int_equal(names->count, PEER_NAMES_MAX);
+  assert_true(names->is_cut);
+  struct identity identity;
+  assert_int_equal(identity_of_certificate(names, &identity), IDENTITY_MALFORMED);
   free(names);
 }
 
@@ -165,7 +168,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(names_come_in_order_with_all_their_bytes),
       cmocka_unit_test(a_certificate_without_names_has_none),
-      cmocka_unit_test(of_very_many_names_the_first_are_taken),
+      cmocka_unit_test(with_too_many_names_one_is_nobody),
       cmocka_unit_test(uris_come_before_dns_names_and_these_before_common_names),
       cmocka_unit_test(a_uri_that_looks_like_another_kind_is_passed_over),
       cmocka_unit_test(names_that_others_may_read_otherwise_are_refused),

@@ -63,7 +63,20 @@ static void patterns_match_whole_principals_or_their_beginnings(void **state) {
   assert_false(matches("cn:alice", "cn:alice2"));
   assert_false(matches("cn:alice", "CN:alice"));
   assert_true(matches("cn:bob , cn:alice", "cn:alice"));
-  assert_true(matches("spiffe://prod/*", "spiffe://prod/"));
+  static const char *const ways_out[] = {"",          "..",   ".",           "../evil",
+                                         "a/../evil", "a/..", "a/%2E./evil", "%2e%2E/x",
+                                         "a//evil",   "a/",   "/evil",       "./a"};
+  for (size_t i = 0; i < sizeof(ways_out) / sizeof(ways_out[0]); i++) {
+    char principal[64];
+    snprintf(principal, sizeof(principal), "spiffe://prod/%s", ways_out[i]);
+    assert_false(matches("spiffe://prod/*", principal));
+    assert_false(matches("spiffe://*", principal));
+  }
+  assert_false(matches("spiffe://prod/bill*", "spiffe://prod/billing/../evil"));
+  assert_true(matches("spiffe://prod/bill*", "spiffe://prod/billing/eu"));
+  assert_true(matches("spiffe://prod/bill*", "spiffe://prod/bill"));
+  assert_true(matches("spiffe://prod/*", "spiffe://prod/a.b/..c/...d"));
+  assert_true(matches("cn:*", "cn:a//b"));
   assert_true(matches("spiffe://prod/*", "spiffe://prod/billing"));
   assert_false(matches("spiffe://prod/*", "spiffe://prod"));
   assert_false(matches("spiffe://prod/*", "spiffe://prod2/billing"));

@@ -1,6 +1,6 @@
 /*
- * Functions of OpenSSL that fail, preloaded into auditstored: the one whose name is in the file that
- * FAILING_TLS names, from then on when it is there.
+ * Functions of OpenSSL that fail, preloaded into auditstored: the one whose name is in the file
+ * that FAILING_TLS names, from then on when it is there.
  */
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -38,7 +38,8 @@ __attribute__((visibility("default"))) void *BIO_new(const void *method) {
 }
 
 /* What OpenSSL takes its memory with. */
-__attribute__((visibility("default"))) void *CRYPTO_zalloc(size_t size, const char *file, int line) {
+__attribute__((visibility("default"))) void *CRYPTO_zalloc(size_t size, const char *file,
+                                                           int line) {
   /* NOLINTNEXTLINE(bugprone-casting-through-void): what dlsym() returns. */
   void *(*real)(size_t, const char *, int) =
       (void *(*)(size_t, const char *, int))dlsym(RTLD_NEXT, "CRYPTO_zalloc");
