@@ -3,7 +3,8 @@
  *
  * Words: principal = who calls, as a text with a kind in front: a URI, "dns:NAME", "cn:NAME" or
  * "token:NAME"; pattern = a principal, or the beginning of some and a "*"; it has a case, but for
- * "dns:NAME". In a URI the "*" stands for no empty, "." or ".." segment. Items are separated by commas and blanks around them don't count.
+ * "dns:NAME". In a URI the "*" stands for no empty, "." or ".." segment. Items are separated by
+ * commas and blanks around them don't count.
  */
 #pragma once
 

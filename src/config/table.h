@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/must_check.h"
 #include "base/str.h"
 #include "config/config.h"
 
@@ -71,8 +72,8 @@ const char *config_suggest_section(struct str section);
 const char *config_suggest_key(struct str section, struct str name);
 
 /* Parses one value into its field. The error's text is "got "X": must be ...". */
-int config_set_value(struct config *config, const struct config_key *key, struct str text,
-                     struct error *err);
+MUST_CHECK int config_set_value(struct config *config, const struct config_key *key,
+                                struct str text, struct error *err);
 
 /* `text` in quotation marks and cut, for a message; one that may hold a password isn't shown. */
 enum { CONFIG_QUOTED_SIZE = 64 };

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "base/must_check.h"
 #include "net/conn.h"
 #include "net/tls.h"
 
@@ -27,8 +28,8 @@ struct net_listener_options {
 /* Resolves a numeric address or a host name of this machine, binds and listens. `options` is
  * copied. ERR_INVALID_ARGUMENT: not host:port. ERR_UNAVAILABLE: can't be bound, with errno's text.
  */
-int net_listener_new(struct net_listener **ret_listener, struct loop *loop,
-                     const struct net_listener_options *options, struct error *err);
+MUST_CHECK int net_listener_new(struct net_listener **ret_listener, struct loop *loop,
+                                const struct net_listener_options *options, struct error *err);
 
 /* Since the listener was made. */
 struct net_listener_stats {

@@ -86,9 +86,8 @@ static int note_refusal(int is_good, X509_STORE_CTX *store) {
     return is_good;
   const X509 *shown = X509_STORE_CTX_get0_cert(store);
   refusal->cause = X509_verify_cert_error_string(X509_STORE_CTX_get_error(store));
-  refusal->subject = malloc(SUBJECT_TEXT_SIZE);
-  if (refusal->subject)
-    X509_NAME_oneline(X509_get_subject_name(shown), refusal->subject, SUBJECT_TEXT_SIZE);
+  refusal->subject = xmalloc(SUBJECT_TEXT_SIZE);
+  X509_NAME_oneline(X509_get_subject_name(shown), refusal->subject, SUBJECT_TEXT_SIZE);
   return is_good;
 }
 

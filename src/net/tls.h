@@ -35,13 +35,13 @@ struct tls_options {
 };
 
 /* ERR_FAILED_PRECONDITION: a file can't be read or doesn't fit the others; the text names it. */
-int tls_context_new(struct tls_context **ret_context, const struct tls_options *options,
-                    struct error *err);
+MUST_CHECK int tls_context_new(struct tls_context **ret_context, const struct tls_options *options,
+                               struct error *err);
 
 /* Reads the files again, by the same options but for the paths' new texts. On failure nothing
  * changes. */
-int tls_context_reload(struct tls_context *context, const struct tls_options *options,
-                       struct error *err);
+MUST_CHECK int tls_context_reload(struct tls_context *context, const struct tls_options *options,
+                                  struct error *err);
 
 /* When no connection uses it any more. NULL is fine. */
 void tls_context_free(struct tls_context *context);
@@ -49,7 +49,7 @@ void tls_context_free(struct tls_context *context);
 /* Of a certificate that the peer showed. */
 struct tls_refusal {
   const char *cause; /* static; NULL: none was refused */
-  char *subject;     /* owned, for free(); NULL: none, or no memory for it */
+  char *subject;     /* owned, for free(); NULL: none */
 };
 
 /* A connection's side of it: for transport.c. What is refused is written to *refusal, which has to
