@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "access/access.h"
+#include "base/must_check.h"
 #include "config/config.h"
 #include "grpc/server.h"
 #include "ingest/ingest.h"
@@ -28,8 +29,8 @@ struct pages_parts {
 
 /* Listens by the http settings, and tells the port by http.port_file; with http.listen off it does
  * neither. /readyz says 503 until pages_set_ready(). */
-int pages_new(struct pages **ret_pages, struct loop *loop, const struct pages_parts *parts,
-              struct error *err);
+MUST_CHECK int pages_new(struct pages **ret_pages, struct loop *loop,
+                         const struct pages_parts *parts, struct error *err);
 
 /* What /readyz says from now on; `why` is the reason for not being ready, a static text. NULL: the
  * pool's, whichever is the newest. Texts of errors have no place on the page, which everybody may

@@ -15,6 +15,7 @@
 #include "access/denials.h"
 #include "access/principals.h"
 #include "base/clock.h"
+#include "base/must_check.h"
 #include "config/config.h"
 #include "grpc/server.h"
 
@@ -36,7 +37,7 @@ void access_free(struct access *access);
 /* Reads the token file, and has roles looked up anew. ERR_FAILED_PRECONDITION: the file is no use,
  * or everybody may read or change it in production; the tokens known before stay. The roles of the
  * settings hold in any case. */
-int access_load(struct access *access, struct error *err);
+MUST_CHECK int access_load(struct access *access, struct error *err);
 
 /* Guards all methods of the server, which were added before. */
 void access_guard(struct access *access, struct grpc_server *server);

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "base/must_check.h"
 
 struct acceptor;
 
@@ -33,8 +34,8 @@ struct acceptor_options {
 /* Resolves a numeric address or a host name of this machine, binds the first that it can and
  * listens. ERR_INVALID_ARGUMENT: not host:port. ERR_UNAVAILABLE: can't be bound, with errno's text.
  */
-int acceptor_new(struct acceptor **ret_acceptor, struct loop *loop,
-                 const struct acceptor_options *options, struct error *err);
+MUST_CHECK int acceptor_new(struct acceptor **ret_acceptor, struct loop *loop,
+                            const struct acceptor_options *options, struct error *err);
 
 /* The port bound. */
 int acceptor_port(const struct acceptor *acceptor);

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "base/must_check.h"
 #include "config/config.h"
 #include "grpc/memory.h"
 #include "grpc/status.h"
@@ -82,8 +83,8 @@ void grpc_server_set_about(struct grpc_server *server, const char *about);
 
 /* Listens on config->listen. tls: NULL for plain HTTP/2; outlives the server. ret_port (may be
  * NULL): the port bound. ERR_UNAVAILABLE when the address can't be bound, with the reason. */
-int grpc_server_listen(struct grpc_server *server, struct tls_context *tls, int *ret_port,
-                       struct error *err);
+MUST_CHECK int grpc_server_listen(struct grpc_server *server, struct tls_context *tls,
+                                  int *ret_port, struct error *err);
 
 /* Lets calls through to the services. Before it, only the early ones are answered and all others
  * are told UNAVAILABLE: a daemon may listen before it can work. */

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/loop.h"
+#include "base/must_check.h"
 #include "config/config.h"
 
 struct http_server;
@@ -37,8 +38,8 @@ struct http_options {
 
 /* Listens and serves from the next turn of the loop on. ERR_INVALID_ARGUMENT, ERR_UNAVAILABLE: as
  * acceptor_new(), with the setting's name in front. */
-int http_server_new(struct http_server **ret_server, struct loop *loop,
-                    const struct http_options *options, struct error *err);
+MUST_CHECK int http_server_new(struct http_server **ret_server, struct loop *loop,
+                               const struct http_options *options, struct error *err);
 
 /* The port bound. */
 int http_server_port(const struct http_server *server);

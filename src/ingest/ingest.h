@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "base/loop.h"
+#include "base/must_check.h"
 #include "config/config.h"
 #include "grpc/status.h"
 #include "ingest/stats.h"
@@ -89,8 +90,8 @@ void ingest_source_free(struct ingest_source *source);
 
 /* Queues a request; source NULL: one of its own. ERR_EXHAUSTED: the queue is full (nothing is
  * queued, on_done doesn't run). ERR_UNAVAILABLE: draining. */
-int ingest_submit(struct ingest *ingest, struct ingest_source *source,
-                  struct ingest_request *request);
+MUST_CHECK int ingest_submit(struct ingest *ingest, struct ingest_source *source,
+                             struct ingest_request *request);
 
 /* What the caller is told when ingest_submit() has just returned `code`. */
 struct grpc_status *ingest_refusal(const struct ingest *ingest, enum error_code code);

@@ -22,6 +22,7 @@
  */
 #pragma once
 
+#include "base/must_check.h"
 #include "ledger/seal.h"
 
 struct appender;
@@ -88,5 +89,5 @@ struct append_match {
 void append_send_lookup(struct appender *a, struct pg_lease *conn, const struct append_item *items,
                         int count);
 int append_match_count(const PGresult *result);
-int append_read_match(const PGresult *result, int row, struct append_match *ret_match,
-                      struct error *err);
+MUST_CHECK int append_read_match(const PGresult *result, int row, struct append_match *ret_match,
+                                 struct error *err);

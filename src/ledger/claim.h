@@ -20,6 +20,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/must_check.h"
 #include "base/uuid.h"
 #include "ledger/checkpoint.h"
 #include "ledger/memory.h"
@@ -75,8 +76,8 @@ struct claim_judge {
 
 /* Takes the results of claim_send()'s statements, each in its turn. ERR_INTERNAL when one has
  * another shape. The answer is not to be relied on before the pipeline has ended well. */
-int claim_read(struct claim_answer *answer, int statement, const PGresult *result,
-               const struct claim_judge *judge, struct error *err);
+MUST_CHECK int claim_read(struct claim_answer *answer, int statement, const PGresult *result,
+                          const struct claim_judge *judge, struct error *err);
 
 /* Queues the question for the record that ended at a size, of a ledger that has grown since. */
 void claim_send_recall(struct pg_lease *conn, const struct claim *claim, int64_t ledger_id,

@@ -26,6 +26,7 @@
 
 #include "base/error.h"
 #include "base/loop.h"
+#include "base/must_check.h"
 #include "ledger/merkle.h"
 
 struct ledger_head {
@@ -49,8 +50,8 @@ struct ledger_memory *ledger_memory_new(struct loop *loop);
  * A file that isn't there is a first run; one that is torn, edited, unreadable, another program's
  * or of another `origin` is ERR_FAILED_PRECONDITION, as is a lock that another process has: the
  * text says what is wrong and what to do, and there is no file then. */
-int ledger_memory_open(struct ledger_memory *m, const char *path, const char *origin,
-                       struct error *err);
+MUST_CHECK int ledger_memory_open(struct ledger_memory *m, const char *path, const char *origin,
+                                  struct error *err);
 
 /* Whether there is a file. */
 bool ledger_memory_is_kept(const struct ledger_memory *m);

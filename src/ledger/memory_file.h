@@ -24,12 +24,12 @@ struct memory_text {
 
 /* Takes PATH.lock for this process, at once or not at all: *ret_fd, which close() gives back.
  * ERR_FAILED_PRECONDITION when another process has it, or it can't be made. */
-int memory_file_lock(const char *path, int *ret_fd, struct error *err);
+MUST_CHECK int memory_file_lock(const char *path, int *ret_fd, struct error *err);
 
 /* Reads the file; ret_text->origin is `origin`, and ret_text->known is to be freed. ERR_NOT_FOUND:
  * there is none. ERR_FAILED_PRECONDITION: it can't be read or relied on. */
-int memory_file_read(const char *path, const char *origin, struct memory_text *ret_text,
-                     struct error *err);
+MUST_CHECK int memory_file_read(const char *path, const char *origin, struct memory_text *ret_text,
+                                struct error *err);
 
 /* Whether the file, or a first one in its place, can be read, relied on and replaced. Takes no
  * lock: a daemon may have it. The store's name isn't looked at. */
@@ -37,4 +37,5 @@ MUST_CHECK int memory_file_check(const char *path, struct error *err);
 
 /* Puts `text` in the file's place, on disk when it returns 0. Failures leave the old one, and no
  * temporary file. For one thread at a time. */
-int memory_file_write(const char *path, const struct memory_text *text, struct error *err);
+MUST_CHECK int memory_file_write(const char *path, const struct memory_text *text,
+                                 struct error *err);

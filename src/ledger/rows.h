@@ -9,6 +9,7 @@
 
 #include <libpq-fe.h>
 
+#include "base/must_check.h"
 #include "ledger/event.h"
 #include "pg/pool.h"
 
@@ -40,5 +41,5 @@ const char *event_row_columns(void);
 
 /* Reads row `row` of a result that begins with event_row_columns(). Texts are borrowed from the
  * result: they live until it is cleared. ERR_INTERNAL when the row doesn't have that shape. */
-int event_row_read(const PGresult *result, int row, struct stored_event *ret_stored,
-                   struct error *err);
+MUST_CHECK int event_row_read(const PGresult *result, int row, struct stored_event *ret_stored,
+                              struct error *err);

@@ -22,7 +22,8 @@ struct signing_key;
 
 /* Makes a key and writes it to a new file that only its owner may read. ERR_ALREADY_EXISTS when
  * there is a file of that name. */
-int signing_key_generate(const char *path, struct signing_key **ret_key, struct error *err);
+MUST_CHECK int signing_key_generate(const char *path, struct signing_key **ret_key,
+                                    struct error *err);
 
 /* *ret_risk (may be NULL): who else may read or change the file. */
 MUST_CHECK int signing_key_load(const char *path, struct signing_key **ret_key,

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "base/must_check.h"
 #include "ledger/signing_key.h"
 
 #define SIGNING_KEYRING_MAX 256 /* keys in one file */
@@ -16,7 +17,8 @@ struct signing_keyring;
 
 /* Reads all keys. ERR_FAILED_PRECONDITION names the file, and the block or line that is no public
  * Ed25519 key; a file without a key is none either. */
-int signing_keyring_load(const char *path, struct signing_keyring **ret_ring, struct error *err);
+MUST_CHECK int signing_keyring_load(const char *path, struct signing_keyring **ret_ring,
+                                    struct error *err);
 void signing_keyring_free(struct signing_keyring *ring); /* NULL is fine */
 
 /* 0 for NULL. */

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/must_check.h"
 #include "pg/pool.h"
 
 #define SURROUNDINGS_TEXT_SIZE 1024
@@ -40,7 +41,8 @@ void surroundings_send(struct pg_lease *conn);
 
 /* Reads that statement's result. ERR_INTERNAL when it has another shape. Not to be relied on before
  * the pipeline has ended well. */
-int surroundings_read(const PGresult *result, struct surroundings *ret, struct error *err);
+MUST_CHECK int surroundings_read(const PGresult *result, struct surroundings *ret,
+                                 struct error *err);
 
 /* A scalar SQL expression of type int8, in parentheses, without parameters: the same number as
  * surroundings.fingerprint as long as nothing was done to the tables that this module finds and

@@ -29,8 +29,8 @@ struct pg_waiter;
 /* ---- life cycle ---- */
 
 /* Dials nothing yet. `config` and `loop` must outlive the pool. Reads the password file. */
-int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop, const struct config_database *config,
-                struct error *err);
+MUST_CHECK int pg_pool_new(struct pg_pool **ret_pool, struct loop *loop,
+                           const struct config_database *config, struct error *err);
 
 /* Reads the password file and throws the password away. */
 MUST_CHECK int pg_params_check(const struct config_database *config, struct error *err);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/must_check.h"
 #include "query/filter.h"
 
 /* The structs of one event. */
@@ -17,5 +18,5 @@ struct grpc_status *get_init(struct sql *sql, const Auditstore__V1__GetEventRequ
 
 /* Fills an initialised response, which borrows from `result` and `arena`. ERR_NOT_FOUND when there
  * is no row. */
-int get_read(const PGresult *result, struct arena *arena,
-             Auditstore__V1__GetEventResponse *response, struct error *err);
+MUST_CHECK int get_read(const PGresult *result, struct arena *arena,
+                        Auditstore__V1__GetEventResponse *response, struct error *err);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/must_check.h"
 #include "config/config.h"
 #include "query/page_token.h"
 
@@ -29,8 +30,9 @@ void list_query_deinit(struct list_query *query);
 
 /* Fills an initialised response from the statement's rows. The response borrows from `result` and
  * `arena`, whose limit should be list_arena_bytes(). */
-int list_read(const struct list_query *query, const PGresult *result, struct arena *arena,
-              Auditstore__V1__ListEventsResponse *response, struct error *err);
+MUST_CHECK int list_read(const struct list_query *query, const PGresult *result,
+                         struct arena *arena, Auditstore__V1__ListEventsResponse *response,
+                         struct error *err);
 
 /* What the structs of a page may take in memory. */
 size_t list_arena_bytes(const struct list_query *query);

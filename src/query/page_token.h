@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/must_check.h"
 #include "query/filter.h"
 
 /* The last event of the page before: its time, and its place among the events of the same time. */
@@ -29,4 +30,4 @@ void page_token_format(const struct page_token *token, char ret_text[PAGE_TOKEN_
 /* Reads the position out of `text`, which must have been made for the filter and order of `token`,
  * by a service that orders events as this one does. Returns NULL, or what is wrong, for the caller;
  * `token` is untouched then. */
-const char *page_token_parse(struct str text, struct page_token *token);
+MUST_CHECK const char *page_token_parse(struct str text, struct page_token *token);
