@@ -258,8 +258,8 @@ static void files_that_are_no_use_are_named(void **state) {
     struct auditstore_tls_options client;
     const char *part, *other_part;
   } cases[] = {
-      {{.ca_file = nowhere}, "signers", "nowhere.pem\": No such file"},
-      {{.ca_file = text}, "signers", "text.pem\": "},
+      {{.ca_file = nowhere}, "signers", "nowhere.pem\" can't be read: No such file"},
+      {{.ca_file = text}, "signers", "text.pem\" isn't PEM"},
       {{ca, nowhere, other_key, NULL}, "certificate", "nowhere.pem\" can't be read: No such file"},
       {{ca, text, other_key, NULL}, "certificate", "text.pem\" isn't PEM"},
       {{ca, cert, nowhere, NULL}, "key", "nowhere.pem\" can't be read: No such file"},
