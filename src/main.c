@@ -143,7 +143,7 @@ static int parse(int argc, char **argv, struct command_line *line) {
 
 /* The log would be of a daemon that starts: only what it warns of belongs here. */
 static int check_files(const struct config *config) {
-  log_configure(LOG_WARN, config->log.format, STDERR_FILENO);
+  log_configure(LOG_WARN, config->log.format);
   return files_check(config, stderr);
 }
 
