@@ -234,7 +234,7 @@ static int check_quiet(enum lease lease, const struct stat *before, const struct
 
 /* Half a file is no file. */
 static int check_end(struct str text, const char *path, struct error *err) {
-  if (text.len == 0)
+  if (!text.data || text.len == 0)
     return error_set(err, ERR_FAILED_PRECONDITION,
                      "\"%s\" is empty: a comment (#) says that no token is to be known", path);
   if (text.data[text.len - 1] != '\n')

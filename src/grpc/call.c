@@ -193,7 +193,7 @@ static bool waits_for_request(const struct grpc_call *call) {
 
 /* An idle stream of a service that is open to anybody: no one is known to need it. */
 static bool asks_nothing(const struct grpc_call *call) {
-  return call->is_accepted && call->request.route->is_early && !call->is_half_closed &&
+  return call->is_accepted && call->request.route->is_public && !call->is_half_closed &&
          call->request.route->method->kind == GRPC_BIDI_STREAMING;
 }
 

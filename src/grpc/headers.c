@@ -14,7 +14,7 @@
  */
 #define BOMB_BYTES (10 * MAX_HEADER_BYTES)
 /* The longest name of a service or a symbol is a tenth of it. */
-#define EARLY_MESSAGE_MAX_BYTES ((size_t)4 * 1024)
+#define PUBLIC_MESSAGE_MAX_BYTES ((size_t)4 * 1024)
 
 /* ---- taking headers in ---- */
 
@@ -192,9 +192,9 @@ static void accept_call(struct grpc_call *call) {
   enum grpc_method_kind kind = r->route->method->kind;
   call->is_accepted = true;
   size_t max_bytes = (size_t)server->config->max_message_bytes;
-  grpc_deframer_init_counted(&call->rx, r->route->is_early ? EARLY_MESSAGE_MAX_BYTES : max_bytes,
+  grpc_deframer_init_counted(&call->rx, r->route->is_public ? PUBLIC_MESSAGE_MAX_BYTES : max_bytes,
                              &call->account->kinds[GRPC_MEMORY_UNFINISHED]);
-  call->rx.may_be_compressed = r->encoding == ENCODING_GZIP && !r->route->is_early;
+  call->rx.may_be_compressed = r->encoding == ENCODING_GZIP && !r->route->is_public;
   int64_t now = call->session->now_us;
   if (r->timeout_us != CLOCK_NEVER)
     grpc_deadlines_add(&server->deadlines, &call->deadline, now + r->timeout_us);

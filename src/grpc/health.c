@@ -146,6 +146,7 @@ struct grpc_health *grpc_health_new(struct grpc_server *server) {
   health->handlers.watch.service = health;
   grpc_health_v1_health_add(server, &health->handlers);
   grpc_server_answer_early(server, &grpc_health_v1_health_service);
+  grpc_server_open_to_anybody(server, &grpc_health_v1_health_service);
   return health;
 }
 

@@ -249,6 +249,7 @@ static void add_alpha(struct grpc_reflection *r) {
                                            .method_count = 1};
   grpc_server_add(r->server, &r->alpha_service, &r->handlers);
   grpc_server_answer_early(r->server, &r->alpha_service);
+  grpc_server_open_to_anybody(r->server, &r->alpha_service);
 }
 
 struct grpc_reflection *grpc_reflection_new(struct grpc_server *server) {
@@ -259,6 +260,7 @@ struct grpc_reflection *grpc_reflection_new(struct grpc_server *server) {
   r->handlers.server_reflection_info.service = r;
   grpc_reflection_v1_server_reflection_add(server, &r->handlers);
   grpc_server_answer_early(server, &grpc_reflection_v1_server_reflection_service);
+  grpc_server_open_to_anybody(server, &grpc_reflection_v1_server_reflection_service);
   add_alpha(r);
   return r;
 }

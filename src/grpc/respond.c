@@ -59,15 +59,15 @@ static size_t put_metadata(const struct grpc_metadata *m, nghttp2_nv *nv) {
   return count;
 }
 
-static bool is_early(const struct grpc_call *call) {
-  return call->request.route && call->request.route->is_early;
+static bool is_public(const struct grpc_call *call) {
+  return call->request.route && call->request.route->is_public;
 }
 
 static size_t put_headers(const struct grpc_call *call, const char *http_status, nghttp2_nv *nv) {
   bool echoes_proto = call->request.type == TYPE_GRPC_PROTO;
   nv[0] = constant(":status", http_status);
   nv[1] = constant("content-type", echoes_proto ? "application/grpc+proto" : "application/grpc");
-  nv[2] = constant("grpc-accept-encoding", is_early(call) ? "identity" : "identity,gzip");
+  nv[2] = constant("grpc-accept-encoding", is_public(call) ? "identity" : "identity,gzip");
   size_t count = 3;
   if (call->may_compress)
     nv[count++] = constant("grpc-encoding", "gzip");
@@ -186,7 +186,7 @@ void grpc_respond_count(struct grpc_call *call) {
 static bool has_room(const struct grpc_call *call, size_t full_bytes) {
   size_t len = buf_len(&call->tx);
   bool is_crowded = call->session && call->session->tx_bytes > SESSION_TX_FULL_BYTES;
-  return (len == 0 && !is_early(call)) || (len <= full_bytes && !is_crowded);
+  return (len == 0 && !is_public(call)) || (len <= full_bytes && !is_crowded);
 }
 
 bool grpc_call_is_writable(struct grpc_call *call) {
@@ -283,7 +283,7 @@ static void submit(struct grpc_call *call, const nghttp2_nv *nv, size_t count, b
 /* Of any message to come. */
 static bool wants_compression(const struct grpc_call *call) {
   bool is_set = call->server->config->compress_answers_above != CLOCK_NEVER;
-  return call->request.accepts_gzip && !is_early(call) && call->compression != COMPRESS_OFF &&
+  return call->request.accepts_gzip && !is_public(call) && call->compression != COMPRESS_OFF &&
          (call->compression == COMPRESS_ON || is_set);
 }
 

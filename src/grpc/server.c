@@ -77,6 +77,11 @@ void grpc_server_answer_early(struct grpc_server *server, const struct grpc_serv
     server->routes[i].is_early |= is_of(service, server->routes[i].method);
 }
 
+void grpc_server_open_to_anybody(struct grpc_server *server, const struct grpc_service *service) {
+  for (size_t i = 0; i < server->route_count; i++)
+    server->routes[i].is_public |= is_of(service, server->routes[i].method);
+}
+
 void grpc_server_set_room(struct grpc_server *server, const struct grpc_service *service,
                           size_t bytes) {
   for (size_t i = 0; i < server->route_count; i++) {

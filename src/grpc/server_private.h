@@ -29,7 +29,8 @@ struct grpc_route {
   const struct grpc_method *method;
   const void *handlers;
   size_t room_bytes; /* a request's memory beyond what follows from its length */
-  bool is_early;     /* answered before the server is open, and to anybody */
+  bool is_early;     /* answered before the server is open */
+  bool is_public;    /* answered to anybody */
 };
 
 struct grpc_server {
@@ -86,6 +87,11 @@ struct grpc_server {
 
 /* NULL when there is no such method. */
 const struct grpc_route *grpc_server_route(const struct grpc_server *server, struct str path);
+
+/* Anybody may call this service, added before: its messages have at most 4 KiB and come
+ * uncompressed, few of its answers wait for a peer, and streams whose peer asks nothing for
+ * server.write_timeout are ended. */
+void grpc_server_open_to_anybody(struct grpc_server *server, const struct grpc_service *service);
 
 /* Whether `name` is a service of this server. */
 bool grpc_server_has_service(const struct grpc_server *server, struct str name);

@@ -141,8 +141,7 @@ static ProtobufCBinaryData keep(struct grpc_status *status, const char *text, si
 static bool keep_violation(struct grpc_status *status, const char *field, const char *description) {
   size_t index = (size_t)status->violation_count;
   if (!status->violations)
-    status->violations =
-        arena_calloc(&status->texts, GRPC_STATUS_MAX_VIOLATIONS, sizeof(*status->violations));
+    status->violations = arena_calloc(&status->texts, GRPC_STATUS_MAX_VIOLATIONS, sizeof(void *));
   Google__Rpc__BadRequest__FieldViolation *violation =
       status->violations ? arena_alloc(&status->texts, sizeof(*violation)) : NULL;
   if (!violation)
