@@ -54,8 +54,8 @@ class SignalsCase(harness.PostgresCase):
         return (folder / "task" / task if task else folder).joinpath("status").read_text()
 
     def wait_for_main(self, process):
-        """Polled without a pause: the start is short."""
-        harness.wait_until(lambda: has(bits(self.status(process), "SigIgn"), signal.SIGUSR1),
+        """Polled without a pause: the start is short. The last signal is seen to last."""
+        harness.wait_until(lambda: has(bits(self.status(process), "SigIgn"), signal.SIGRTMAX),
                            what="main() sees to the signals", every_s=0)
 
     def wait_log(self, text):
