@@ -167,7 +167,7 @@ class StopTest(SignalsCase):
                 grpc.insecure_channel(address, options=harness.GRPC_CHANNEL_OPTIONS) as channel:
             request = self.stubs.store.WriteEventsRequest(events=[events.make(self.stubs)])
             call = self.stubs.store_grpc.AuditStoreStub(channel).WriteEvents.future(
-                request, timeout=60)
+                request, timeout=60, wait_for_ready=True)
             harness.wait_until(lambda: self.postgres.value(
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") != "0")
             process.send_signal(signal.SIGTERM)
