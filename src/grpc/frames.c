@@ -187,7 +187,6 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
                          size_t len, void *user) {
   struct grpc_call *call = call_of(h2, stream_id);
   (void)flags;
-  (void)user;
   (void)nghttp2_session_consume_connection(h2, len);
   if (call)
     call->request.fields.received += len;
@@ -195,7 +194,7 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
     grpc_receive_data(call, data, len);
   else
     (void)nghttp2_session_consume_stream(h2, stream_id, len);
-  return 0;
+  return grpc_share_turn_is_over(user) ? NGHTTP2_ERR_PAUSE : 0;
 }
 
 /* Extensions are ignored, as HTTP/2 demands, but counted by on_begin_frame. */

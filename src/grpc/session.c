@@ -22,6 +22,8 @@
 #define BAD_RESET_BURST        100
 #define BAD_RESETS_PER_SECOND  10
 #define GOAWAY_DELAY_US        1000000
+/* What is read at once (net/conn.h). */
+#define REST_MAX_BYTES ((size_t)64 * 1024)
 
 /* Of the 2^30 streams that a client can open, gone when the connection is ended: what is left is
  * more than enough for those opened until the client knows. */
@@ -40,9 +42,17 @@ static const char http1_answer[] =
 
 /* ---- the connection ---- */
 
+static bool is_held(const struct grpc_session *session) {
+  return session->failure || session->is_http1 || session->is_shed || session->is_short_of_memory ||
+         grpc_share_is_resting(&session->share);
+}
+
+/* What was read and not yet looked at goes first, in a turn of its own. */
 void grpc_session_update_reading(struct grpc_session *session) {
-  bool is_paused = session->failure || session->is_http1 || session->is_short_of_memory ||
-                   grpc_share_is_resting(&session->share);
+  bool has_rest = buf_len(&session->rest) > 0;
+  bool is_paused = has_rest || is_held(session);
+  if (has_rest && !is_held(session))
+    loop_defer(session->server->loop, &session->rest_task);
   if (is_paused == session->is_paused)
     return;
   session->is_paused = is_paused;
@@ -93,13 +103,14 @@ static int receive_failed(struct grpc_session *session, int rc, struct str data)
   }
 }
 
-static int on_read(void *user, const uint8_t *data, size_t len) {
-  struct grpc_session *session = user;
+/* How much of it was taken: all, unless it took long; or a negative error of nghttp2's. */
+static ssize_t take_in(struct grpc_session *session, const uint8_t *data, size_t len) {
   session->now_us = clock_monotonic_us(session->server->loop->clock);
   grpc_liveness_read(&session->liveness, session->now_us);
-  ssize_t n = nghttp2_session_mem_recv(session->h2, data, len);
-  if (n < 0)
-    return receive_failed(session, (int)n, str_of(data, len));
+  return nghttp2_session_mem_recv(session->h2, data, len);
+}
+
+static void look_after(struct grpc_session *session) {
   if (!session->header_call)
     session->header_deadline_us = CLOCK_NEVER;
   else if (session->header_deadline_us == CLOCK_NEVER)
@@ -108,8 +119,38 @@ static int on_read(void *user, const uint8_t *data, size_t len) {
     grpc_session_tick(session, session->now_us);
   grpc_memory_check(session);
   grpc_share_charge(session);
+  grpc_session_update_reading(session);
   net_conn_want_write(session->conn);
+}
+
+static int on_read(void *user, const uint8_t *data, size_t len) {
+  struct grpc_session *session = user;
+  ssize_t n = take_in(session, data, len);
+  if (n < 0)
+    return receive_failed(session, (int)n, str_of(data, len));
+  if ((size_t)n < len && !buf_append(&session->rest, data + n, len - (size_t)n)) {
+    fail_session(session, NGHTTP2_INTERNAL_ERROR, "out of memory");
+    return 0;
+  }
+  look_after(session);
   return 0;
+}
+
+static void on_rest(void *arg) {
+  struct grpc_session *session = arg;
+  if (is_held(session))
+    return;
+  struct str rest = str_of(buf_bytes(&session->rest), buf_len(&session->rest));
+  ssize_t n = take_in(session, (const uint8_t *)rest.data, rest.len);
+  if (n < 0) {
+    if (receive_failed(session, (int)n, rest) != 0)
+      net_conn_close(session->conn, false, "refused what the peer sent");
+    return;
+  }
+  buf_consume(&session->rest, (size_t)n);
+  if (buf_len(&session->rest) == 0)
+    buf_deinit(&session->rest);
+  look_after(session);
 }
 
 static int gather(struct grpc_session *session, struct buf *out) {
@@ -158,6 +199,8 @@ static void on_close(void *user, const char *reason) {
   log_sampled(server->loop, &cause, &open_calls, 1);
   while (session->calls.first)
     grpc_call_conn_lost(LIST_ENTRY(session->calls.first, struct grpc_call, link));
+  loop_cancel(server->loop, &session->rest_task);
+  buf_deinit(&session->rest);
   nghttp2_session_del(session->h2);
   list_remove(&server->sessions, &session->link);
   grpc_share_end(session);
@@ -190,6 +233,9 @@ static struct grpc_session *session_new(struct grpc_server *server, struct net_c
   session->server = server;
   session->conn = conn;
   session->account = account;
+  session->rest_task.cb = on_rest;
+  session->rest_task.arg = session;
+  buf_init_counted(&session->rest, REST_MAX_BYTES, &account->kinds[GRPC_MEMORY_CONNECTION]);
   session->now_us = clock_monotonic_us(server->loop->clock);
   session->handshake_deadline_us = session->now_us + server->config->handshake_timeout_us;
   session->header_deadline_us = CLOCK_NEVER;

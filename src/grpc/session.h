@@ -34,12 +34,14 @@ struct grpc_session {
   struct grpc_account *account; /* of its memory */
   size_t tx_bytes;              /* answers of all its calls that wait to be sent */
   struct grpc_share share;      /* of the processor */
-  bool is_short_of_memory;      /* not read, for the memory of all */
-  bool is_shed;                 /* closed for it */
-  bool is_paused;               /* not read, for one of these reasons or another */
-  bool is_http1;                /* it gets one line of text, and is closed */
-  const char *goaway_text;      /* why it is ended gently; NULL: it isn't */
-  const char *failure;          /* it gets a GOAWAY that says this, and is closed; else NULL */
+  struct buf rest;              /* of what was read, when looking at it took too long for a turn */
+  struct loop_task rest_task;
+  bool is_short_of_memory; /* not read, for the memory of all */
+  bool is_shed;            /* closed for it */
+  bool is_paused;          /* not read, for one of these reasons or another */
+  bool is_http1;           /* it gets one line of text, and is closed */
+  const char *goaway_text; /* why it is ended gently; NULL: it isn't */
+  const char *failure;     /* it gets a GOAWAY that says this, and is closed; else NULL */
   uint32_t failure_code;
 };
 

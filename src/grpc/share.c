@@ -6,6 +6,8 @@
  * quiet connection was slowed down; with more an attacker's share shows in others' latency. */
 #define SHARE_TENTHS 3
 #define BURST_US     50000
+/* Of one connection before others have their turn: a message may take so long, not several. */
+#define TURN_US 10000
 /* What is there when a rest ends, so that it isn't followed by another at once. */
 #define RESTED_US 5000
 /* Who was read no longer ago than this competes. */
@@ -17,6 +19,10 @@ void grpc_share_init(struct grpc_share *share, int64_t now_us) {
 
 bool grpc_share_is_resting(const struct grpc_share *share) {
   return share->rest.slot > 0;
+}
+
+bool grpc_share_turn_is_over(const struct grpc_session *session) {
+  return clock_monotonic_us(session->server->loop->clock) - session->now_us >= TURN_US;
 }
 
 static bool competes(struct grpc_session *session) {
@@ -51,7 +57,6 @@ void grpc_share_charge(struct grpc_session *session) {
   int64_t rest_us = (RESTED_US - share->left_us) * 10 / SHARE_TENTHS;
   session->server->stats.rests++;
   grpc_deadlines_add(&session->server->rests, &share->rest, now_us + rest_us);
-  grpc_session_update_reading(session);
 }
 
 void grpc_share_rested(struct grpc_deadline *rest) {

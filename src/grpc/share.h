@@ -23,6 +23,9 @@ void grpc_share_init(struct grpc_share *share, int64_t now_us);
 /* The connection was read, from session->now_us until now. */
 void grpc_share_charge(struct grpc_session *session);
 
+/* Whether the connection has been looked at for long enough at a time, from session->now_us on. */
+bool grpc_share_turn_is_over(const struct grpc_session *session);
+
 bool grpc_share_is_resting(const struct grpc_share *share);
 
 /* The server's, when a rest is over. */

@@ -65,6 +65,7 @@ static void queue(struct turns *turns, struct turn *turn) {
 
 static void unqueue(struct turns *turns, struct turn *turn) {
   struct turn_caller *caller = turn->caller;
+  assert(caller); /* who waits has one */
   list_remove(&caller->waiting[turn->kind], &turn->link);
   turns->stats.waiting[turn->kind]--;
   if (caller->waiting[turn->kind].count == 0)

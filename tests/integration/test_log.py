@@ -212,7 +212,7 @@ class OutageTest(harness.PostgresCase):
         before = self.attempts(daemon)
         harness.wait_until(lambda: self.attempts(daemon) > before + 40)
         self.assertEqual(1, daemon.log().count("waiting for PostgreSQL"))
-        self.assertIn("Connection refused", daemon.http_get("/readyz")[1])
+        self.assertIn("nobody listens", daemon.http_get("/readyz")[1])
 
     def test_each_outage_is_told_a_few_times(self):
         daemon = self.start_daemon({"database.connect_backoff_max": "100ms"})
