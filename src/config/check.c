@@ -159,10 +159,10 @@ static void clamp_running(struct checker *c) {
   if (is_bad(c, max_open) || is_bad(c, lanes))
     return;
   room = room < 1 ? 1 : room;
-  int asked = c->config->query.max_running;
-  clamp_int(c, running, &c->config->query.max_running, is_set(c, running) ? open : room,
-            "above database.max_open_conns: clamped to it");
-  if (asked > room && asked <= open && is_set(c, running))
+  int *asked = &c->config->query.max_running;
+  if (!is_set(c, running))
+    clamp_int(c, running, asked, room, "above what writing leaves of database.max_open_conns");
+  else if (*asked > room)
     warn(c, running,
          "leaves less than ingest.lanes + 3 of database.max_open_conns: readers may hold up "
          "writing");

@@ -194,7 +194,9 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
     grpc_receive_data(call, data, len);
   else
     (void)nghttp2_session_consume_stream(h2, stream_id, len);
-  return grpc_share_turn_is_over(user) ? NGHTTP2_ERR_PAUSE : 0;
+  struct grpc_session *session = user;
+  session->is_interrupted = grpc_share_turn_is_over(session);
+  return session->is_interrupted ? NGHTTP2_ERR_PAUSE : 0;
 }
 
 /* Extensions are ignored, as HTTP/2 demands, but counted by on_begin_frame. */

@@ -49,7 +49,7 @@ static bool is_held(const struct grpc_session *session) {
 
 /* What was read and not yet looked at goes first, in a turn of its own. */
 void grpc_session_update_reading(struct grpc_session *session) {
-  bool has_rest = buf_len(&session->rest) > 0;
+  bool has_rest = session->is_interrupted || buf_len(&session->rest) > 0;
   bool is_paused = has_rest || is_held(session);
   if (has_rest && !is_held(session))
     loop_defer(session->server->loop, &session->rest_task);
@@ -107,6 +107,7 @@ static int receive_failed(struct grpc_session *session, int rc, struct str data)
 static ssize_t take_in(struct grpc_session *session, const uint8_t *data, size_t len) {
   session->now_us = clock_monotonic_us(session->server->loop->clock);
   grpc_liveness_read(&session->liveness, session->now_us);
+  session->is_interrupted = false;
   return nghttp2_session_mem_recv(session->h2, data, len);
 }
 
@@ -140,7 +141,9 @@ static void on_rest(void *arg) {
   struct grpc_session *session = arg;
   if (is_held(session))
     return;
-  struct str rest = str_of(buf_bytes(&session->rest), buf_len(&session->rest));
+  /* Also when it is empty: nghttp2 has the end of a frame left to look at. */
+  struct str rest =
+      session->rest.data ? str_of(buf_bytes(&session->rest), buf_len(&session->rest)) : str_z("");
   ssize_t n = take_in(session, (const uint8_t *)rest.data, rest.len);
   if (n < 0) {
     if (receive_failed(session, (int)n, rest) != 0)

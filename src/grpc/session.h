@@ -36,6 +36,7 @@ struct grpc_session {
   struct grpc_share share;      /* of the processor */
   struct buf rest;              /* of what was read, when looking at it took too long for a turn */
   struct loop_task rest_task;
+  bool is_interrupted;     /* looking at it */
   bool is_short_of_memory; /* not read, for the memory of all */
   bool is_shed;            /* closed for it */
   bool is_paused;          /* not read, for one of these reasons or another */

@@ -98,6 +98,12 @@ static void on_acquired(void *arg, struct pg_lease *conn, const struct error *er
     run->on_end(run->arg, status_of_acquire(run, err->code));
     return;
   }
+  struct grpc_status *refusal = run->on_start ? run->on_start(run->arg) : NULL;
+  if (refusal) {
+    pg_release(conn);
+    run->on_end(run->arg, refusal);
+    return;
+  }
   run->conn = conn;
   send_settings(run);
   struct pg_params params = sql_params(run->sql);

@@ -25,15 +25,17 @@ struct query_run {
   bool is_abandoned;
   struct loop_timer grace; /* of one that is abandoned */
   const char *advice;      /* how to ask less, for the one whose query takes too long */
+  struct grpc_status *(*on_start)(void *arg); /* may be NULL */
   void (*on_rows)(void *arg, const PGresult *result);
   void (*on_end)(void *arg, struct grpc_status *status);
   loop_task_cb *on_gone;
   void *arg;
 };
 
-/* Runs the statement. `on_rows` gets the result, borrowed; then `on_end` runs once, with NULL, or
- * with a status that it owns. Neither runs inside this call. The caller has filled sql, loop,
- * deadline_us, advice, the callbacks and arg. */
+/* Runs the statement. `on_start` is asked once there is a connection for it: a status, owned by the
+ * run, is its end before anything is sent. `on_rows` gets the result, borrowed; then `on_end` runs
+ * once, with NULL, or with a status that it owns. Neither runs inside this call. The caller has
+ * filled sql, loop, deadline_us, advice, the callbacks and arg. */
 void query_run_start(struct query_run *run, struct pg_pool *pool, const char *holder);
 
 /* Gives up a run that hasn't ended: neither on_rows nor on_end will run. False: nothing of it is

@@ -152,7 +152,8 @@ static struct grpc_status *status_of_turn(const struct config_query *config, enu
 }
 
 /* What a page takes here is known only once it came, and then it is too late to refuse it. */
-static struct grpc_status *hold_page(struct query *query) {
+static struct grpc_status *hold_page(void *arg) {
+  struct query *query = arg;
   size_t bytes = query->kind == QUERY_GET ? GET_ROW_MAX_BYTES : LIST_ROWS_MAX_BYTES;
   if (grpc_message_hold(query->message, bytes))
     return NULL;
@@ -164,10 +165,8 @@ static struct grpc_status *hold_page(struct query *query) {
 static void on_turn(void *arg, enum error_code code) {
   struct query *query = arg;
   const struct query_service *service = query->service;
-  struct grpc_status *refusal =
-      code != ERR_OK ? status_of_turn(service->config, code) : hold_page(query);
-  if (refusal) {
-    query_end(query, refusal);
+  if (code != ERR_OK) {
+    query_end(query, status_of_turn(service->config, code));
     return;
   }
   if (query->turn.kind == TURN_UNINDEXED)
@@ -195,6 +194,7 @@ static void query_start(struct query *query, struct sql *sql, enum turn_kind kin
       .deadline_us =
           deadline_min(grpc_call_deadline_us(query->call), now_us + service->config->timeout_us),
       .advice = advice[kind],
+      .on_start = hold_page,
       .on_rows = on_rows,
       .on_end = on_end,
       .on_gone = on_gone,

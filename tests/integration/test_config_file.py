@@ -300,7 +300,8 @@ RULES = (
 )
 
 WARNINGS = (
-    ({"query.max_running": 30}, "query.max_running", "warning: above database.max_open_conns: clamped to it"),
+    ({"query.max_running": 30}, "query.max_running",
+     "warning: leaves less than ingest.lanes + 3 of database.max_open_conns: readers may hold up writing"),
     ({"query.max_running": 21}, "query.max_running",
      "warning: leaves less than ingest.lanes + 3 of database.max_open_conns: readers may hold up writing"),
     ({"query.max_running_per_principal": 13}, "query.max_running_per_principal",
