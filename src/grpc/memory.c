@@ -16,6 +16,9 @@
 #define LOW_SIXTEENTHS  12
 /* Waiting memory up to which connections are taken: nearly the half above which some are closed. */
 #define ACCEPT_SIXTEENTHS 7
+/* A connection that was never answered counts so many times, when it comes to who pays: else a
+ * crowd of small ones would put out those who work. */
+#define UNANSWERED_WEIGHT 8
 /* Twice what a connection costs that keeps to the rules, and what each of its streams does. */
 #define CONNECTION_MAX_BYTES ((size_t)1024 * 1024)
 #define STREAM_MAX_BYTES     ((size_t)8 * 1024)
@@ -175,6 +178,8 @@ static struct grpc_session *greatest(const struct grpc_server *server) {
   for (struct list_link *link = server->sessions.first; link; link = link->next) {
     struct grpc_session *session = LIST_ENTRY(link, struct grpc_session, link);
     size_t waiting = session->is_shed ? 0 : waiting_of(session->account->kinds);
+    if (!session->has_answered)
+      waiting *= UNANSWERED_WEIGHT;
     if (waiting > most) {
       found = session;
       most = waiting;

@@ -39,6 +39,7 @@ struct grpc_session {
   bool is_interrupted;     /* looking at it */
   bool is_short_of_memory; /* not read, for the memory of all */
   bool is_shed;            /* closed for it */
+  bool has_answered;       /* a call */
   bool is_paused;          /* not read, for one of these reasons or another */
   bool is_http1;           /* it gets one line of text, and is closed */
   const char *goaway_text; /* why it is ended gently; NULL: it isn't */

@@ -131,6 +131,9 @@ static void conn_watch(struct net_conn *conn) {
     events |= conn->transport.read_waits_for;
   if (conn->waits_writable)
     events |= conn->transport.write_waits_for;
+  /* Without reading, its end wouldn't be seen. */
+  if (conn->state == CONN_OPEN && conn->is_read_paused)
+    events |= UV_DISCONNECT;
   if (events == conn->polled_events)
     return;
   conn->polled_events = events;
@@ -305,6 +308,10 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
   }
   if (conn->state == CONN_SHAKING) {
     conn_shake(conn);
+    return;
+  }
+  if (conn->state == CONN_OPEN && conn->is_read_paused && (events & UV_DISCONNECT)) {
+    conn_shut(conn, "closed by the peer");
     return;
   }
   if (conn_wants_read(conn) && (events & conn->transport.read_waits_for))
