@@ -6,6 +6,8 @@
 #include "base/alloc.h"
 #include "base/log_sample.h"
 
+#define SHORT_PATIENCE_US 5000000
+
 /* ---- life ---- */
 
 static void run_events(void *arg);
@@ -197,8 +199,16 @@ static bool asks_nothing(const struct grpc_call *call) {
          call->request.route->method->kind == GRPC_BIDI_STREAMING;
 }
 
+/* Less where the connection has more than its share of memory that is short: perhaps its peer is
+ * gone, which doesn't show while nothing is read. */
+static int64_t patience_us(const struct grpc_call *call) {
+  int64_t timeout_us = call->server->config->write_timeout_us;
+  return call->session->is_short_of_memory ? deadline_min(timeout_us, SHORT_PATIENCE_US)
+                                           : timeout_us;
+}
+
 void grpc_call_tick(struct grpc_call *call, int64_t now_us) {
-  if (!call->is_stream_open || now_us - call->progress_us < call->server->config->write_timeout_us)
+  if (!call->is_stream_open || now_us - call->progress_us < patience_us(call))
     return;
   call->progress_us = now_us;
   if (call->is_ended || buf_len(&call->tx) > 0)
