@@ -14,6 +14,8 @@
 #define FULL_SIXTEENTHS 15
 #define HIGH_SIXTEENTHS 14
 #define LOW_SIXTEENTHS  12
+/* Of the limit, who has no more than this may take of the last sixteenth. */
+#define LITTLE_SHARE 64
 /* Waiting memory up to which connections are taken: nearly the half above which some are closed. */
 #define ACCEPT_SIXTEENTHS 7
 /* A connection that was never answered counts so many times, when it comes to who pays: else a
@@ -243,7 +245,7 @@ static size_t equal_share(const struct grpc_memory *memory) {
 bool grpc_memory_has_room(const struct grpc_session *session) {
   const struct grpc_memory *memory = &session->server->memory;
   return memory->total.used_bytes <= sixteenths(memory, FULL_SIXTEENTHS) ||
-         grpc_account_bytes(session->account) <= equal_share(memory);
+         grpc_account_bytes(session->account) <= memory->total.limit_bytes / LITTLE_SHARE;
 }
 
 static void set_short(struct grpc_session *session, bool is_short) {

@@ -91,7 +91,7 @@ void grpc_account_release(struct grpc_account *account);
 size_t grpc_account_bytes(const struct grpc_account *account);
 
 /* Whether the connection may take more before what it sent is read to the end: the last sixteenth
- * is for those who have less than an equal share. */
+ * is for those who have little. */
 bool grpc_memory_has_room(const struct grpc_session *session);
 
 /* The connection was read: ends calls, or stops reading it, when there is too much. */
