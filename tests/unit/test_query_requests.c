@@ -206,7 +206,8 @@ static void an_index_serves_what_it_leads_to(void **state) {
   ProtobufCBinaryData texts[] = {{.len = 1, .data = (uint8_t *)"a"}};
   Auditstore__V1__Outcome outcome = AUDITSTORE__V1__OUTCOME__OUTCOME_FAILURE;
   Google__Protobuf__Timestamp t = timestamp_of("2026-01-01T00:00:00Z", 0);
-#define WITH(filter, list) (filter.n_##list = 1, filter.list = texts)
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): members' names */
+#define WITH(filter, list) ((filter).n_##list = 1, (filter).list = texts)
   Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
   assert_true(filter_is_indexed(NULL));
   filter.start_time = &t;

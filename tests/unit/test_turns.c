@@ -28,8 +28,8 @@ struct fixture {
 struct asker {
   struct fixture *f;
   struct turn turn;
-  char name; /* in `order` */
   enum error_code code;
+  char name; /* in `order` */
   bool is_told;
 };
 
