@@ -1,13 +1,12 @@
 #include "base/secret_file.h"
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/path.h"
 
 static bool is_trusted(uid_t owner) {
   return owner == geteuid() || owner == 0;
@@ -24,14 +23,6 @@ static struct secret_risk judge_file(const struct stat *status) {
   return (struct secret_risk){0};
 }
 
-static void folder_of(const char *path, char ret_folder[PATH_MAX]) {
-  const char *slash = strrchr(path, '/');
-  if (!slash)
-    snprintf(ret_folder, PATH_MAX, ".");
-  else
-    snprintf(ret_folder, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-}
-
 /* In a sticky one, such as /tmp, each may replace only what is his. A group that this program runs
  * with is its own. */
 static bool may_be_changed_by_others(const struct stat *folder) {
@@ -43,7 +34,7 @@ static bool may_be_changed_by_others(const struct stat *folder) {
 static bool is_replaceable(const char *path) {
   char folder[PATH_MAX];
   struct stat status;
-  folder_of(path, folder);
+  path_folder(path, folder);
   return stat(folder, &status) != 0 || may_be_changed_by_others(&status);
 }
 

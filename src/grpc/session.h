@@ -47,8 +47,7 @@ struct grpc_session {
   uint32_t failure_code;
 };
 
-/* The listener's accept callback; `server` is the user. */
-/* False: there is no memory for it. */
+/* The listener's accept callback; `server` is the user. False: there is no memory for it. */
 bool grpc_session_accept(void *server, struct net_conn *conn);
 
 /* Options and callbacks that all sessions of a server share. */

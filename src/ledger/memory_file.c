@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/path.h"
 
 #define FIRST_LINE "auditstore/memory/v1"
 /* Some three million ledgers; a larger file isn't ours. */
@@ -214,19 +214,10 @@ int memory_file_read(const char *path, const char *origin, struct memory_text *r
   return rc;
 }
 
-/* "." of a name without one. */
-static void folder_of(const char *path, char ret_folder[PATH_MAX]) {
-  const char *slash = strrchr(path, '/');
-  if (!slash)
-    snprintf(ret_folder, PATH_MAX, ".");
-  else
-    snprintf(ret_folder, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-}
-
 int memory_file_check(const char *path, struct error *err) {
   char folder[PATH_MAX];
   struct memory_text text = {0};
-  folder_of(path, folder);
+  path_folder(path, folder);
   if (access(folder, W_OK | X_OK) != 0)
     return refuse("write to the folder of", path, err);
   int rc = memory_file_read(path, NULL, &text, err);
@@ -251,7 +242,7 @@ static bool write_all(int fd, struct str text) {
 /* What is renamed is on disk only when its folder is. */
 static int sync_folder(const char *path, struct error *err) {
   char folder[PATH_MAX];
-  folder_of(path, folder);
+  path_folder(path, folder);
   int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0 || fsync(fd) < 0) {
     int rc = refuse("sync the folder of", path, err);

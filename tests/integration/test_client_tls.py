@@ -9,37 +9,27 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import grpc  # noqa: E402
-
-from support import certificates, harness  # noqa: E402
+from support import harness, tls_case  # noqa: E402
 
 CLIENT = harness.BUILD / "tests" / "stream_client"
 EVENTS = 5000
 
 
-class ClientTlsTest(harness.PostgresCase):
+class ClientTlsTest(tls_case.TlsCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.authority = certificates.Authority(cls.folder)
-        cls.stranger = certificates.Authority(cls.folder, "stranger")
-        cls.cert, cls.key = cls.authority.issue("server")
-        cls.client_cert, cls.client_key = cls.authority.issue("client")
+        cls.client_cert, cls.client_key = cls.client
         cls.mutual = [f"ca={cls.authority.cert}", f"cert={cls.client_cert}",
                       f"key={cls.client_key}"]
 
     def setUp(self):
         self.postgres.sql("DELETE FROM audit_events")
 
-    def start(self, **settings):
-        credentials = grpc.ssl_channel_credentials(
-            self.authority.cert.read_bytes(), self.client_key.read_bytes(),
-            self.client_cert.read_bytes())
-        return self.start_daemon(
-            {"tls.cert_file": self.cert, "tls.key_file": self.key,
-             "tls.client_ca_file": self.authority.cert, "tls.client_certificates": "required",
-             "ingest.max_event_age": "off",
-             **settings}, credentials=credentials)
+    def start_required(self, **settings):
+        """Only clients with a certificate of the authority are served."""
+        return self.start({**self.tls(client_ca_file=self.authority.cert, client_certificates="required"),
+                           "ingest.max_event_age": "off", **settings}, self.client)
 
     def launch(self, daemon, *options):
         process = subprocess.Popen([str(CLIENT), daemon.address, str(EVENTS), "50", *options],
@@ -64,20 +54,20 @@ class ClientTlsTest(harness.PostgresCase):
                                        " WHERE event_type = 'test.numbered'"))
 
     def test_streams_go_through_mutual_tls_plain_and_compressed(self):
-        daemon = self.start()
+        daemon = self.start_required()
         self.finish(self.launch(daemon, *self.mutual))
         self.assertEqual(EVENTS, self.stored())
         self.assertIn("done", self.finish(self.launch(daemon, "compress=1", *self.mutual)))
         self.assertEqual(EVENTS, self.stored())
 
     def test_a_daemon_that_restarts_is_found_again(self):
-        daemon = self.start()
+        daemon = self.start_required()
         process = self.launch(daemon, *self.mutual)
         self.assertIn("acked", process.stdout.readline())
         port = daemon.port
         daemon.signal(signal.SIGTERM)
         daemon.wait()
-        self.start(**{"server.listen": f"127.0.0.1:{port}"})
+        self.start_required(**{"server.listen": f"127.0.0.1:{port}"})
         self.finish(process)
         self.assertEqual(EVENTS, self.stored())
 
@@ -86,7 +76,7 @@ class ClientTlsTest(harness.PostgresCase):
         token_file.write_text("a-secret\n")
         known_file.write_text(f"streamer {hashlib.sha256(b'a-secret').hexdigest()}\n")
         known_file.chmod(0o600)
-        daemon = self.start(**{"access.token_file": known_file, "access.anonymous_roles": "off",
+        daemon = self.start_required(**{"access.token_file": known_file, "access.anonymous_roles": "off",
                                "access.writers": "token:streamer"})
         self.finish(self.launch(daemon, f"token={token_file}", *self.mutual))
         self.assertEqual(EVENTS, self.stored())
