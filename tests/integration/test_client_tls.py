@@ -77,7 +77,7 @@ class ClientTlsTest(tls_case.TlsCase):
         known_file.write_text(f"streamer {hashlib.sha256(b'a-secret').hexdigest()}\n")
         known_file.chmod(0o600)
         daemon = self.start_required(**{"access.token_file": known_file, "access.anonymous_roles": "off",
-                               "access.writers": "token:streamer"})
+                                        "access.writers": "token:streamer"})
         self.finish(self.launch(daemon, f"token={token_file}", *self.mutual))
         self.assertEqual(EVENTS, self.stored())
         principals = self.postgres.sql("SELECT DISTINCT principal FROM audit_events")
