@@ -110,11 +110,17 @@ static bool is_ending(const struct pg_lease *conn, int64_t now_us) {
   return now_us >= ending_from(conn) || !pg_conn_is_usable(conn, now_us, NULL);
 }
 
-int pg_upkeep_lasting(const struct pg_pool *pool, int64_t now_us) {
-  int lasting = pg_pool_count(pool, CONN_CHECKING);
-  for (struct list_link *link = pool->states[CONN_IDLE].first; link; link = link->next)
+static int count_lasting(const struct list *conns, int64_t now_us) {
+  int lasting = 0;
+  for (struct list_link *link = conns->first; link; link = link->next)
     lasting += !is_ending(conn_of(link), now_us);
   return lasting;
+}
+
+/* One that is asked for a sign of life goes on being what it was. */
+int pg_upkeep_lasting(const struct pg_pool *pool, int64_t now_us) {
+  return count_lasting(&pool->states[CONN_IDLE], now_us) +
+         count_lasting(&pool->states[CONN_CHECKING], now_us);
 }
 
 /* How many are out of service now: not so many at once that requests have to wait for dials. */
