@@ -8,8 +8,6 @@
 /* protobuf-c spends 32 bytes per field and a struct per sub-message, however short they are on the
  * wire: without a limit 4 MiB of empty sub-messages became 400 MiB. */
 #define ARENA_PER_BYTE 8
-/* Handlers release what they hold within milliseconds, peers take answers within seconds. */
-#define SHORT_RETRY_DELAY_US 1000000
 
 static void *alloc_from_arena(void *arena, size_t size) {
   return arena_alloc(arena, size);
@@ -49,11 +47,7 @@ static void message_free(struct grpc_message *message) {
 }
 
 void grpc_call_fail_short(struct grpc_call *call) {
-  struct grpc_status *status =
-      grpc_status_new(GRPC_RESOURCE_EXHAUSTED,
-                      "the server's memory for messages is used up (server.max_inbound_bytes)");
-  grpc_status_set_retry_delay(status, SHORT_RETRY_DELAY_US);
-  grpc_call_refuse(call, status);
+  grpc_call_refuse(call, grpc_status_short_of_memory());
 }
 
 /* What is above a limit of the service's own is told in its words. */

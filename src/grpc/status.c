@@ -113,6 +113,12 @@ struct grpc_status *grpc_status_of_code(enum error_code code, const char *format
   return status;
 }
 
+struct grpc_status *grpc_status_short_of_memory(void) {
+  return grpc_status_of_code(ERR_EXHAUSTED,
+                             "the server's memory for its callers is used up "
+                             "(server.max_inbound_bytes): nothing was done, try again later");
+}
+
 void grpc_status_free(struct grpc_status *status) {
   if (!status)
     return;

@@ -21,6 +21,11 @@ struct grpc_status *grpc_status_new(enum grpc_code code, const char *format, ...
  * were written for them. */
 struct grpc_status *grpc_status_of_code(enum error_code code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* RESOURCE_EXHAUSTED with RetryInfo: server.max_inbound_bytes are used up. Nothing of what was asked
+ * was done. */
+struct grpc_status *grpc_status_short_of_memory(void);
+
 void grpc_status_free(struct grpc_status *status); /* NULL is fine */
 
 /* Another one of the same code, text and details, violations apart. */

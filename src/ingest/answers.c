@@ -110,12 +110,6 @@ struct grpc_status *answer_clock_in_doubt(int64_t difference_us) {
   return status;
 }
 
-struct grpc_status *answer_short_of_memory(void) {
-  return retryable(grpc_status_new(GRPC_RESOURCE_EXHAUSTED,
-                                   "the server's memory for requests is used up "
-                                   "(server.max_inbound_bytes); nothing was stored"));
-}
-
 struct grpc_status *answer_stopping(void) {
   return retryable(grpc_status_new(GRPC_UNAVAILABLE, "the server is stopping"));
 }

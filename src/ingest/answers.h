@@ -42,8 +42,5 @@ struct grpc_status *answer_out_of_order(void);
 /* An event's time is acceptable or not by which of two clocks is asked; they differ by so much. */
 struct grpc_status *answer_clock_in_doubt(int64_t difference_us);
 
-/* The memory for what callers send is used up. */
-struct grpc_status *answer_short_of_memory(void);
-
 /* The daemon stops before anything of the request was stored. */
 struct grpc_status *answer_stopping(void);

@@ -142,7 +142,7 @@ static void write_validate(struct write *write, struct validator *v,
         admit_month(v, events[good].time_us, i, status))
       write->indexes[good++] = i;
     if (!count_rejection(write, write->rejected[i])) {
-      fail_write(write, answer_short_of_memory());
+      fail_write(write, grpc_status_short_of_memory());
       break;
     }
   }
@@ -169,7 +169,7 @@ struct write *write_new(struct validator *v, const struct write_input *input,
     write = write_alloc(message, 0);
   write->failure = input->refusal;
   if (!is_taken && !write->failure)
-    write->failure = answer_short_of_memory();
+    write->failure = grpc_status_short_of_memory();
   write->inputs = input->events;
   write->request.principal = input->principal;
   write->request.wants_proof = input->wants_proof;

@@ -155,11 +155,7 @@ static struct grpc_status *status_of_turn(const struct config_query *config, enu
 static struct grpc_status *hold_page(void *arg) {
   struct query *query = arg;
   size_t bytes = query->kind == QUERY_GET ? GET_ROW_MAX_BYTES : LIST_ROWS_MAX_BYTES;
-  if (grpc_message_hold(query->message, bytes))
-    return NULL;
-  return grpc_status_of_code(ERR_EXHAUSTED,
-                             "the server's memory for answers is used up "
-                             "(server.max_inbound_bytes): try again later");
+  return grpc_message_hold(query->message, bytes) ? NULL : grpc_status_short_of_memory();
 }
 
 static void on_turn(void *arg, enum error_code code) {
