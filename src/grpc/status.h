@@ -22,8 +22,8 @@ struct grpc_status *grpc_status_new(enum grpc_code code, const char *format, ...
 struct grpc_status *grpc_status_of_code(enum error_code code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* RESOURCE_EXHAUSTED with RetryInfo: server.max_inbound_bytes are used up. Nothing of what was asked
- * was done. */
+/* RESOURCE_EXHAUSTED with RetryInfo: server.max_inbound_bytes are used up. Nothing of what was
+ * asked was done. */
 struct grpc_status *grpc_status_short_of_memory(void);
 
 void grpc_status_free(struct grpc_status *status); /* NULL is fine */
