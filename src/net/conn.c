@@ -417,6 +417,7 @@ void net_conn_want_write(struct net_conn *conn) {
 
 void net_conn_pause_read(struct net_conn *conn) {
   conn->is_read_paused = true;
+  loop_cancel(conn->loop, &conn->read_task);
   if (conn->state == CONN_OPEN)
     conn_watch(conn);
 }

@@ -47,6 +47,18 @@ class CallsTest(TlsCase):
             self.assertEqual(1, next(watch).status)
             watch.cancel()
 
+    def test_what_takes_long_to_read_is_read_in_order(self):
+        """So long that others have their turn amid a call, while more of it has come."""
+        daemon = self.start(self.tls())
+        stubs = [self.open_stub(daemon) for _ in range(2)]
+        text = '{"x": [' + ",".join(["[0]"] * 10_000) + "]}"
+        request = self.stubs.store.WriteEventsRequest(
+            events=[events.make(self.stubs, number, event_data=text) for number in range(10)])
+        for _ in range(2):
+            calls = [stub.WriteEvents.future(request, timeout=60) for stub in stubs for _ in range(12)]
+            for call in calls:
+                self.assertEqual(grpc.StatusCode.OK, call.code(), call.details())
+
     def test_a_reader_that_is_slow_gets_everything(self):
         daemon = self.start(self.tls())
         batch = [events.make(self.stubs, event_data='{"x": "' + "y" * 250_000 + '"}')
