@@ -310,10 +310,9 @@ static void keep_caller(struct access *access, struct grpc_call *call, const str
   grpc_call_set_caller(call, caller, free_caller);
 }
 
-static struct grpc_status *on_open(void *arg, struct grpc_call *call,
-                                   const struct grpc_method *method) {
+static struct grpc_status *let_in(struct access *access, struct grpc_call *call,
+                                  const struct grpc_method *method) {
   static const int64_t one_call[QUOTA_COUNT] = {[QUOTA_CALLS] = 1};
-  struct access *access = arg;
   struct credentials credentials;
   struct caller caller = {.method = method->path,
                           .method_roles = access_method_roles(method->path)};
@@ -331,6 +330,13 @@ static struct grpc_status *on_open(void *arg, struct grpc_call *call,
     principal_release(caller.principal);
   else
     keep_caller(access, call, &caller, &credentials);
+  return status;
+}
+
+static struct grpc_status *on_open(void *arg, struct grpc_call *call,
+                                   const struct grpc_method *method) {
+  struct grpc_status *status = let_in(arg, call, method);
+  grpc_call_drop_metadata(call);
   return status;
 }
 

@@ -309,6 +309,10 @@ bool grpc_call_metadata(const struct grpc_call *call, size_t *offset, struct str
   return grpc_metadata_next(&call->request.metadata, offset, ret_key, ret_value);
 }
 
+void grpc_call_drop_metadata(struct grpc_call *call) {
+  grpc_metadata_deinit(&call->request.metadata);
+}
+
 void grpc_call_set_context(struct grpc_call *call, void *context) {
   call->context = context;
 }

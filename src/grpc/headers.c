@@ -200,9 +200,6 @@ static void accept_call(struct grpc_call *call) {
     grpc_deadlines_add(&server->deadlines, &call->deadline, now + r->timeout_us);
   if (!passes_hook(call))
     return;
-  /* It was read there, and a stream may live for days. */
-  if (server->on_open)
-    grpc_metadata_deinit(&call->request.metadata);
   /* Peers wait for the headers of a stream before they send or show anything. */
   if ((kind == GRPC_SERVER_STREAMING || kind == GRPC_BIDI_STREAMING) && !call->holds_headers)
     grpc_respond(call);

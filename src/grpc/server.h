@@ -176,11 +176,12 @@ void grpc_call_finish(struct grpc_call *call, struct grpc_status *status);
 
 /* The request's metadata, field by field in the order sent: *offset starts at 0 and moves on; false
  * behind the last. Keys are lower case; the values of those that end in "-bin" are decoded bytes.
- * What they point to is valid until grpc_call_finish(); where there is a grpc_open_cb, only in
- * that.
- */
+ * What they point to is valid until grpc_call_finish() or grpc_call_drop_metadata(). */
 bool grpc_call_metadata(const struct grpc_call *call, size_t *offset, struct str *ret_key,
                         struct str *ret_value);
+
+/* All was read that will be: a call may last for days, and up to 16 KiB with it. */
+void grpc_call_drop_metadata(struct grpc_call *call);
 
 /* Adds a field to the response's headers, until they went out, or to the trailers behind it, until
  * grpc_call_finish(). Copies; the values of keys that end in "-bin" may be any bytes, others are

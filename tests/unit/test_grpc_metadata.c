@@ -23,15 +23,19 @@ static void note(struct str key, struct str value) {
   seen[used] = '\0';
 }
 
-static struct grpc_status *note_all(void *arg, struct grpc_call *call,
-                                    const struct grpc_method *method) {
+static void note_metadata(const struct grpc_call *call) {
   struct str key;
   struct str value;
-  (void)arg;
-  (void)method;
   seen[0] = '\0';
   for (size_t offset = 0; grpc_call_metadata(call, &offset, &key, &value);)
     note(key, value);
+}
+
+static struct grpc_status *note_all(void *arg, struct grpc_call *call,
+                                    const struct grpc_method *method) {
+  (void)arg;
+  (void)method;
+  note_metadata(call);
   return NULL;
 }
 
@@ -132,6 +136,23 @@ static void binary_value_that_is_not_base64_is_internal(void **state) {
   assert_int_equal(e->unary_calls, 0);
 }
 
+static void handlers_see_it_until_it_is_dropped(void **state) {
+  struct echo_server *e = start(state, note_all);
+  const struct h2_header headers[] = {{"x-one", "1"}, {NULL, NULL}};
+  e->holds_calls = true;
+  struct h2_stream *s = echo_open(e->clients[0], ECHO_UNARY, headers, "x");
+  while (e->held_call_count == 0)
+    echo_server_step(e);
+  note_metadata(e->held_calls[0]);
+  assert_string_equal(seen, "x-one=1;");
+  grpc_call_drop_metadata(e->held_calls[0]);
+  note_metadata(e->held_calls[0]);
+  assert_string_equal(seen, "");
+  echo_server_answer_held(e, "done");
+  echo_wait_closed(e, s);
+  echo_assert_ok(s);
+}
+
 /* ---- what goes ---- */
 
 static void metadata_goes_before_and_behind_the_answer(void **state) {
@@ -223,6 +244,7 @@ int main(int argc, char **argv) {
       CASE(rq12_metadata_comes_in_order_without_reserved_names),
       CASE(binary_values_are_decoded_each_by_itself),
       CASE(binary_value_that_is_not_base64_is_internal),
+      CASE(handlers_see_it_until_it_is_dropped),
       CASE(metadata_goes_before_and_behind_the_answer),
       CASE(rs2_pending_headers_go_before_an_error),
       CASE(rs8_reserved_and_malformed_fields_are_not_sent),
