@@ -248,6 +248,13 @@ void pg_run(struct pg_lease *conn, int64_t deadline_us, const struct pg_pipeline
 
 /* ---- the socket ---- */
 
+/* libpq that has no memory for the end of a pipeline drops it, and waits for one ever after. What
+ * the server says begins with its severity, never like this. */
+static bool has_lost_the_end(const struct pg_lease *conn) {
+  static const char words[] = "out of memory";
+  return PQisBusy(conn->pq) && strncmp(PQerrorMessage(conn->pq), words, sizeof(words) - 1) == 0;
+}
+
 void pg_pipeline_event(struct pg_lease *conn, int status, int events) {
   struct pipeline *pipeline = &conn->pipeline;
   bool is_alive = true;
@@ -260,7 +267,7 @@ void pg_pipeline_event(struct pg_lease *conn, int status, int events) {
   /* A callback for a result may have given the lease back. */
   if (!pg_conn_is_busy(conn) || pipeline->phase == PIPELINE_DONE)
     return;
-  if (!is_alive || !pg_conn_check(conn))
+  if (!is_alive || has_lost_the_end(conn) || !pg_conn_check(conn))
     pg_pipeline_lose_connection(conn);
   else if (is_under_way(pipeline))
     pg_pipeline_flush(conn);

@@ -67,8 +67,13 @@ static void take_error(struct pg_lease *conn, const PGresult *result) {
   const char *sqlstate = field(result, PG_DIAG_SQLSTATE);
   if (entry && entry->is_prepare)
     pg_prepared_remove(&conn->prepared, entry->sql);
-  /* Without a code it is libpq's word for a lost connection. */
-  if (sqlstate[0] == '\0' || (pipeline->is_refused && !is_fatal(result)))
+  /* Without a code it is libpq's own word: the connection is lost, or there was no memory for what
+   * came, and then the result lacks rows. */
+  if (sqlstate[0] == '\0') {
+    pg_pipeline_lose_connection(conn);
+    return;
+  }
+  if (pipeline->is_refused && !is_fatal(result))
     return;
   enum error_code code = pg_error_code(sqlstate);
   if (is_stale_plan(entry, sqlstate)) {

@@ -12,7 +12,7 @@ import ssl
 import struct
 
 from support import harness, raw_h2
-from support.attack import call
+from support.attack import OPEN_CONNECTION, call
 
 LIBRARY = harness.BUILD / "tests" / "libexhausted.so"
 MEMORY, DESCRIPTORS = 0, 1
@@ -133,6 +133,7 @@ class Client:
         try:
             if not self.connection:
                 self.connection = raw_h2.Connection(sock=TlsSocket(self.port, self.context))
+                self.connection.sock.sendall(raw_h2.window_update(0, OPEN_CONNECTION))
                 self.stream = -1
             self.stream += 2
             self.connection.sock.sendall(call(method, message)(self.stream))
