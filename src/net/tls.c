@@ -124,6 +124,8 @@ static SSL_CTX *ctx_new(void) {
                                SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                             SSL_MODE_RELEASE_BUFFERS);
+  /* One read ends behind a message of TLS's own: a flood of them would hold it for ever. */
+  SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
   SSL_CTX_set_alpn_select_cb(ctx, select_h2, NULL);
   return ctx;
 }

@@ -10,6 +10,24 @@
 #include <unistd.h>
 #include <uv.h>
 
+/* Each costs as much as reading kilobytes. Some stacks send one for a number of bytes, none for
+ * few. */
+#define FIRST_KEY_UPDATES    32
+#define BYTES_PER_KEY_UPDATE ((uint64_t)64 * 1024)
+
+/* ---- life ---- */
+
+/* NOLINTNEXTLINE(readability-function-size): OpenSSL's signature */
+static void on_message(int is_sent, int version, int type, const void *data, size_t len, SSL *ssl,
+                       void *arg) {
+  struct transport *t = arg;
+  const uint8_t *message = data;
+  (void)version;
+  (void)ssl;
+  if (!is_sent && type == SSL3_RT_HANDSHAKE && len > 0 && message[0] == SSL3_MT_KEY_UPDATE)
+    t->key_updates++;
+}
+
 bool transport_init(struct transport *t, int fd, struct tls_context *context) {
   *t = (struct transport){.kind = context ? TRANSPORT_TLS : TRANSPORT_PLAIN,
                           .fd = fd,
@@ -18,7 +36,11 @@ bool transport_init(struct transport *t, int fd, struct tls_context *context) {
   if (!context)
     return true;
   t->ssl = tls_context_accept(context, fd, &t->refusal);
-  return t->ssl != NULL;
+  if (!t->ssl)
+    return false;
+  SSL_set_msg_callback(t->ssl, on_message);
+  SSL_set_msg_callback_arg(t->ssl, t);
+  return true;
 }
 
 void transport_close(struct transport *t) {
@@ -104,6 +126,10 @@ static ssize_t read_plain(struct transport *t, uint8_t *data, size_t size,
   return TRANSPORT_FAILED;
 }
 
+static bool updates_keys_too_often(const struct transport *t) {
+  return t->key_updates > FIRST_KEY_UPDATES + t->received / BYTES_PER_KEY_UPDATE;
+}
+
 ssize_t transport_read(struct transport *t, uint8_t *data, size_t size, const char **ret_reason) {
   size_t n = 0;
   if (t->kind != TRANSPORT_TLS)
@@ -112,11 +138,16 @@ ssize_t transport_read(struct transport *t, uint8_t *data, size_t size, const ch
     return without_tls(ret_reason);
   ERR_clear_error();
   errno = 0;
-  if (SSL_read_ex(t->ssl, data, size, &n) == 1) {
-    t->read_waits_for = UV_READABLE;
-    return (ssize_t)n;
+  bool is_read = SSL_read_ex(t->ssl, data, size, &n) == 1;
+  t->received += n;
+  if (updates_keys_too_often(t)) {
+    *ret_reason = "too many TLS key updates";
+    return TRANSPORT_FAILED;
   }
-  return judge(t, 0, &t->read_waits_for, ret_reason);
+  if (!is_read)
+    return judge(t, 0, &t->read_waits_for, ret_reason);
+  t->read_waits_for = UV_READABLE;
+  return (ssize_t)n;
 }
 
 static ssize_t write_plain(const struct transport *t, const uint8_t *data, size_t len) {

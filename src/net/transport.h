@@ -28,6 +28,8 @@ struct transport {
   int fd;   /* owned; -1 once closed */
   SSL *ssl; /* owned; of TLS only */
   struct tls_refusal refusal;
+  uint64_t received;    /* bytes, by TLS */
+  uint64_t key_updates; /* of the peer's */
   int read_waits_for;
   int write_waits_for;
 };

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """An honest writer beside each attack (tests/support/attacks.py), in turns with quiet times.
 
-    abuse.py [ATTACK...] [SETTING=VALUE...]       settings of the daemon
+    abuse.py [--attackers N] [ATTACK...] [SETTING=VALUE...]       settings of the daemon
 
-Each attack meets a daemon of its own, so that none is the next one's burden. Prints a table: what the
+One attacker, by default, with one connection at a time, or with as many as the attack is made of. Each attack meets a daemon of its own, so that none is the next one's burden. Prints a table: what the
 attackers sent, the most memory that the daemon had, the honest writer's rate against its quiet one before
 and after, its p99 and failed calls, and how many connections the daemon ended.
 """
 
+import argparse
 import os
 import pathlib
 import platform
@@ -29,8 +30,8 @@ HEAD = ("| attack | sent | peak memory | writes/s, beside : quiet | p99 | failed
 
 
 class World:
-    def __init__(self, folder, settings):
-        self.folder, self.stubs = folder, harness.load_stubs()
+    def __init__(self, folder, attackers, settings):
+        self.folder, self.attackers, self.stubs = folder, attackers, harness.load_stubs()
         self.postgres = harness.Postgres(folder / "pg")
         self.open = {"log.level": "error", "ingest.max_event_age": "off", "ingest.max_event_ahead": "off",
                      **settings}
@@ -45,7 +46,8 @@ class World:
                                 credentials=credentials)
         try:
             with abuse.Rig(daemon, self.stubs, self.ca_file if is_production else None,
-                           abuse.METADATA if is_production else (), is_strict=False) as rig:
+                           abuse.METADATA if is_production else (), is_strict=False,
+                           attackers=self.attackers) as rig:
                 abuse.add_rows(self.postgres, ROWS)
                 rig.add_large_events()
                 rig.begin()
@@ -65,13 +67,25 @@ class World:
               f"| {outcome.ended} of {outcome.connections} |", flush=True)
 
 
+def parse():
+    """(attackers, names of attacks, settings)"""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--attackers", type=int, default=1)
+    parser.add_argument("words", nargs="*", metavar="ATTACK|SETTING=VALUE")
+    args = parser.parse_args()
+    names = [word for word in args.words if "=" not in word]
+    if unknown := set(names) - set(attacks.ATTACKS):
+        parser.error(f"no such attack: {', '.join(sorted(unknown))}; there are {', '.join(attacks.ATTACKS)}")
+    return (args.attackers, names or list(attacks.ATTACKS),
+            dict(word.split("=", 1) for word in args.words if "=" in word))
+
+
 def main():
-    settings = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
-    names = [word for word in sys.argv[1:] if "=" not in word] or list(attacks.ATTACKS)
+    attackers, names, settings = parse()
     print(f"# {os.cpu_count()} cores, {platform.system()} {platform.release()}; daemon, PostgreSQL, honest writer "
-          f"and {abuse.ATTACKERS} attackers on the same machine", file=sys.stderr)
+          f"and {attackers} attacking process(es) on the same machine", file=sys.stderr)
     folder = harness.TemporaryFolder()
-    world = World(folder.path, settings)
+    world = World(folder.path, attackers, settings)
     try:
         print(HEAD)
         for name in names:

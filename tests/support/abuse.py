@@ -131,9 +131,9 @@ class Outcome:
 class Attackers:
     """Processes that attack when they are told to."""
 
-    def __init__(self):
+    def __init__(self, count):
         self.processes = [subprocess.Popen([*NICE, sys.executable, "-B", str(SCRIPT)], stdin=subprocess.PIPE,
-                                           stdout=subprocess.PIPE, text=True) for _ in range(ATTACKERS)]
+                                           stdout=subprocess.PIPE, text=True) for _ in range(count)]
 
     def begin(self, *words):
         for process in self.processes:
@@ -156,11 +156,11 @@ class Attackers:
 class Rig:
     """Speaks to the daemon as its honest client, with metadata such as a token where it needs that."""
 
-    def __init__(self, daemon, stubs, ca_file=None, metadata=(), is_strict=True):
+    def __init__(self, daemon, stubs, ca_file=None, metadata=(), is_strict=True, attackers=ATTACKERS):
         """is_strict: an honest call that fails raises grpc.RpcError; else it is counted."""
         self.daemon, self.stubs, self.is_strict = daemon, stubs, is_strict
         self.ca_file, self.metadata = ca_file, metadata
-        self.attackers = Attackers()
+        self.attackers = Attackers(attackers)
         self.channel = daemon.channel()
         self.stub = stubs.store_grpc.AuditStoreStub(self.channel)
         self.count = self.failed = 0

@@ -56,10 +56,10 @@ def load_openssl():
 class TlsMessages:
     """`again(lib, session)` after the handshake, as often as it goes."""
 
-    keeps_rules, port = True, "grpc"
+    port = "grpc"
 
-    def __init__(self, version, again):
-        self.version, self.again = version, again
+    def __init__(self, version, again, keeps_rules=False):
+        self.version, self.again, self.keeps_rules = version, again, keeps_rules
 
     def run(self, port, end):
         lib = load_openssl()
@@ -129,7 +129,7 @@ TLS_ATTACKS = {
     "half_hellos": plain(first=client_hello()[:60], connections=300),
     "handshakes": Handshakes,
     "key_updates": TlsMessages(TLS1_3, update_key),
-    "renegotiations": TlsMessages(TLS1_2, renegotiate),
+    "renegotiations": TlsMessages(TLS1_2, renegotiate, keeps_rules=True),
 }
 HTTP_ATTACKS = {
     "http_silence": plain(connections=64, port="http"),
