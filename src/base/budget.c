@@ -1,7 +1,5 @@
 #include "base/budget.h"
 
-#include <assert.h>
-
 static bool has_room(const struct budget *budget, size_t bytes) {
   return budget->limit_bytes == 0 || (budget->used_bytes <= budget->limit_bytes &&
                                       bytes <= budget->limit_bytes - budget->used_bytes);
@@ -14,16 +12,4 @@ bool budget_take(struct budget *budget, size_t bytes) {
   }
   budget_force(budget, bytes);
   return true;
-}
-
-void budget_force(struct budget *budget, size_t bytes) {
-  for (struct budget *b = budget; b; b = b->parent)
-    b->used_bytes += bytes;
-}
-
-void budget_give(struct budget *budget, size_t bytes) {
-  for (struct budget *b = budget; b; b = b->parent) {
-    assert(b->used_bytes >= bytes);
-    b->used_bytes -= bytes;
-  }
 }

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -20,8 +21,17 @@ struct budget {
 /* False, with nothing taken: this budget or one above it hasn't so much left. NULL has no limit. */
 bool budget_take(struct budget *budget, size_t bytes);
 
-/* Takes it although there may be no room, for what can't be refused where it is needed. */
-void budget_force(struct budget *budget, size_t bytes);
+/* Takes it although there may be no room, for what can't be refused where it is needed. Here, as
+ * each allocation for a peer runs through it. */
+static inline void budget_force(struct budget *budget, size_t bytes) {
+  for (struct budget *b = budget; b; b = b->parent)
+    b->used_bytes += bytes;
+}
 
 /* Gives back what was taken. */
-void budget_give(struct budget *budget, size_t bytes);
+static inline void budget_give(struct budget *budget, size_t bytes) {
+  for (struct budget *b = budget; b; b = b->parent) {
+    assert(b->used_bytes >= bytes);
+    b->used_bytes -= bytes;
+  }
+}

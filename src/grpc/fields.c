@@ -5,16 +5,6 @@
 
 enum { METHOD = 1, SCHEME = 2, PATH = 4, AUTHORITY = 8 };
 
-static const struct {
-  const char *name;
-  unsigned bit;
-} pseudo_fields[] = {
-    {":method", METHOD}, {":scheme", SCHEME}, {":path", PATH}, {":authority", AUTHORITY}};
-
-/* RFC 9113, 8.2.2: they are about a connection of HTTP/1. */
-static const char *const connection_fields[] = {"connection", "proxy-connection", "keep-alive",
-                                                "transfer-encoding", "upgrade"};
-
 static bool is_named(struct str name, const char *wanted) {
   return str_equal(name, str_z(wanted));
 }
@@ -39,11 +29,13 @@ static bool is_value(struct str value) {
 /* ---- pseudo-header fields ---- */
 
 static unsigned pseudo_of(struct str name) {
-  for (size_t i = 0; i < sizeof(pseudo_fields) / sizeof(pseudo_fields[0]); i++) {
-    if (is_named(name, pseudo_fields[i].name))
-      return pseudo_fields[i].bit;
-  }
-  return 0;
+  if (is_named(name, ":method"))
+    return METHOD;
+  if (is_named(name, ":scheme"))
+    return SCHEME;
+  if (is_named(name, ":path"))
+    return PATH;
+  return is_named(name, ":authority") ? AUTHORITY : 0;
 }
 
 static bool is_pseudo_value(unsigned bit, struct str value) {
@@ -99,18 +91,18 @@ static void take_length(struct grpc_fields *fields, struct str value) {
   fields->has_length = true;
 }
 
+/* RFC 9113, 8.2.2: it is about a connection of HTTP/1. */
 static bool is_of_connection(struct str name) {
-  for (size_t i = 0; i < sizeof(connection_fields) / sizeof(connection_fields[0]); i++) {
-    if (is_named(name, connection_fields[i]))
-      return true;
-  }
-  return false;
+  return is_named(name, "connection") || is_named(name, "proxy-connection") ||
+         is_named(name, "keep-alive") || is_named(name, "transfer-encoding") ||
+         is_named(name, "upgrade");
 }
 
 static bool take_regular(struct grpc_fields *fields, struct str name, struct str value) {
   fields->has_regular = true;
   bool is_host = is_named(name, "host");
-  if (name.len == 0 || has_capitals(name))
+  bool is_name = nghttp2_check_header_name((const uint8_t *)name.data, name.len) != 0;
+  if (name.len == 0 || (!is_name && has_capitals(name)))
     set_fault(fields, "a field's name that is empty or has capital letters");
   else if (is_of_connection(name))
     set_fault(fields, "a field about the connection, as of HTTP/1");
@@ -120,8 +112,7 @@ static bool take_regular(struct grpc_fields *fields, struct str name, struct str
     set_fault(fields, "te with another value than trailers");
   else if (is_named(name, "content-length"))
     take_length(fields, value);
-  if (fields->fault || !is_value(value) ||
-      !nghttp2_check_header_name((const uint8_t *)name.data, name.len))
+  if (fields->fault || !is_name || !is_value(value))
     return false;
   fields->has_host_field |= is_host;
   fields->has_host |= is_host && value.len > 0;

@@ -95,9 +95,12 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
                      void *user) {
   struct grpc_session *session = user;
   (void)flags;
-  struct grpc_call *call = call_of(h2, frame->hd.stream_id);
-  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST && call)
-    grpc_fields_take_trailer(&call->request.fields, str_of(name, name_len));
+  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+    struct grpc_call *call = call_of(h2, frame->hd.stream_id);
+    if (call)
+      grpc_fields_take_trailer(&call->request.fields, str_of(name, name_len));
+    return 0;
+  }
   if (!session->header_call || session->header_call->stream_id != frame->hd.stream_id)
     return 0;
   return grpc_headers_take(session->header_call, str_of(name, name_len), str_of(value, value_len))
