@@ -329,6 +329,10 @@ const struct peer_names *grpc_call_peer_names(const struct grpc_call *call) {
   return net_conn_peer_names(call->session->conn);
 }
 
+uint64_t grpc_call_connection(const struct grpc_call *call) {
+  return call->account->number;
+}
+
 void grpc_call_set_caller(struct grpc_call *call, void *caller, void (*free_caller)(void *caller)) {
   assert(!call->caller);
   call->caller = caller;

@@ -131,6 +131,7 @@ struct grpc_account *grpc_account_open(struct grpc_memory *memory, size_t bytes)
   struct grpc_account *account = xcalloc(1, sizeof(*account));
   account->memory = memory;
   account->references = 1;
+  account->number = ++memory->opened;
   for (size_t i = 0; i < GRPC_MEMORY_KINDS; i++)
     account->kinds[i].parent = &memory->kinds[i];
   budget_force(&account->kinds[GRPC_MEMORY_CONNECTION], bytes);

@@ -47,6 +47,7 @@ struct grpc_account {
   struct grpc_memory *memory;
   struct budget kinds[GRPC_MEMORY_KINDS];
   unsigned references;
+  uint64_t number;     /* that no other has; from 1 */
   nghttp2_mem nghttp2; /* an allocator that takes from it; never refuses but what is absurd */
 };
 
@@ -55,6 +56,7 @@ struct grpc_memory {
   struct budget total;
   struct budget kinds[GRPC_MEMORY_KINDS];
   struct list accounts;
+  uint64_t opened; /* accounts, ever */
   struct grpc_server *server;
   struct loop_task task;       /* judges what handlers have queued, behind the turn */
   size_t connection_max_bytes; /* of one account's kind CONNECTION */

@@ -201,6 +201,9 @@ void grpc_call_hold_headers(struct grpc_call *call);
 struct str grpc_call_peer_address(const struct grpc_call *call);
 const struct peer_names *grpc_call_peer_names(const struct grpc_call *call);
 
+/* A number of the call's connection that none but its calls have; never 0. */
+uint64_t grpc_call_connection(const struct grpc_call *call);
+
 /* What a grpc_open_cb found out about the caller, for those who handle the call. `free_caller` runs
  * on it when the call's memory goes. Once. */
 void grpc_call_set_caller(struct grpc_call *call, void *caller, void (*free_caller)(void *caller));

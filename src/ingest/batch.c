@@ -22,6 +22,7 @@ void batch_clear(struct batch *b) {
   assert(b->open_count == 0 && b->settled.count == 0);
   b->request_count = b->event_count = b->item_count = b->group_count = 0;
   b->size_bytes = 0;
+  b->peer = 0;
   b->is_cut = false;
 }
 
@@ -30,6 +31,7 @@ void batch_add(struct batch *b, struct ingest_request *request) {
     b->request_cap = b->request_cap ? 2 * b->request_cap : 64;
     b->requests = xrealloc(b->requests, (size_t)b->request_cap * sizeof(struct ingest_request *));
   }
+  b->peer = b->request_count == 0 || b->peer == request->peer ? request->peer : 0;
   b->requests[b->request_count++] = request;
   b->open_count++;
   b->event_count += request->count;

@@ -27,6 +27,8 @@ struct batch {
   int open_count;
   int event_count;
   int64_t size_bytes;
+  uint64_t peer;             /* whose all requests are; 0: nobody's, or of several */
+  int64_t taken_us;          /* monotonic: when the lane got it */
   struct append_item *items; /* owned; the group's open events, in order */
   struct batch_slot *slots;  /* owned; items[i] is the event slots[i] */
   int *order;                /* owned; items by id and time */

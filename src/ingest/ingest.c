@@ -6,16 +6,21 @@
 #include "base/alloc.h"
 #include "ingest/answers.h"
 #include "ingest/lane.h"
+#include "ingest/peers.h"
 #include "ingest/queue.h"
 
 /* A request is answered a tenth of its time, at most this much, before its deadline: an answer that
  * comes with the deadline is none. */
 #define ANSWER_MARGIN_MAX_US (100LL * 1000)
 
+/* A batch that takes so long waits for something. */
+#define HELD_UP_US 1000000
+
 struct ingest {
   struct lane_env env;
   const struct config_ingest *config; /* borrowed */
   struct queue queue;
+  struct peers peers;
   struct ingest_stats stats; /* its counters; the gauges come from `queue` */
   struct surroundings surroundings;
   struct lane **lanes; /* owned */
@@ -50,8 +55,9 @@ static void init_stats(struct ingest_stats *stats) {
   histogram_init(&stats->batch_events, 1, BATCH_EVENTS_BOUNDS);
 }
 
-static void count_taken(struct ingest *ingest, const struct batch *batch) {
+static void note_taken(struct ingest *ingest, struct batch *batch) {
   int64_t now = now_us(ingest);
+  batch->taken_us = now;
   for (int i = 0; i < batch->request_count; i++)
     histogram_add(&ingest->stats.queue_us, now - batch->requests[i]->queued_us);
 }
@@ -248,14 +254,35 @@ void ingest_source_free(struct ingest_source *source) {
   queue_source_free(source);
 }
 
+/* The connection that has all lanes but `free`, while others write as well; 0: none does. A lane
+ * that is held up doesn't count: who is in it would wait for nothing. */
+static uint64_t ingest_glutton(const struct ingest *ingest, const struct lane *free) {
+  int64_t now = now_us(ingest);
+  uint64_t peer = 0;
+  if (!peers_compete(&ingest->peers, now))
+    return 0;
+  for (int i = 0; i < ingest->config->lanes; i++) {
+    const struct batch *batch = lane_batch(ingest->lanes[i]);
+    if (ingest->lanes[i] == free)
+      continue;
+    if (batch->peer == 0 || (peer != 0 && batch->peer != peer) ||
+        now - batch->taken_us > HELD_UP_US)
+      return 0;
+    peer = batch->peer;
+  }
+  return peer;
+}
+
 /* A lane that nobody needs takes what is queued behind another's batch. */
 static bool ingest_follow(struct ingest *ingest, struct lane *lane) {
+  if (ingest_glutton(ingest, lane))
+    return false;
   for (int i = 0; i < ingest->config->lanes; i++) {
     struct lane *leader = ingest->lanes[i];
     if (!lane_may_be_followed(leader) ||
         !queue_take_behind(&ingest->queue, lane_batch(leader), lane_batch(lane)))
       continue;
-    count_taken(ingest, lane_batch(lane));
+    note_taken(ingest, lane_batch(lane));
     ingest->stats.followed++;
     lane_start_behind(lane, leader);
     return true;
@@ -265,10 +292,12 @@ static bool ingest_follow(struct ingest *ingest, struct lane *lane) {
 
 /* One batch, if there is one for `lane`, the first of the free ones. */
 static bool ingest_feed(struct ingest *ingest, struct lane *lane, int free_lanes) {
+  const struct queue_pick pick = {.free_lanes = free_lanes, .except = ingest_glutton(ingest, lane)};
   if (ingest->queue.ready.count == 0)
     return ingest_follow(ingest, lane);
-  queue_take(&ingest->queue, free_lanes, lane_batch(lane));
-  count_taken(ingest, lane_batch(lane));
+  if (!queue_take(&ingest->queue, &pick, lane_batch(lane)))
+    return false;
+  note_taken(ingest, lane_batch(lane));
   lane_start(lane);
   return true;
 }
@@ -318,6 +347,7 @@ int ingest_submit(struct ingest *ingest, struct ingest_source *source,
   request->failure = NULL;
   request->received_us = clock_wall_us(ingest->env.loop->clock);
   request->queued_us = now_us(ingest);
+  peers_note(&ingest->peers, request->peer, request->queued_us);
   request->expires_at_us = expires_at(ingest, request);
   queue_push(&ingest->queue, request);
   if (request->expires_at_us < ingest->expiry_at_us)

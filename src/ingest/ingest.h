@@ -8,7 +8,8 @@
  *
  * Natural batching: a free lane takes what is queued, fairly split among free lanes, up to
  * max_batch_events and max_batch_bytes; there is no timer, so an idle system adds no delay. A
- * source keeps to one lane while it has events in flight, so its order is its ledger's order.
+ * source keeps to one lane while it has events in flight, so its order is its ledger's order. While
+ * several connections write, none has all lanes.
  * Loop thread only.
  */
 #pragma once
@@ -44,6 +45,7 @@ struct ingest_request {
   struct ingest_result *results; /* `count` of them, zeroed; filled before on_done */
   int count;                     /* 1 .. max_request_events */
   struct str principal; /* whose events they are; borrowed until on_done; len 0: nobody's */
+  uint64_t peer;        /* the number of the connection they came by; 0: none */
   bool is_atomic;       /* one refused event refuses all */
   bool wants_proof;
   struct proofs *proofs; /* NULL; set before on_done for events written now. The caller frees it */

@@ -136,12 +136,22 @@ static void bind_sources(const struct batch *batch) {
   }
 }
 
+static void set_aside(struct queue *q, uint64_t peer, struct list *ret_aside) {
+  for (size_t left = q->ready.count; peer != 0 && left > 0; left--) {
+    struct list_link *link = list_pop_front(&q->ready);
+    struct ingest_source *source = LIST_ENTRY(link, struct ingest_source, link);
+    list_push_back(first_of(source)->peer == peer ? ret_aside : &q->ready, link);
+  }
+}
+
 /* While a batch is made up its sources take turns, so that each may give several requests; they are
  * bound only when it is complete. */
-void queue_take(struct queue *q, int free_lanes, struct batch *batch) {
-  int share = queue_share(q, free_lanes);
+bool queue_take(struct queue *q, const struct queue_pick *pick, struct batch *batch) {
+  int share = queue_share(q, pick->free_lanes);
+  struct list aside = {0};
   struct list turn = {0};
-  for (size_t left = queue_source_share(q, free_lanes); left > 0; left--)
+  set_aside(q, pick->except, &aside);
+  for (size_t left = queue_source_share(q, pick->free_lanes); left > 0; left--)
     list_push_back(&turn, list_pop_front(&q->ready));
   do {
     while (turn.first && batch->event_count < share && queue_take_one(q, &turn, batch))
@@ -149,7 +159,10 @@ void queue_take(struct queue *q, int free_lanes, struct batch *batch) {
   } while (queue_add_source(q, &turn, batch));
   while (turn.first)
     list_push_back(&q->ready, list_pop_front(&turn));
+  while (aside.first)
+    list_push_back(&q->ready, list_pop_front(&aside));
   bind_sources(batch);
+  return batch->request_count > 0;
 }
 
 static int queued_events(const struct ingest_source *source) {

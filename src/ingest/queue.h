@@ -52,9 +52,16 @@ bool queue_is_low(const struct queue *q);
 /* request->source is set. */
 void queue_push(struct queue *q, struct ingest_request *request);
 
+/* For whom a batch is to be taken. */
+struct queue_pick {
+  int free_lanes;  /* with this one: each takes its share of what is queued */
+  uint64_t except; /* the peer whose requests stay; 0: nobody's do */
+};
+
 /* Moves whole requests from the ready sources to the empty `batch`: this lane's share of what is
- * queued, within the configured bounds, at least one request when any source is ready. */
-void queue_take(struct queue *q, int free_lanes, struct batch *batch);
+ * queued, within the configured bounds, at least one request when any source is ready. False: there
+ * is none but of `except`. */
+bool queue_take(struct queue *q, const struct queue_pick *pick, struct batch *batch);
 
 /* Moves to the empty `batch`, within the configured bounds, what sources of the open requests in
  * `front` have queued behind these. False: that is too little to be worth it. */

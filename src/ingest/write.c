@@ -98,6 +98,7 @@ void write_input_admit(struct write_input *input, const struct validator *v, str
   const struct access_amount amount = {.events = (int64_t)input->count,
                                        .bytes = (int64_t)grpc_message_bytes(message)};
   input->principal = access_principal(call);
+  input->peer = grpc_call_connection(call);
   input->refusal = check_input(v, input);
   if (!input->refusal)
     input->refusal = access_charge(call, amount);
@@ -172,6 +173,7 @@ struct write *write_new(struct validator *v, const struct write_input *input,
     write->failure = grpc_status_short_of_memory();
   write->inputs = input->events;
   write->request.principal = input->principal;
+  write->request.peer = input->peer;
   write->request.wants_proof = input->wants_proof;
   v->is_clock_in_doubt = false;
   write->request.is_atomic = input->mode != AUDITSTORE__V1__WRITE_MODE__WRITE_MODE_PARTIAL;

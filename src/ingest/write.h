@@ -12,6 +12,7 @@
 /* What the caller sent, and who it is. */
 struct write_input {
   struct str principal;        /* borrowed as long as the write lives */
+  uint64_t peer;               /* as in struct ingest_request */
   struct grpc_status *refusal; /* NULL: none. Taken; the batch isn't looked at then */
   Auditstore__V1__AuditEvent *const *events;
   size_t count;
@@ -33,8 +34,8 @@ struct write {
   bool is_on_heap; /* the message's arena was too small */
 };
 
-/* Makes the input's principal and refusal: that of a batch that can't be taken as it is, or of the
- * caller's quotas, from which a message's worth is taken if neither refuses. */
+/* Makes the input's principal, peer and refusal: that of a batch that can't be taken as it is, or
+ * of the caller's quotas, from which a message's worth is taken if neither refuses. */
 void write_input_admit(struct write_input *input, const struct validator *v, struct grpc_call *call,
                        const struct grpc_message *message);
 

@@ -19,8 +19,8 @@ sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from support import abuse, attacks, attacks_tls, harness  # noqa: E402
 
-QUIET_S = 1.5
-ATTACK_S = 4
+QUIET_S = 1
+ATTACK_S = 3
 ROWS = 400_000
 # By those who have shown nothing.
 STRANGERS = (*attacks_tls.TLS_ATTACKS, "reflection_bomb", "metadata_held", "zipped_checks", "bad_tokens",

@@ -1,0 +1,99 @@
+/* Lanes among connections: while several write, none has all of them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "ingest/peers.h"
+#include "support/ingest_fixture.h"
+
+enum { ONE = 1, OTHER };
+
+/* ---- who competes ---- */
+
+static void one_alone_competes_with_nobody(void **state) {
+  struct peers peers = {0};
+  (void)state;
+  for (int64_t us = 1; us < 10; us++) {
+    peers_note(&peers, ONE, us);
+    peers_note(&peers, 0, us);
+  }
+  assert_false(peers_compete(&peers, 10));
+}
+
+static void two_compete_for_a_second(void **state) {
+  struct peers peers = {0};
+  (void)state;
+  peers_note(&peers, OTHER, SECOND_US);
+  peers_note(&peers, ONE, SECOND_US + 1);
+  assert_true(peers_compete(&peers, SECOND_US + 1));
+  peers_note(&peers, ONE, 2 * SECOND_US - 1);
+  assert_true(peers_compete(&peers, 2 * SECOND_US - 1));
+  assert_false(peers_compete(&peers, 2 * SECOND_US));
+}
+
+/* ---- lanes ---- */
+
+static struct job *submit_of(struct fixture *f, uint64_t peer) {
+  struct job *job = job_new(f, 1);
+  job->request.peer = peer;
+  return submit(f, NULL, job);
+}
+
+/* So lately that it counts for what follows. */
+static void write_by_the_other(struct fixture *f) {
+  int64_t start_us = 0;
+  do {
+    start_us = now_us(f);
+    submit_of(f, OTHER);
+    wait_all(f);
+  } while (now_us(f) - start_us > SECOND_US / 4);
+}
+
+/* Two requests of one connection, the first of which waits for its ledger, and one of another. */
+static void write_three(struct fixture *f, struct job *ret_jobs[3]) {
+  lock_ledger(f);
+  ret_jobs[0] = submit_of(f, ONE);
+  ret_jobs[1] = submit_of(f, ONE);
+  store_turn(&f->store);
+  ret_jobs[2] = submit_of(f, OTHER);
+  store_run_until(&f->store, &ret_jobs[2]->is_done);
+  PQclear(store_query(&f->store, "COMMIT"));
+  wait_all(f);
+  for (int i = 0; i < 3; i++)
+    assert_stored(ret_jobs[i]);
+}
+
+static void the_last_lane_is_for_another(void **state) {
+  struct fixture *f = *state;
+  struct job *jobs[3];
+  f->config.min_split_events = 1;
+  write_by_the_other(f);
+  write_three(f, jobs);
+  assert_true(jobs[2]->done_at < jobs[1]->done_at);
+}
+
+static void who_writes_alone_has_all_lanes(void **state) {
+  struct fixture *f = *state;
+  struct job *jobs[3];
+  f->config.min_split_events = 1;
+  submit_of(f, ONE);
+  wait_all(f);
+  write_three(f, jobs);
+  assert_true(jobs[1]->done_at < jobs[2]->done_at);
+}
+
+int main(int argc, char **argv) {
+#define CASE(name) cmocka_unit_test_setup_teardown(name, ingest_setup, ingest_teardown)
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(one_alone_competes_with_nobody),
+      cmocka_unit_test(two_compete_for_a_second),
+      CASE(the_last_lane_is_for_another),
+      CASE(who_writes_alone_has_all_lanes),
+  };
+  if (argc > 1)
+    cmocka_set_test_filter(argv[1]);
+  return cmocka_run_group_tests(tests, ingest_group_setup, ingest_group_teardown);
+}
