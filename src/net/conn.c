@@ -30,6 +30,9 @@
 #define READ_BYTES        (64 * 1024)
 #define SUBJECT_TEXT_SIZE 256
 #define DRAIN_TIMEOUT_US  1000000
+/* A handshake has its turn for so long while others wait for theirs, and goes on in the next one:
+ * hundreds that never go on delay a new one by a third of a second. */
+#define SHAKE_TURN_US 100000
 /* Of what still comes in then. A peer that sends more isn't reading: taking a flood to its end kept
  * a core busy and halved the calls of others (measured by tests/integration/test_abuse.py). */
 #define DRAIN_MAX_BYTES ((size_t)256 * 1024)
@@ -53,7 +56,7 @@ struct net_conn {
   int polled_events; /* what the poll handle watches now */
   struct loop_task write_task;
   struct loop_task read_task; /* for what the socket doesn't report */
-  struct loop_timer timer;    /* of write progress; in DRAINING of the drain */
+  struct loop_timer timer;    /* of the handshake's turn; of write progress; in DRAINING of that */
   int64_t write_timeout_us;
   int open_handles; /* poll and timer, until libuv gave them back */
   enum conn_state state;
@@ -147,9 +150,24 @@ static void conn_arm_timer(struct net_conn *conn, int64_t delay_us) {
   loop_timer_set(&conn->timer, delay_us < CLOCK_NEVER - now ? now + delay_us : CLOCK_NEVER);
 }
 
+static void conn_begin_turn(struct net_conn *conn) {
+  conn_arm_timer(conn, SHAKE_TURN_US);
+  conn_watch(conn);
+}
+
+/* What the handshake has reached is kept, and what the peer sends is in the socket. */
+static void conn_end_turn(struct net_conn *conn) {
+  if (!tls_turn_yield(conn->tls, &conn->turn))
+    conn_arm_timer(conn, SHAKE_TURN_US);
+  conn_watch(conn);
+}
+
 static void on_timer(void *arg) {
   struct net_conn *conn = arg;
-  conn_shut(conn, "the peer took no bytes in time");
+  if (conn->state == CONN_SHAKING)
+    conn_end_turn(conn);
+  else
+    conn_shut(conn, "the peer took no bytes in time");
 }
 
 /* ---- writing ---- */
@@ -282,6 +300,7 @@ static void conn_shake(struct net_conn *conn) {
     return;
   }
   tls_turn_end(conn->tls, &conn->turn);
+  loop_timer_set(&conn->timer, CLOCK_NEVER);
   if (rc == TRANSPORT_FAILED) {
     log_failed_handshake(conn, reason);
     conn->reason = "TLS handshake failed";
@@ -297,7 +316,7 @@ static void conn_shake(struct net_conn *conn) {
 
 /* Not shaken here: it may run inside of another connection's end. */
 static void on_turn(struct tls_turn *turn) {
-  conn_watch(LIST_ENTRY(turn, struct net_conn, turn));
+  conn_begin_turn(LIST_ENTRY(turn, struct net_conn, turn));
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -367,7 +386,8 @@ struct net_conn *net_conn_new(struct loop *loop, int fd, const struct net_conn_o
     conn->state = CONN_SHAKING;
     conn->tls = options->tls;
     conn->turn.begin = on_turn;
-    (void)tls_turn_take(conn->tls, &conn->turn);
+    if (tls_turn_take(conn->tls, &conn->turn))
+      conn_arm_timer(conn, SHAKE_TURN_US);
   }
   return conn;
 }

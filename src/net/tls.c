@@ -198,6 +198,24 @@ bool tls_turn_take(struct tls_context *context, struct tls_turn *turn) {
   return false;
 }
 
+static bool begin_next(struct tls_context *context) {
+  struct list_link *link = list_pop_front(&context->waiting);
+  if (!link)
+    return false;
+  struct tls_turn *next = LIST_ENTRY(link, struct tls_turn, link);
+  next->state = TLS_TURN_HERE;
+  next->begin(next);
+  return true;
+}
+
+bool tls_turn_yield(struct tls_context *context, struct tls_turn *turn) {
+  if (turn->state != TLS_TURN_HERE || !begin_next(context))
+    return false;
+  turn->state = TLS_TURN_WAITING;
+  list_push_back(&context->waiting, &turn->link);
+  return true;
+}
+
 void tls_turn_end(struct tls_context *context, struct tls_turn *turn) {
   enum tls_turn_state state = turn->state;
   turn->state = TLS_TURN_NONE;
@@ -205,12 +223,6 @@ void tls_turn_end(struct tls_context *context, struct tls_turn *turn) {
     list_remove(&context->waiting, &turn->link);
   if (state != TLS_TURN_HERE)
     return;
-  struct list_link *link = list_pop_front(&context->waiting);
-  if (!link) {
+  if (!begin_next(context))
     context->handshakes--;
-    return;
-  }
-  struct tls_turn *next = LIST_ENTRY(link, struct tls_turn, link);
-  next->state = TLS_TURN_HERE;
-  next->begin(next);
 }

@@ -63,11 +63,16 @@ MUST_CHECK SSL *tls_context_accept(struct tls_context *context, int fd,
 struct tls_turn {
   struct list_link link;
   enum tls_turn_state { TLS_TURN_NONE, TLS_TURN_WAITING, TLS_TURN_HERE } state;
-  void (*begin)(struct tls_turn *turn); /* it is here; runs inside of tls_turn_end() of another */
+  /* It is here; runs inside of another's tls_turn_end() or tls_turn_yield(). */
+  void (*begin)(struct tls_turn *turn);
 };
 
 /* True: the turn is here at once. False: begin() tells. */
 bool tls_turn_take(struct tls_context *context, struct tls_turn *turn);
+
+/* The peer lets us wait: whose turn is next has it now, and this one's comes again behind the
+ * others'. False, and nothing changes: nobody waits. */
+bool tls_turn_yield(struct tls_context *context, struct tls_turn *turn);
 
 /* The handshake is over, or isn't wanted any more. Fine without a turn. */
 void tls_turn_end(struct tls_context *context, struct tls_turn *turn);

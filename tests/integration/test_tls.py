@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -164,20 +165,37 @@ class HandshakeTest(TlsCase):
 
     @effect_of("tls.max_handshakes")
     def test_handshakes_wait_for_their_turn(self):
-        daemon = self.start(self.tls(max_handshakes=1))
-        first = self.connect_plain(daemon)
-        first.sendall(b"\x16")
-        second = self.connect_plain(daemon, timeout=1)
-        with self.assertRaises(TimeoutError):
-            self.wrap(second)
-        third = self.connect_plain(daemon)
-        first.close()
-        second.close()
-        self.wrap(third)
-        many = self.start(self.tls(max_handshakes=2))
-        stalled = self.connect_plain(many)
-        stalled.sendall(b"\x16")
-        self.connect(many)
+        """A turn of one that doesn't go on is over after 100 ms, if others wait for theirs."""
+        waits_s = []
+        for max_handshakes in (1, 100):
+            daemon = self.start({**self.tls(max_handshakes=max_handshakes), "server.handshake_timeout": "1m"})
+            for _ in range(8):
+                self.connect_plain(daemon).sendall(b"\x16")
+            began = time.monotonic()
+            self.connect(daemon)
+            waits_s.append(time.monotonic() - began)
+        self.assertGreater(waits_s[0], 0.2)
+        self.assertGreater(*waits_s)
+
+    def test_a_handshake_goes_on_when_its_turn_comes_again(self):
+        daemon = self.start({**self.tls(max_handshakes=1), "server.handshake_timeout": "1m"})
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        late = self.context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with self.assertRaises(ssl.SSLWantReadError):
+            late.do_handshake()
+        hello = outgoing.read()
+        sock = self.connect_plain(daemon)
+        sock.sendall(hello[:40])
+        for _ in range(2):
+            self.connect(daemon)
+        sock.sendall(hello[40:])
+        while True:
+            incoming.write(sock.recv(65536))
+            try:
+                late.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                continue
 
     def test_the_end_is_announced(self):
         daemon = self.start(self.tls())
