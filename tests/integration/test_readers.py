@@ -12,7 +12,7 @@ import grpc  # noqa: E402
 from support import harness, slow_store  # noqa: E402
 from support.effects import effect_of  # noqa: E402
 
-BY_DEFAULT = {"query.max_running": None, "query.max_running_per_principal": None}
+BY_DEFAULT = {"query.max_running": None}
 TOKENS = ("first", "second")
 
 
@@ -46,6 +46,14 @@ class TurnsCase(slow_store.PoolCase):
 
 
 class BoundsTest(TurnsCase):
+    @effect_of("query.max_running_per_principal")
+    def test_a_caller_has_two_turns_by_default(self):
+        daemon = self.start({"query.max_running_per_principal": None})
+        with self.closed_gate():
+            futures = self.lists(daemon, 10)
+            self.wait_settled(daemon, 2, 8)
+        self.finish(futures)
+
     def test_readers_leave_writers_their_connections(self):
         daemon = self.start({**BY_DEFAULT, "database.max_open_conns": 8})
         with self.closed_gate():
@@ -59,9 +67,7 @@ class BoundsTest(TurnsCase):
     def test_so_many_run_as_the_settings_the_log_and_the_metrics_say(self):
         for setting, effective in ((2, 2), (None, 6), (9, 9), (10, 10)):
             with self.subTest(setting=setting):
-                daemon = self.start({**BY_DEFAULT, "database.max_open_conns": 10,
-                                     "query.max_running": setting,
-                                     "query.max_running_per_principal": 999})
+                daemon = self.start({"database.max_open_conns": 10, "query.max_running": setting})
                 self.assertEqual(effective, daemon.metrics()["auditstore_queries_max_running"])
                 self.assertIn(f" max_running={effective} ", daemon.log())
                 with self.closed_gate():
