@@ -6,6 +6,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "base/list.h"
+#include "base/rivals.h"
 #include "grpc/deadlines.h"
 #include "grpc/gzip.h"
 #include "grpc/memory.h"
@@ -78,10 +79,7 @@ struct grpc_server {
   void *done_arg;
   int open_timers;
 
-  /* Who was read last, and when one before it was: whether connections compete. */
-  const struct grpc_session *last_reader;
-  int64_t last_read_us;
-  int64_t other_read_us;
+  struct rivals readers;       /* connections that were read */
   struct grpc_deadlines rests; /* sessions that aren't read for a moment */
 };
 

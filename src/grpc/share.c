@@ -25,14 +25,10 @@ bool grpc_share_turn_is_over(const struct grpc_session *session) {
   return clock_monotonic_us(session->server->loop->clock) - session->now_us >= TURN_US;
 }
 
-static bool competes(struct grpc_session *session) {
-  struct grpc_server *server = session->server;
-  if (server->last_reader != session) {
-    server->other_read_us = server->last_read_us;
-    server->last_reader = session;
-  }
-  server->last_read_us = session->now_us;
-  return server->other_read_us > 0 && session->now_us - server->other_read_us < COMPETES_US;
+static bool competes(const struct grpc_session *session) {
+  struct rivals *readers = &session->server->readers;
+  rivals_note(readers, session->account->number, session->now_us);
+  return rivals_compete(readers, session->now_us, COMPETES_US);
 }
 
 static void fill(struct grpc_share *share, int64_t now_us) {
@@ -65,8 +61,5 @@ void grpc_share_rested(struct grpc_deadline *rest) {
 }
 
 void grpc_share_end(struct grpc_session *session) {
-  struct grpc_server *server = session->server;
-  grpc_deadlines_remove(&server->rests, &session->share.rest);
-  if (server->last_reader == session)
-    server->last_reader = NULL;
+  grpc_deadlines_remove(&session->server->rests, &session->share.rest);
 }

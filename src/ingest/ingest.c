@@ -4,15 +4,18 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/rivals.h"
 #include "ingest/answers.h"
 #include "ingest/lane.h"
-#include "ingest/peers.h"
 #include "ingest/queue.h"
 
 /* A request is answered a tenth of its time, at most this much, before its deadline: an answer that
  * comes with the deadline is none. */
 #define ANSWER_MARGIN_MAX_US (100LL * 1000)
 
+/* Connections that have written within this share the lanes: a batch can't be stopped, and a large
+ * one takes tens of milliseconds. */
+#define COMPETES_US 1000000
 /* A batch that takes so long waits for something. */
 #define HELD_UP_US 1000000
 
@@ -20,7 +23,7 @@ struct ingest {
   struct lane_env env;
   const struct config_ingest *config; /* borrowed */
   struct queue queue;
-  struct peers peers;
+  struct rivals peers;
   struct ingest_stats stats; /* its counters; the gauges come from `queue` */
   struct surroundings surroundings;
   struct lane **lanes; /* owned */
@@ -259,7 +262,7 @@ void ingest_source_free(struct ingest_source *source) {
 static uint64_t ingest_glutton(const struct ingest *ingest, const struct lane *free) {
   int64_t now = now_us(ingest);
   uint64_t peer = 0;
-  if (!peers_compete(&ingest->peers, now))
+  if (!rivals_compete(&ingest->peers, now, COMPETES_US))
     return 0;
   for (int i = 0; i < ingest->config->lanes; i++) {
     const struct batch *batch = lane_batch(ingest->lanes[i]);
@@ -275,8 +278,6 @@ static uint64_t ingest_glutton(const struct ingest *ingest, const struct lane *f
 
 /* A lane that nobody needs takes what is queued behind another's batch. */
 static bool ingest_follow(struct ingest *ingest, struct lane *lane) {
-  if (ingest_glutton(ingest, lane))
-    return false;
   for (int i = 0; i < ingest->config->lanes; i++) {
     struct lane *leader = ingest->lanes[i];
     if (!lane_may_be_followed(leader) ||
@@ -294,7 +295,7 @@ static bool ingest_follow(struct ingest *ingest, struct lane *lane) {
 static bool ingest_feed(struct ingest *ingest, struct lane *lane, int free_lanes) {
   const struct queue_pick pick = {.free_lanes = free_lanes, .except = ingest_glutton(ingest, lane)};
   if (ingest->queue.ready.count == 0)
-    return ingest_follow(ingest, lane);
+    return pick.except == 0 && ingest_follow(ingest, lane);
   if (!queue_take(&ingest->queue, &pick, lane_batch(lane)))
     return false;
   note_taken(ingest, lane_batch(lane));
@@ -347,7 +348,7 @@ int ingest_submit(struct ingest *ingest, struct ingest_source *source,
   request->failure = NULL;
   request->received_us = clock_wall_us(ingest->env.loop->clock);
   request->queued_us = now_us(ingest);
-  peers_note(&ingest->peers, request->peer, request->queued_us);
+  rivals_note(&ingest->peers, request->peer, request->queued_us);
   request->expires_at_us = expires_at(ingest, request);
   queue_push(&ingest->queue, request);
   if (request->expires_at_us < ingest->expiry_at_us)

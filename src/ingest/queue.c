@@ -136,6 +136,7 @@ static void bind_sources(const struct batch *batch) {
   }
 }
 
+/* Those whose next request is of `peer`, in their order; 0: none. */
 static void set_aside(struct queue *q, uint64_t peer, struct list *ret_aside) {
   for (size_t left = q->ready.count; peer != 0 && left > 0; left--) {
     struct list_link *link = list_pop_front(&q->ready);

@@ -10,8 +10,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* Each costs as much as reading kilobytes. Some stacks send one for a number of bytes, none for
- * few. */
+/* Some stacks send one for a number of bytes, none for few. */
 #define FIRST_KEY_UPDATES    32
 #define BYTES_PER_KEY_UPDATE ((uint64_t)64 * 1024)
 

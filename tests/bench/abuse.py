@@ -3,9 +3,10 @@
 
     abuse.py [--attackers N] [ATTACK...] [SETTING=VALUE...]       settings of the daemon
 
-One attacker, by default, with one connection at a time, or with as many as the attack is made of. Each attack meets a daemon of its own, so that none is the next one's burden. Prints a table: what the
-attackers sent, the most memory that the daemon had, the honest writer's rate against its quiet one before
-and after, its p99 and failed calls, and how many connections the daemon ended.
+One attacker, by default, with one connection at a time, or with as many as the attack is made of. Each attack
+meets a daemon of its own, so that none is the next one's burden. Prints a table: what the attackers sent, the
+most memory that the daemon had, the honest writer's rate against its quiet one before and after, its p99 and
+failed calls, and how many connections the daemon ended.
 """
 
 import argparse

@@ -169,7 +169,7 @@ class HandshakeTest(TlsCase):
         waits_s = []
         for max_handshakes in (1, 100):
             daemon = self.start({**self.tls(max_handshakes=max_handshakes), "server.handshake_timeout": "1m"})
-            for _ in range(8):
+            for _ in range(20):
                 self.connect_plain(daemon).sendall(b"\x16")
             began = time.monotonic()
             self.connect(daemon)

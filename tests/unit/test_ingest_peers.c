@@ -6,35 +6,9 @@
 
 #include <cmocka.h>
 
-#include "ingest/peers.h"
 #include "support/ingest_fixture.h"
 
 enum { ONE = 1, OTHER };
-
-/* ---- who competes ---- */
-
-static void one_alone_competes_with_nobody(void **state) {
-  struct peers peers = {0};
-  (void)state;
-  for (int64_t us = 1; us < 10; us++) {
-    peers_note(&peers, ONE, us);
-    peers_note(&peers, 0, us);
-  }
-  assert_false(peers_compete(&peers, 10));
-}
-
-static void two_compete_for_a_second(void **state) {
-  struct peers peers = {0};
-  (void)state;
-  peers_note(&peers, OTHER, SECOND_US);
-  peers_note(&peers, ONE, SECOND_US + 1);
-  assert_true(peers_compete(&peers, SECOND_US + 1));
-  peers_note(&peers, ONE, 2 * SECOND_US - 1);
-  assert_true(peers_compete(&peers, 2 * SECOND_US - 1));
-  assert_false(peers_compete(&peers, 2 * SECOND_US));
-}
-
-/* ---- lanes ---- */
 
 static struct job *submit_of(struct fixture *f, uint64_t peer) {
   struct job *job = job_new(f, 1);
@@ -88,8 +62,6 @@ static void who_writes_alone_has_all_lanes(void **state) {
 int main(int argc, char **argv) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, ingest_setup, ingest_teardown)
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(one_alone_competes_with_nobody),
-      cmocka_unit_test(two_compete_for_a_second),
       CASE(the_last_lane_is_for_another),
       CASE(who_writes_alone_has_all_lanes),
   };
