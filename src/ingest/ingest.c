@@ -28,7 +28,7 @@ struct ingest {
   struct surroundings surroundings;
   struct lane **lanes; /* owned */
   struct loop_task dispatch;
-  struct loop_timer expiry; /* the first request of the queue expires */
+  struct loop_timer expiry; /* the first request of the queue expires, or a lane is held up */
   int64_t expiry_at_us;
   struct list waiters; /* struct ingest_waiter.link */
   bool is_draining;
@@ -291,13 +291,22 @@ static bool ingest_follow(struct ingest *ingest, struct lane *lane) {
   return false;
 }
 
+/* The free lane isn't for who is queued: unless the others are held up, which is looked at then. */
+static void ingest_look_again(struct ingest *ingest) {
+  int64_t at_us = now_us(ingest) + HELD_UP_US;
+  if (at_us < ingest->expiry_at_us)
+    ingest_set_expiry(ingest, at_us);
+}
+
 /* One batch, if there is one for `lane`, the first of the free ones. */
 static bool ingest_feed(struct ingest *ingest, struct lane *lane, int free_lanes) {
   const struct queue_pick pick = {.free_lanes = free_lanes, .except = ingest_glutton(ingest, lane)};
   if (ingest->queue.ready.count == 0)
     return pick.except == 0 && ingest_follow(ingest, lane);
-  if (!queue_take(&ingest->queue, &pick, lane_batch(lane)))
+  if (!queue_take(&ingest->queue, &pick, lane_batch(lane))) {
+    ingest_look_again(ingest);
     return false;
+  }
   note_taken(ingest, lane_batch(lane));
   lane_start(lane);
   return true;

@@ -49,6 +49,23 @@ static void the_last_lane_is_for_another(void **state) {
   assert_true(jobs[2]->done_at < jobs[1]->done_at);
 }
 
+/* The first waits for its ledger, and nothing else happens until PostgreSQL ends that wait. */
+static void a_lane_is_not_kept_for_ever(void **state) {
+  struct fixture *f = *state;
+  f->config.min_split_events = 1;
+  write_by_the_other(f);
+  lock_ledger(f);
+  int64_t start_us = now_us(f);
+  const struct job *first = submit_of(f, ONE);
+  const struct job *second = submit_of(f, ONE);
+  store_run_until(&f->store, &second->is_done);
+  assert_false(first->is_done);
+  assert_true(now_us(f) - start_us < f->store.database.lock_timeout_us);
+  assert_stored(second);
+  PQclear(store_query(&f->store, "COMMIT"));
+  wait_all(f);
+}
+
 static void who_writes_alone_has_all_lanes(void **state) {
   struct fixture *f = *state;
   struct job *jobs[3];
@@ -63,6 +80,7 @@ int main(int argc, char **argv) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, ingest_setup, ingest_teardown)
   const struct CMUnitTest tests[] = {
       CASE(the_last_lane_is_for_another),
+      CASE(a_lane_is_not_kept_for_ever),
       CASE(who_writes_alone_has_all_lanes),
   };
   if (argc > 1)
