@@ -121,7 +121,7 @@ static int find_authorization(const struct grpc_call *call, struct str *ret_valu
   struct str key;
   struct str value;
   while (grpc_call_metadata(call, &offset, &key, &value)) {
-    if (!str_equal(key, str_z("authorization")))
+    if (!str_is(key, "authorization"))
       continue;
     *ret_value = value;
     count++;
@@ -173,7 +173,7 @@ static struct str text_of(const struct principal *principal) {
 }
 
 static bool is_anonymous(const struct principal *principal) {
-  return str_equal(text_of(principal), str_z(IDENTITY_ANONYMOUS));
+  return str_is(text_of(principal), IDENTITY_ANONYMOUS);
 }
 
 static unsigned look_up_roles(const struct config_access *config, struct str principal) {

@@ -46,7 +46,7 @@ bool settings_file_is_absent(const yaml_node_t *value) {
   if (value->type != YAML_SCALAR_NODE || value->data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
     return false;
   for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-    if (str_equal(settings_file_text(value), str_z(words[i])))
+    if (str_is(settings_file_text(value), words[i]))
       return true;
   return false;
 }

@@ -25,6 +25,11 @@ static inline bool str_equal(struct str a, struct str b) {
   return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* Here, so that a compiler that sees the text needs no strlen. */
+static inline bool str_is(struct str s, const char *text) {
+  return str_equal(s, str_z(text));
+}
+
 /* Without the blanks at both ends. */
 struct str str_trim(struct str s);
 

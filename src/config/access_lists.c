@@ -30,7 +30,7 @@ static bool is_pattern(struct str item) {
   if (star && star != item.data + item.len - 1)
     return false;
   const char *colon = item.len ? memchr(item.data, ':', item.len) : NULL;
-  return str_equal(item, str_z("*")) || (colon && colon > item.data);
+  return str_is(item, "*") || (colon && colon > item.data);
 }
 
 bool config_principals_are_valid(struct str list) {
@@ -107,7 +107,7 @@ bool config_principals_match(struct str list, struct str principal) {
 
 static bool add_role(struct str name, unsigned *roles) {
   for (unsigned i = 0; i < CONFIG_ROLE_COUNT; i++) {
-    if (!str_equal(name, str_z(role_names[i])))
+    if (!str_is(name, role_names[i]))
       continue;
     *roles |= 1U << i;
     return true;

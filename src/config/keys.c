@@ -20,7 +20,7 @@ const int config_key_count = (int)(sizeof(config_keys) / sizeof(config_keys[0]))
 
 /* "max_open_conns" and "maxOpenConns" are one name. */
 static bool name_matches(const char *snake, struct str given) {
-  if (str_equal(str_z(snake), given))
+  if (str_is(given, snake))
     return true;
   size_t i = 0;
   for (const char *p = snake; *p; p++, i++) {
@@ -37,15 +37,14 @@ static bool name_matches(const char *snake, struct str given) {
 
 int config_find_key(struct str section, struct str name) {
   for (int i = 0; i < config_key_count; i++)
-    if (str_equal(str_z(config_keys[i].section), section) &&
-        name_matches(config_keys[i].name, name))
+    if (str_is(section, config_keys[i].section) && name_matches(config_keys[i].name, name))
       return i;
   return -1;
 }
 
 bool config_has_section(struct str section) {
   for (int i = 0; i < config_key_count; i++)
-    if (str_equal(str_z(config_keys[i].section), section))
+    if (str_is(section, config_keys[i].section))
       return true;
   return false;
 }
@@ -77,7 +76,7 @@ const char *config_suggest_key(struct str section, struct str name) {
   struct suggestion s;
   suggestion_init(&s, to_snake(name, snake));
   for (int i = 0; i < config_key_count; i++)
-    if (str_equal(str_z(config_keys[i].section), section))
+    if (str_is(section, config_keys[i].section))
       suggestion_consider(&s, config_keys[i].name);
   return s.best;
 }

@@ -76,7 +76,7 @@ static bool take_unit(struct str *text, const struct unit *units, int64_t *ret_s
   while (len < text->len && (text->data[len] < '0' || text->data[len] > '9'))
     len++;
   for (; units->name; units++) {
-    if (!str_equal(str_z(units->name), str_of(text->data, len)))
+    if (!str_is(str_of(text->data, len), units->name))
       continue;
     *text = str_of(text->data + len, text->len - len);
     *ret_size = units->size;
@@ -90,7 +90,7 @@ static bool take_unit(struct str *text, const struct unit *units, int64_t *ret_s
 static bool parse_units(struct str text, const struct unit *units, int64_t *ret_value) {
   int64_t total = 0;
   int64_t unit_before = INT64_MAX;
-  if (str_equal(text, str_z("0"))) {
+  if (str_is(text, "0")) {
     *ret_value = 0;
     return true;
   }
@@ -117,7 +117,7 @@ static bool parse_int(struct str text, int64_t *ret_value) {
 static bool parse_percent(struct str text, int64_t *ret_value) {
   if (!str_cut_number(&text, ret_value))
     return false;
-  return str_equal(text, str_z("%")) || (text.len == 0 && *ret_value == 0);
+  return str_is(text, "%") || (text.len == 0 && *ret_value == 0);
 }
 
 static bool parse_number(enum config_kind kind, struct str text, int64_t *ret_value) {
@@ -241,7 +241,7 @@ static int set_number(struct config *config, const struct config_key *key, struc
   int64_t value = 0;
   int64_t min = 0;
   int64_t max = 0;
-  if (key->may_be_off && str_equal(text, str_z("off"))) {
+  if (key->may_be_off && str_is(text, "off")) {
     store_number(config, key, is_int_field(key) ? 0 : CLOCK_NEVER);
     return 0;
   }
@@ -315,7 +315,7 @@ static int set_text(struct config *config, const struct config_key *key, struct 
   int64_t max = 0;
   parse_int(str_z(key->min_text), &min);
   parse_int(str_z(key->max_text), &max);
-  if (key->may_be_off && str_equal(text, str_z("off")))
+  if (key->may_be_off && str_is(text, "off"))
     return store_text(config, key, str_z(""), err);
   if (strcmp(key->section, "database") == 0 && is_connection_string(key->kind, text))
     return refuse_connection_string(err);
@@ -329,7 +329,7 @@ static int set_choice(struct config *config, const struct config_key *key, struc
                       struct error *err) {
   char *field = (char *)config + key->offset;
   for (const struct choice *c = choices_of(key->kind); c->name; c++) {
-    if (!str_equal(str_z(c->name), text))
+    if (!str_is(text, c->name))
       continue;
     if (key->kind <= CONFIG_SESSION_ATTRS)
       memcpy(field, &c->name, sizeof(c->name));

@@ -5,10 +5,6 @@
 
 enum { METHOD = 1, SCHEME = 2, PATH = 4, AUTHORITY = 8 };
 
-static bool is_named(struct str name, const char *wanted) {
-  return str_equal(name, str_z(wanted));
-}
-
 static void set_fault(struct grpc_fields *fields, const char *text) {
   if (!fields->fault)
     fields->fault = text;
@@ -29,13 +25,13 @@ static bool is_value(struct str value) {
 /* ---- pseudo-header fields ---- */
 
 static unsigned pseudo_of(struct str name) {
-  if (is_named(name, ":method"))
+  if (str_is(name, ":method"))
     return METHOD;
-  if (is_named(name, ":scheme"))
+  if (str_is(name, ":scheme"))
     return SCHEME;
-  if (is_named(name, ":path"))
+  if (str_is(name, ":path"))
     return PATH;
-  return is_named(name, ":authority") ? AUTHORITY : 0;
+  return str_is(name, ":authority") ? AUTHORITY : 0;
 }
 
 static bool is_pseudo_value(unsigned bit, struct str value) {
@@ -43,7 +39,7 @@ static bool is_pseudo_value(unsigned bit, struct str value) {
   if (bit == METHOD)
     return nghttp2_check_method(data, value.len) != 0;
   if (bit == PATH)
-    return value.len > 0 && (data[0] == '/' || is_named(value, "*")) &&
+    return value.len > 0 && (data[0] == '/' || str_is(value, "*")) &&
            nghttp2_check_path(data, value.len) != 0;
   if (bit == AUTHORITY)
     return true; /* is_host_bad tells */
@@ -93,14 +89,13 @@ static void take_length(struct grpc_fields *fields, struct str value) {
 
 /* RFC 9113, 8.2.2: it is about a connection of HTTP/1. */
 static bool is_of_connection(struct str name) {
-  return is_named(name, "connection") || is_named(name, "proxy-connection") ||
-         is_named(name, "keep-alive") || is_named(name, "transfer-encoding") ||
-         is_named(name, "upgrade");
+  return str_is(name, "connection") || str_is(name, "proxy-connection") ||
+         str_is(name, "keep-alive") || str_is(name, "transfer-encoding") || str_is(name, "upgrade");
 }
 
 static bool take_regular(struct grpc_fields *fields, struct str name, struct str value) {
   fields->has_regular = true;
-  bool is_host = is_named(name, "host");
+  bool is_host = str_is(name, "host");
   bool is_name = nghttp2_check_header_name((const uint8_t *)name.data, name.len) != 0;
   if (name.len == 0 || (!is_name && has_capitals(name)))
     set_fault(fields, "a field's name that is empty or has capital letters");
@@ -108,9 +103,9 @@ static bool take_regular(struct grpc_fields *fields, struct str name, struct str
     set_fault(fields, "a field about the connection, as of HTTP/1");
   else if (is_host && fields->has_host_field)
     set_fault(fields, "host twice");
-  else if (is_named(name, "te") && !str_equal(str_trim(value), str_z("trailers")))
+  else if (str_is(name, "te") && !str_is(str_trim(value), "trailers"))
     set_fault(fields, "te with another value than trailers");
-  else if (is_named(name, "content-length"))
+  else if (str_is(name, "content-length"))
     take_length(fields, value);
   if (fields->fault || !is_name || !is_value(value))
     return false;

@@ -19,16 +19,16 @@
 /* ---- taking headers in ---- */
 
 static void take_method(struct grpc_request *r, struct str value) {
-  if (str_equal(value, str_z("POST")))
+  if (str_is(value, "POST"))
     r->verb = VERB_POST;
-  else if (str_equal(value, str_z("GET")))
+  else if (str_is(value, "GET"))
     r->verb = VERB_GET;
 }
 
 static void take_path(struct grpc_call *call, struct str value) {
   struct grpc_request *r = &call->request;
   r->route = grpc_server_route(call->server, value);
-  r->is_root = str_equal(value, str_z("/"));
+  r->is_root = str_is(value, "/");
   if (r->route || r->unknown_path)
     return;
   size_t len = value.len < MAX_QUOTED_PATH ? value.len : MAX_QUOTED_PATH;
@@ -62,10 +62,10 @@ static void take_timeout(struct grpc_request *r, struct str value) {
 }
 
 static void take_encoding(struct grpc_request *r, struct str value) {
-  if (str_equal(value, str_z("gzip")))
+  if (str_is(value, "gzip"))
     r->encoding = ENCODING_GZIP;
   else
-    r->encoding = str_equal(value, str_z("identity")) ? ENCODING_NONE : ENCODING_OTHER;
+    r->encoding = str_is(value, "identity") ? ENCODING_NONE : ENCODING_OTHER;
 }
 
 /* FNV-1a, so that a name need not be kept until a second one comes. */
@@ -87,7 +87,7 @@ static void take_host(struct grpc_request *r, struct str value) {
 static bool lists(struct str list, const char *wanted) {
   while (list.len > 0) {
     struct str item = str_cut(&list, ',');
-    if (str_equal(str_trim(item), str_z(wanted)))
+    if (str_is(str_trim(item), wanted))
       return true;
   }
   return false;
@@ -99,25 +99,21 @@ static void take_metadata(struct grpc_request *r, struct str name, struct str va
     r->is_metadata_bad = true;
 }
 
-static bool is_named(struct str name, const char *wanted) {
-  return str_equal(name, str_z(wanted));
-}
-
 static void take_field(struct grpc_call *call, struct str name, struct str value) {
   struct grpc_request *r = &call->request;
-  if (is_named(name, ":path"))
+  if (str_is(name, ":path"))
     take_path(call, value);
-  else if (is_named(name, ":method"))
+  else if (str_is(name, ":method"))
     take_method(r, value);
-  else if (is_named(name, ":authority") || is_named(name, "host"))
+  else if (str_is(name, ":authority") || str_is(name, "host"))
     take_host(r, value);
-  else if (is_named(name, "content-type"))
+  else if (str_is(name, "content-type"))
     take_content_type(r, value);
-  else if (is_named(name, "grpc-timeout"))
+  else if (str_is(name, "grpc-timeout"))
     take_timeout(r, value);
-  else if (is_named(name, "grpc-encoding"))
+  else if (str_is(name, "grpc-encoding"))
     take_encoding(r, value);
-  else if (is_named(name, "grpc-accept-encoding"))
+  else if (str_is(name, "grpc-accept-encoding"))
     r->accepts_gzip = lists(value, "gzip");
   else
     take_metadata(r, name, value);

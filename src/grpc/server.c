@@ -41,7 +41,7 @@ const struct grpc_route *grpc_server_route(const struct grpc_server *server, str
 
 bool grpc_server_has_service(const struct grpc_server *server, struct str name) {
   for (size_t i = 0; i < server->service_count; i++) {
-    if (str_equal(name, str_z(server->services[i].service->name)))
+    if (str_is(name, server->services[i].service->name))
       return true;
   }
   return false;

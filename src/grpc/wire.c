@@ -266,7 +266,7 @@ static bool key_is_reserved(struct str key) {
   if (key.len >= 5 && memcmp(key.data, "grpc-", 5) == 0)
     return true;
   for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
-    if (str_equal(key, str_z(reserved[i])))
+    if (str_is(key, reserved[i]))
       return true;
   }
   return false;

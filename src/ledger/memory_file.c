@@ -145,7 +145,7 @@ static bool get_known(struct str line, struct ledger_known *ret_known) {
 
 static bool get_last(struct str line, int64_t *ret_last_id) {
   struct str rest = line;
-  return str_equal(str_cut(&rest, ' '), str_z("last")) && get_number(rest, ret_last_id);
+  return str_is(str_cut(&rest, ' '), "last") && get_number(rest, ret_last_id);
 }
 
 /* Those of all lines; false: one isn't what format_text() writes. */
@@ -183,12 +183,12 @@ static int parse(const char *path, struct str all, struct memory_text *text, str
   if (!cut_digest(all, &rest))
     return not_reliable(
         path, "is torn or was edited: its last line isn't the SHA-256 of the others", err);
-  if (!str_cut_line(&rest, &line) || !str_equal(line, str_z(FIRST_LINE)))
+  if (!str_cut_line(&rest, &line) || !str_is(line, FIRST_LINE))
     return error_set(err, ERR_FAILED_PRECONDITION,
                      "\"%s\" doesn't begin with " FIRST_LINE
                      ": name the file that this program wrote, or run the program that wrote it",
                      path);
-  if (!str_cut_line(&rest, &line) || (text->origin && !str_equal(line, str_z(text->origin))))
+  if (!str_cut_line(&rest, &line) || (text->origin && !str_is(line, text->origin)))
     return error_set(err, ERR_FAILED_PRECONDITION,
                      "\"%s\" is of the store \"%.*s\", and this one is \"%s\": name a file of this "
                      "store's own, or one that isn't there yet",

@@ -86,7 +86,7 @@ static void schema_finish(struct schema_run *run, const struct error *err) {
  * nothing says what the bytes mean. */
 static void check_encoding(struct schema_run *run, const PGresult *result) {
   struct str encoding = pg_field(result, 0, PQfnumber(result, "encoding"));
-  if (!str_equal(encoding, str_z("UTF8")))
+  if (!str_is(encoding, "UTF8"))
     error_set(&run->err, ERR_FAILED_PRECONDITION,
               "the database's encoding is %.*s, in which not every text can be stored; make "
               "another: createdb -E UTF8 --template template0 NAME",

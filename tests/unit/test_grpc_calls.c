@@ -116,7 +116,7 @@ static struct grpc_status *let_in(void *arg, struct grpc_call *call,
   (void)method;
   assert_null(grpc_call_caller(call));
   assert_null(grpc_call_peer_names(call));
-  assert_true(str_equal(grpc_call_peer_address(call), str_z("127.0.0.1")));
+  assert_true(str_is(grpc_call_peer_address(call), "127.0.0.1"));
   grpc_call_set_caller(call, "the caller", free_caller);
   return NULL;
 }

@@ -27,9 +27,8 @@ static void assert_violation(const Auditstore__V1__ListEventsRequest *request, c
   assert_non_null(bad);
   bool is_found = false;
   for (size_t i = 0; i < bad->n_field_violations; i++)
-    is_found |=
-        str_equal(str_of(bad->field_violations[i]->field.data, bad->field_violations[i]->field.len),
-                  str_z(field));
+    is_found |= str_is(
+        str_of(bad->field_violations[i]->field.data, bad->field_violations[i]->field.len), field);
   if (!is_found)
     fail_msg("%s isn't named", field);
   google__rpc__bad_request__free_unpacked(bad, NULL);

@@ -26,15 +26,15 @@ static bool is_grpc_type(struct str value) {
 }
 
 void call_on_header(struct auditstore_stream *s, struct str name, struct str value) {
-  if (str_equal(name, str_z(":status"))) {
+  if (str_is(name, ":status")) {
     s->http_status = parse_http_status(value);
-  } else if (str_equal(name, str_z("content-type"))) {
+  } else if (str_is(name, "content-type")) {
     s->is_grpc = is_grpc_type(value);
-  } else if (str_equal(name, str_z("grpc-encoding"))) {
-    s->deframer.may_be_compressed = str_equal(value, str_z("gzip"));
+  } else if (str_is(name, "grpc-encoding")) {
+    s->deframer.may_be_compressed = str_is(value, "gzip");
   } else {
-    s->has_status |= str_equal(name, str_z("grpc-status"));
-    if (str_equal(name, str_z("grpc-retry-pushback-ms")))
+    s->has_status |= str_is(name, "grpc-status");
+    if (str_is(name, "grpc-retry-pushback-ms"))
       retry_take_pushback(&s->retry, value);
     status_take_header(&s->status, name, value);
   }

@@ -118,17 +118,17 @@ static enum auditstore_code parse_code(struct str value) {
 }
 
 void status_take_header(struct auditstore_status *status, struct str name, struct str value) {
-  if (str_equal(name, str_z("grpc-status"))) {
+  if (str_is(name, "grpc-status")) {
     status->is_from_server = 1;
     status->code = parse_code(value);
-  } else if (str_equal(name, str_z("grpc-message"))) {
+  } else if (str_is(name, "grpc-message")) {
     set_message(status, value);
-  } else if (str_equal(name, str_z("grpc-status-details-bin"))) {
+  } else if (str_is(name, "grpc-status-details-bin")) {
     size_t len = 0;
     free(status->details);
     status->details = (uint8_t *)decode_value(name, value, &len);
     status->details_len = status->details ? len : 0;
-  } else if (name.len > 0 && name.data[0] != ':' && !str_equal(name, str_z("content-type")) &&
+  } else if (name.len > 0 && name.data[0] != ':' && !str_is(name, "content-type") &&
              !(name.len > 5 && memcmp(name.data, "grpc-", 5) == 0)) {
     add_trailer(status, name, value);
   }

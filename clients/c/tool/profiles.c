@@ -93,7 +93,7 @@ static char *expand(const struct reader *r, char *path, const char **ret_why) {
 
 static int find_setting(struct str name) {
   for (int i = 0; i < SETTING_COUNT; i++)
-    if (str_equal(str_z(setting_rows[i].key), name))
+    if (str_is(name, setting_rows[i].key))
       return i;
   return -1;
 }
@@ -261,9 +261,9 @@ static void read_default(struct reader *r, const yaml_node_t *key, const yaml_no
 
 static void read_key(struct reader *r, const yaml_node_t *key, const yaml_node_t *value) {
   struct str name = key->type == YAML_SCALAR_NODE ? settings_file_text(key) : str_z("");
-  if (str_equal(name, str_z("default_profile"))) {
+  if (str_is(name, "default_profile")) {
     read_default(r, key, value);
-  } else if (str_equal(name, str_z("profiles"))) {
+  } else if (str_is(name, "profiles")) {
     read_profiles(r, key, value);
   } else {
     char text[128];

@@ -16,9 +16,9 @@ static struct grpc_status *give_metadata_back(void *arg, struct grpc_call *call,
   (void)arg;
   (void)method;
   for (size_t offset = 0; grpc_call_metadata(call, &offset, &key, &value);) {
-    if (str_equal(key, str_z("x-grpc-test-echo-initial")))
+    if (str_is(key, "x-grpc-test-echo-initial"))
       grpc_call_add_header(call, key, value);
-    else if (str_equal(key, str_z("x-grpc-test-echo-trailing-bin")))
+    else if (str_is(key, "x-grpc-test-echo-trailing-bin"))
       grpc_call_add_trailer(call, key, value);
   }
   return NULL;

@@ -203,7 +203,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
   (void)flags;
   (void)arg;
   struct fault_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-  if (s && str_equal(str_of(name, name_len), str_z(":path")))
+  if (s && str_is(str_of(name, name_len), ":path"))
     snprintf(s->method, sizeof(s->method), "%.*s", (int)value_len - 7, value + 7);
   if (s)
     buf_append_format(&s->seen, "%.*s: %.*s\n", (int)name_len, name, (int)value_len, value);
