@@ -198,7 +198,7 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
   else
     (void)nghttp2_session_consume_stream(h2, stream_id, len);
   struct grpc_session *session = user;
-  session->is_interrupted = grpc_share_turn_is_over(session);
+  session->is_interrupted = grpc_share_turn_is_over(session, len);
   return session->is_interrupted ? NGHTTP2_ERR_PAUSE : 0;
 }
 

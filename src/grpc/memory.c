@@ -24,6 +24,8 @@
 /* Twice what a connection costs that keeps to the rules, and what each of its streams does. */
 #define CONNECTION_MAX_BYTES ((size_t)1024 * 1024)
 #define STREAM_MAX_BYTES     ((size_t)8 * 1024)
+/* In which an account takes what nghttp2 allocates: some twenty small pieces for each call. */
+#define NGHTTP2_STEP_BYTES ((size_t)4 * 1024)
 /* Of memory that was freed glibc keeps what lies below memory in use; above so much it is given
  * back, but not so often that a load which takes it again at once would notice. */
 #define TRIM_ABOVE_BYTES ((size_t)16 * 1024 * 1024)
@@ -51,13 +53,28 @@ static size_t waiting_of(const struct budget kinds[GRPC_MEMORY_KINDS]) {
 
 /* ---- nghttp2's allocations ---- */
 
+/* So that the account has what nghttp2 uses, and less than two steps more. */
+static void take_steps(struct grpc_account *account) {
+  struct budget *budget = &account->kinds[GRPC_MEMORY_CONNECTION];
+  size_t steps = (account->nghttp2_bytes + NGHTTP2_STEP_BYTES - 1) / NGHTTP2_STEP_BYTES;
+  budget_give(budget, account->nghttp2_taken_bytes);
+  account->nghttp2_taken_bytes = steps * NGHTTP2_STEP_BYTES;
+  budget_force(budget, account->nghttp2_taken_bytes);
+}
+
 static void *counted(struct grpc_account *account, void *p) {
-  budget_force(&account->kinds[GRPC_MEMORY_CONNECTION], malloc_usable_size(p));
+  account->nghttp2_bytes += malloc_usable_size(p);
+  if (account->nghttp2_bytes > account->nghttp2_taken_bytes)
+    take_steps(account);
   return p;
 }
 
-static void uncount(struct grpc_account *account, void *p) {
-  budget_give(&account->kinds[GRPC_MEMORY_CONNECTION], malloc_usable_size(p));
+static void uncount(struct grpc_account *account, size_t bytes) {
+  assert(account->nghttp2_bytes >= bytes);
+  account->nghttp2_bytes -= bytes;
+  size_t spare = account->nghttp2_taken_bytes - account->nghttp2_bytes;
+  if (spare >= 2 * NGHTTP2_STEP_BYTES || account->nghttp2_bytes == 0)
+    take_steps(account);
 }
 
 /* To nghttp2 a refusal is the end of the connection: it is for those who can't be honest. */
@@ -71,7 +88,9 @@ static void *nghttp2_malloc_cb(size_t size, void *user) {
 }
 
 static void nghttp2_free_cb(void *p, void *user) {
-  uncount(user, p);
+  if (!p)
+    return;
+  uncount(user, malloc_usable_size(p));
   free(p);
 }
 
@@ -86,9 +105,9 @@ static void *nghttp2_realloc_cb(void *p, size_t size, void *user) {
   void *grown = reserve_realloc(p, size);
   if (!grown)
     return NULL;
-  struct grpc_account *account = user;
-  budget_give(&account->kinds[GRPC_MEMORY_CONNECTION], before);
-  return counted(account, grown);
+  counted(user, grown);
+  uncount(user, before);
+  return grown;
 }
 
 /* ---- accounts ---- */

@@ -47,8 +47,10 @@ struct grpc_account {
   struct grpc_memory *memory;
   struct budget kinds[GRPC_MEMORY_KINDS];
   unsigned references;
-  uint64_t number;     /* that no other has; from 1 */
-  nghttp2_mem nghttp2; /* an allocator that takes from it; never refuses but what is absurd */
+  uint64_t number;      /* that no other has; from 1 */
+  nghttp2_mem nghttp2;  /* an allocator that takes from it; never refuses but what is absurd */
+  size_t nghttp2_bytes; /* allocated by it */
+  size_t nghttp2_taken_bytes; /* for that, of kind CONNECTION: whole steps */
 };
 
 /* Embedded in the server. */

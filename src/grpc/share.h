@@ -16,6 +16,7 @@ struct grpc_share {
   int64_t left_us;   /* negative: owed */
   int64_t filled_us; /* monotonic; up to when it was filled */
   struct grpc_deadline rest;
+  size_t unwatched_bytes; /* taken in since the clock was last asked whether the turn is over */
 };
 
 void grpc_share_init(struct grpc_share *share, int64_t now_us);
@@ -23,8 +24,9 @@ void grpc_share_init(struct grpc_share *share, int64_t now_us);
 /* The connection was read, from session->now_us until now. */
 void grpc_share_charge(struct grpc_session *session);
 
-/* Whether the connection has been looked at for long enough at a time, from session->now_us on. */
-bool grpc_share_turn_is_over(const struct grpc_session *session);
+/* So many bytes of messages were taken in. True: the connection has been looked at for long enough
+ * at a time, from session->now_us on. */
+bool grpc_share_turn_is_over(struct grpc_session *session, size_t bytes);
 
 bool grpc_share_is_resting(const struct grpc_share *share);
 

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "grpc/call.h"
 #include "grpc/gzip.h"
 #include "support/echo_server.h"
 
@@ -79,11 +80,75 @@ static void who_is_alone_never_rests(void **state) {
   buf_deinit(&request);
 }
 
+/* ---- one turn ---- */
+
+#define CALLS 24
+#define MESSAGE_COST_US                                                                            \
+  1500 /* so that nobody has used up what it may take at once, which is 50 ms                      \
+        */
+
+/* The machine's, and messages take their time by it at once. */
+struct slow_clock {
+  struct clock clock;
+  int64_t ahead_us;
+  char served[2 * CALLS + 1]; /* by turns: u = unary, s = streaming */
+  size_t count;
+};
+
+static int64_t slow_monotonic_us(const struct clock *clock) {
+  return clock_monotonic_us(&clock_system) + ((const struct slow_clock *)clock)->ahead_us;
+}
+
+static int64_t slow_wall_us(const struct clock *clock) {
+  (void)clock;
+  return clock_wall_us(&clock_system);
+}
+
+static struct grpc_status *serve_slowly(void *arg, struct grpc_call *call) {
+  struct slow_clock *clock = arg;
+  clock->ahead_us += MESSAGE_COST_US;
+  assert_true(clock->count < 2 * CALLS);
+  clock->served[clock->count++] = call->request.route->method->kind == GRPC_UNARY ? 'u' : 's';
+  return NULL;
+}
+
+static size_t longest_run(const char *text) {
+  size_t longest = 0;
+  size_t len = 0;
+  for (size_t i = 0; text[i]; i++) {
+    len = i > 0 && text[i] == text[i - 1] ? len + 1 : 1;
+    longest = len > longest ? len : longest;
+  }
+  return longest;
+}
+
+static void what_came_at_once_leaves_others_their_turn(void **state) {
+  struct slow_clock slow = {.clock = {slow_monotonic_us, slow_wall_us}};
+  struct echo_server *e = *state;
+  e->loop.clock = &slow.clock;
+  echo_server_start(e);
+  grpc_server_on_message(e->server, serve_slowly, &slow);
+  struct h2_client *clients[2] = {echo_server_connect(e, 0), echo_server_connect(e, 0)};
+  echo_server_settle(e);
+  for (int i = 0; i < CALLS; i++) {
+    echo_open(clients[0], ECHO_UNARY, NULL, "x");
+    echo_open(clients[1], ECHO_CLIENT_STREAM, NULL, "x");
+  }
+  while (slow.count < 2 * CALLS)
+    echo_server_step(e);
+  /* Ten milliseconds, and what is taken in between two looks at the clock. */
+  assert_in_range(longest_run(slow.served), 1, CALLS / 2);
+  echo_server_settle(e);
+  e->loop.clock = &clock_system;
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(who_takes_too_long_rests_while_others_go_on, echo_setup,
                                       echo_teardown),
       cmocka_unit_test_setup_teardown(who_is_alone_never_rests, echo_setup, echo_teardown),
+      cmocka_unit_test_setup_teardown(what_came_at_once_leaves_others_their_turn, echo_setup,
+                                      echo_teardown),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);
