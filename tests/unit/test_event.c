@@ -291,8 +291,27 @@ static void column_names_stand_in_one_order(void **state) {
     assert_non_null(strstr(columns, event_text_fields[i].column));
 }
 
+static void events_at_their_largest_can_be_compared(void **state) {
+  (void)state;
+  struct event e = full_event();
+  struct event other = full_event();
+  char *texts[EVENT_TEXT_COUNT];
+  for (int i = 0; i < EVENT_TEXT_COUNT; i++) {
+    size_t len = event_text_fields[i].max_bytes;
+    texts[i] = xcalloc(1, len);
+    memset(texts[i], 'x', len);
+    e.text[i] = other.text[i] = str_of(texts[i], len);
+  }
+  assert_true(event_is_same(&e, &other));
+  other.text[EVENT_TEXT_EVENT_DATA].len--;
+  assert_false(event_is_same(&e, &other));
+  for (int i = 0; i < EVENT_TEXT_COUNT; i++)
+    free(texts[i]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(events_at_their_largest_can_be_compared),
       cmocka_unit_test(every_field_reaches_the_message),
       cmocka_unit_test(every_text_reaches_its_own_place),
       cmocka_unit_test(absent_parts_stay_absent),
