@@ -5,8 +5,11 @@
 #include "config/table.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* Far more than the texts of all keys. */
 #define CONFIG_ARENA_BYTES ((size_t)1024 * 1024)
@@ -148,12 +151,35 @@ static void walk_document(void *arg, yaml_document_t *document, const yaml_node_
                    yaml_document_get_node(document, pair->value));
 }
 
-static void load_file(struct loader *l) {
-  FILE *file = fopen(l->file.path, "re");
-  if (!file) {
+/* A directory can't be read at all, and says so itself. */
+static bool can_be_read_again(int fd) {
+  struct stat status;
+  return fstat(fd, &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
+}
+
+/* At the start it may come by a pipe. A reload can't wait for one: the daemon would stand still. */
+static FILE *open_file(struct loader *l, bool is_reload) {
+  int fd = open(l->file.path, O_RDONLY | O_CLOEXEC | (is_reload ? O_NONBLOCK : 0));
+  if (fd < 0) {
     settings_file_problem(&l->file, 0, "%s", strerror(errno));
-    return;
+    return NULL;
   }
+  if (is_reload && !can_be_read_again(fd)) {
+    settings_file_problem(&l->file, 0,
+                          "is no regular file, which alone can be read again: restart to read it");
+    close(fd);
+    return NULL;
+  }
+  FILE *file = fdopen(fd, "r");
+  if (!file)
+    abort();
+  return file;
+}
+
+static void load_file(struct loader *l, bool is_reload) {
+  FILE *file = open_file(l, is_reload);
+  if (!file)
+    return;
   settings_file_read(&l->file, file, walk_document, l);
   fclose(file);
 }
@@ -184,7 +210,7 @@ static void load_defaults(struct config *config) {
       abort(); /* the table contradicts itself */
 }
 
-int config_load_values(struct config *ret_config, const struct config_input *input,
+int config_load_values(struct config *ret_config, const struct config_input *input, bool is_reload,
                        FILE *problems) {
   struct config config = {.arena = xcalloc(1, sizeof(struct arena))};
   arena_init(config.arena, CONFIG_ARENA_BYTES);
@@ -192,7 +218,7 @@ int config_load_values(struct config *ret_config, const struct config_input *inp
   load_defaults(&config);
   struct loader l = {.config = &config, .file = {.problems = problems, .path = input->path}};
   if (input->path)
-    load_file(&l);
+    load_file(&l, is_reload);
   l.file.path = "--set";
   for (int i = 0; i < input->override_count; i++)
     apply_override(&l, input->overrides[i]);
@@ -202,7 +228,7 @@ int config_load_values(struct config *ret_config, const struct config_input *inp
 
 int config_load(struct config *ret_config, const struct config_input *input, FILE *problems) {
   struct config config;
-  int errors = config_load_values(&config, input, problems);
+  int errors = config_load_values(&config, input, false, problems);
   errors += config_check(&config, problems);
   if (errors == 0)
     errors += config_fit(&config, input->max_descriptors, false, problems);

@@ -87,7 +87,7 @@ static int ask(config_accept_cb *accept, const struct config *fresh, FILE *probl
 int config_reload(struct config *config, const struct config_input *input, config_accept_cb *accept,
                   FILE *problems, struct config_changes *ret_changes) {
   struct config fresh;
-  int errors = config_load_values(&fresh, input, problems);
+  int errors = config_load_values(&fresh, input, true, problems);
   struct config_changes changes = {.pending = keep_pending(&fresh, config, problems)};
   /* What is kept must fit what is new. */
   errors += config_check(&fresh, problems);

@@ -89,7 +89,8 @@ void config_format_range(const struct config_key *key, char ret_text[CONFIG_RANG
 
 /* Values and their sources, without the rules between them. Returns how many are wrong; the config
  * is the caller's in any case. */
-int config_load_values(struct config *ret_config, const struct config_input *input, FILE *problems);
+int config_load_values(struct config *ret_config, const struct config_input *input, bool is_reload,
+                       FILE *problems);
 
 /* Rules between keys. Writes problems; returns how many are errors. */
 int config_check(struct config *config, FILE *problems);

@@ -1,6 +1,7 @@
 """SIGHUP: the daemon reads its settings again while it runs."""
 
 import json
+import os
 import pathlib
 import signal
 import sys
@@ -177,6 +178,13 @@ class BadFileTest(ReloadCase):
         self.file.write_text("query: [\n", encoding="ascii")
         self.reload(event="settings not reloaded")
         self.assertEqual(7, self.page())
+
+    def test_a_pipe_is_not_waited_for(self):
+        self.start_serving()
+        self.file.unlink()
+        os.mkfifo(self.file)
+        self.reload(event="settings not reloaded")
+        self.check_unchanged("is no regular file")
 
     def test_an_empty_file_means_the_defaults(self):
         self.start_serving()
