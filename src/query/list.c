@@ -19,6 +19,9 @@ enum {
 /* NOLINTNEXTLINE(bugprone-macro-parentheses): a term of the sum below */
 #define ADD_MAX_BYTES(name, path, column, max_bytes, required) +(max_bytes)
 #define EVENT_MAX_BYTES                                        (640 + EVENT_PRINCIPAL_MAX_BYTES EVENT_TEXT_FIELDS(ADD_MAX_BYTES))
+/* And libpq's, for each value of a row (PGresAttValue). */
+#define ROW_MORE_BYTES                                                                             \
+  ((size_t)(EVENT_MAX_BYTES - ROW_MAX_BYTES) + 16 * (size_t)(EVENT_COLUMN_COUNT + 5))
 _Static_assert(ROW_MAX_BYTES < LIST_ROWS_MAX_BYTES, "each event comes from PostgreSQL");
 _Static_assert(EVENT_MAX_BYTES < LIST_PAGE_MAX_BYTES - 1024, "each event fits a page");
 
@@ -141,6 +144,10 @@ void list_query_deinit(struct list_query *query) {
 }
 
 /* ---- the response ---- */
+
+size_t list_result_bytes(const struct list_query *query) {
+  return (size_t)LIST_ROWS_MAX_BYTES + (size_t)(query->page_size + 1) * ROW_MORE_BYTES;
+}
 
 size_t list_arena_bytes(const struct list_query *query) {
   return PAGE_TOKEN_TEXT_LEN +

@@ -34,5 +34,8 @@ MUST_CHECK int list_read(const struct list_query *query, const PGresult *result,
                          struct arena *arena, Auditstore__V1__ListEventsResponse *response,
                          struct error *err);
 
-/* What the structs of a page may take in memory. */
+/* What the rows of a page may take in memory. */
+size_t list_result_bytes(const struct list_query *query);
+
+/* ... and what its structs may. */
 size_t list_arena_bytes(const struct list_query *query);

@@ -154,7 +154,7 @@ static struct grpc_status *status_of_turn(const struct config_query *config, enu
 /* What a page takes here is known only once it came, and then it is too late to refuse it. */
 static struct grpc_status *hold_page(void *arg) {
   struct query *query = arg;
-  size_t bytes = query->kind == QUERY_GET ? GET_ROW_MAX_BYTES : LIST_ROWS_MAX_BYTES;
+  size_t bytes = query->kind == QUERY_GET ? GET_ROW_MAX_BYTES : list_result_bytes(&query->list);
   return grpc_message_hold(query->message, bytes) ? NULL : grpc_status_short_of_memory();
 }
 
@@ -183,6 +183,10 @@ static const char *const advice[] = {
 static void query_start(struct query *query, struct sql *sql, enum turn_kind kind) {
   static const struct grpc_call_events events = {.on_cancel = on_cancel};
   const struct query_service *service = query->service;
+  if (!grpc_message_hold(query->message, sizeof(*query) + sql_bytes(sql))) {
+    query_end(query, grpc_status_short_of_memory());
+    return;
+  }
   int64_t now_us = clock_monotonic_us(service->loop->clock);
   query->run = (struct query_run){
       .loop = service->loop,

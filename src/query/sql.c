@@ -23,6 +23,10 @@ void sql_deinit(struct sql *sql) {
   buf_deinit(&sql->data);
 }
 
+size_t sql_bytes(const struct sql *sql) {
+  return sql->text.cap + sql->data.cap;
+}
+
 void sql_add(struct sql *sql, const char *text) {
   must(buf_append_str(&sql->text, text));
 }

@@ -31,6 +31,9 @@ struct sql {
 void sql_init(struct sql *sql);
 void sql_deinit(struct sql *sql); /* a zeroed one is fine */
 
+/* What it takes in memory. */
+size_t sql_bytes(const struct sql *sql);
+
 void sql_add(struct sql *sql, const char *text);
 void sql_add_int8(struct sql *sql, int64_t value);
 void sql_add_timestamptz(struct sql *sql, int64_t unix_us);

@@ -17,6 +17,8 @@
 
 struct grpc_message {
   int releases;
+  size_t held_bytes;
+  size_t room_bytes; /* 0: any */
 };
 
 struct grpc_call {
@@ -69,8 +71,10 @@ void grpc_message_release(struct grpc_message *message) {
 }
 
 bool grpc_message_hold(struct grpc_message *message, size_t bytes) {
-  (void)message;
-  return bytes > 0;
+  if (message->room_bytes > 0 && message->held_bytes + bytes > message->room_bytes)
+    return false;
+  message->held_bytes += bytes;
+  return true;
 }
 
 static struct grpc_call new_call(void) {
@@ -161,6 +165,32 @@ static void list_events_refuses_a_bad_request(void **state) {
 
 /* A lock makes every query wait, for as long as the test likes. */
 #define LOCK_EVENTS "BEGIN; LOCK TABLE audit_events"
+
+/* What is asked for as it goes to PostgreSQL is kept until it is the query's turn. */
+static void a_question_is_counted_while_it_waits(void **state) {
+  struct world *w = *state;
+  struct grpc_call call = new_call();
+  Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
+  Auditstore__V1__EventFilter filter = AUDITSTORE__V1__EVENT_FILTER__INIT;
+  ProtobufCBinaryData values[FILTER_MAX_VALUES];
+  char text[255];
+  memset(text, 'x', sizeof(text));
+  for (int i = 0; i < FILTER_MAX_VALUES; i++)
+    values[i] = (ProtobufCBinaryData){.len = sizeof(text), .data = (uint8_t *)text};
+  filter.n_actor_ids = FILTER_MAX_VALUES;
+  filter.actor_ids = values;
+  request.filter = &filter;
+  w->handlers.list_events.handle(w->service, &call, &request, &call.message);
+  assert_in_range(call.message.held_bytes, sizeof(text) * FILTER_MAX_VALUES, 100000);
+  end_call(&w->f, &call);
+  assert_int_equal(call.code, GRPC_OK);
+  free_call(&call);
+  call = new_call();
+  call.message.room_bytes = sizeof(text) * FILTER_MAX_VALUES;
+  w->handlers.list_events.handle(w->service, &call, &request, &call.message);
+  end_call(&w->f, &call);
+  assert_int_equal(call.code, GRPC_RESOURCE_EXHAUSTED);
+}
 
 static void start_list(struct world *w, struct grpc_call *call) {
   Auditstore__V1__ListEventsRequest request = AUDITSTORE__V1__LIST_EVENTS_REQUEST__INIT;
@@ -277,6 +307,7 @@ int main(void) {
       TEST(get_event_refuses_what_is_no_id),
       TEST(list_events_answers_with_a_page),
       TEST(list_events_refuses_a_bad_request),
+      TEST(a_question_is_counted_while_it_waits),
       TEST(a_query_ends_at_the_configured_timeout),
       TEST(a_query_ends_at_the_deadline_of_its_call),
       TEST(a_cancelled_call_keeps_its_turn_until_postgresql_is_done_with_it),
