@@ -10,20 +10,33 @@
 #include "ingest/proofs.h"
 #include "ledger/rows.h"
 
+#define NO_REQUEST (-1)
+
 void batch_deinit(struct batch *b) {
   free(b->requests);
   free(b->items);
   free(b->slots);
   free(b->order);
+  free(b->repeats);
   *b = (struct batch){0};
 }
 
 void batch_clear(struct batch *b) {
   assert(b->open_count == 0 && b->settled.count == 0);
-  b->request_count = b->event_count = b->item_count = b->group_count = 0;
+  b->request_count = b->event_count = b->item_count = b->group_count = b->repeat_count = 0;
   b->size_bytes = 0;
   b->peer = 0;
-  b->is_cut = false;
+  b->peer_lead = 0;
+}
+
+/* Whoever has more than half of the events is found so (Boyer and Moore, 1981). */
+static void batch_note_peer(struct batch *b, const struct ingest_request *request) {
+  bool is_leading = b->peer == request->peer;
+  b->peer_lead += is_leading ? request->count : -request->count;
+  if (b->peer_lead >= 0)
+    return;
+  b->peer = request->peer;
+  b->peer_lead = -b->peer_lead;
 }
 
 void batch_add(struct batch *b, struct ingest_request *request) {
@@ -31,7 +44,7 @@ void batch_add(struct batch *b, struct ingest_request *request) {
     b->request_cap = b->request_cap ? 2 * b->request_cap : 64;
     b->requests = xrealloc(b->requests, (size_t)b->request_cap * sizeof(struct ingest_request *));
   }
-  b->peer = b->request_count == 0 || b->peer == request->peer ? request->peer : 0;
+  batch_note_peer(b, request);
   b->requests[b->request_count++] = request;
   b->open_count++;
   b->event_count += request->count;
@@ -50,6 +63,7 @@ static void batch_reserve(struct batch *b, int count) {
   b->items = xrealloc(b->items, (size_t)count * sizeof(*b->items));
   b->slots = xrealloc(b->slots, (size_t)count * sizeof(*b->slots));
   b->order = xrealloc(b->order, (size_t)count * sizeof(*b->order));
+  b->repeats = xrealloc(b->repeats, (size_t)count * sizeof(*b->repeats));
   b->item_cap = count;
 }
 
@@ -85,23 +99,49 @@ static bool is_twin_of_previous(const struct batch *b, int i) {
          event_compare_keys(b->items[b->order[i - 1]].event, b->items[b->order[i]].event) == 0;
 }
 
-/* The first request that holds a twin of an event of an earlier request; request_count if none. */
-static int batch_first_twin(struct batch *b) {
-  int first = b->request_count;
+static void batch_add_repeat(struct batch *b, int item, int original) {
+  b->repeats[b->repeat_count++] = (struct batch_repeat){
+      .slot = b->slots[item],
+      .original = b->slots[original],
+      .is_same = event_is_same(b->items[item].event, b->items[original].event)};
+}
+
+/* Returns the first request that is refused as a whole once the item is stored that it repeats with
+ * other content; request_count if none. */
+static int batch_find_repeats(struct batch *b) {
+  int end = b->request_count;
+  int first = 0; /* of the run of twins, in order[] */
   batch_sort(b);
   for (int i = 1; i < b->item_count; i++) {
     int request = b->slots[b->order[i]].request;
-    if (is_twin_of_previous(b, i) && request != b->slots[b->order[i - 1]].request &&
-        request < first)
-      first = request;
+    if (!is_twin_of_previous(b, i)) {
+      first = i;
+      continue;
+    }
+    if (request == b->slots[b->order[first]].request)
+      continue;
+    batch_add_repeat(b, b->order[i], b->order[first]);
+    bool is_refusal = !b->repeats[b->repeat_count - 1].is_same && b->requests[request]->is_atomic;
+    if (is_refusal && request < end)
+      end = request;
+    b->slots[b->order[i]].request = NO_REQUEST;
   }
-  return first;
+  return end;
 }
 
-static void batch_cut(struct batch *b, int end) {
-  b->is_cut = end < b->request_count;
-  while (b->item_count > 0 && b->slots[b->item_count - 1].request >= end)
-    b->item_count--;
+/* What is left are the items of the requests before `end` that repeat nothing. */
+static void batch_leave_repeats(struct batch *b) {
+  int end = batch_find_repeats(b);
+  int kept = 0;
+  for (int i = 0; i < b->item_count; i++) {
+    if (b->slots[i].request == NO_REQUEST || b->slots[i].request >= end)
+      continue;
+    b->items[kept] = b->items[i];
+    b->slots[kept++] = b->slots[i];
+  }
+  b->item_count = kept;
+  if (end == b->request_count)
+    return;
   b->group_count = 0;
   for (int i = 0; i < end; i++)
     b->group_count += b->requests[i] != NULL;
@@ -111,24 +151,48 @@ const struct batch_bounds batch_all = {.max_requests = INT_MAX, .max_items = INT
 
 void batch_gather(struct batch *b, const struct batch_bounds *bounds) {
   batch_reserve(b, b->event_count);
-  b->item_count = b->group_count = 0;
-  b->is_cut = false;
+  b->item_count = b->group_count = b->repeat_count = 0;
   for (int i = 0; i < b->request_count && b->group_count < bounds->max_requests; i++) {
     if (!b->requests[i])
       continue;
     batch_gather_request(b, i, bounds->max_items);
     b->group_count++;
   }
-  int end = bounds->cuts_twins ? batch_first_twin(b) : b->request_count;
-  if (end < b->request_count)
-    batch_cut(b, end);
+  if (bounds->leaves_repeats)
+    batch_leave_repeats(b);
 }
 
 /* ---- what became of the items ---- */
 
-static struct ingest_result *item_result(const struct batch *b, int item) {
-  const struct batch_slot *slot = &b->slots[item];
+static struct ingest_result *slot_result(const struct batch *b, const struct batch_slot *slot) {
   return &b->requests[slot->request]->results[slot->index];
+}
+
+static const struct event *slot_event(const struct batch *b, const struct batch_slot *slot) {
+  return &b->requests[slot->request]->events[slot->index];
+}
+
+static struct ingest_result *item_result(const struct batch *b, int item) {
+  return slot_result(b, &b->slots[item]);
+}
+
+/* Those of items that were just stored. */
+static void batch_mark_repeats(struct batch *b) {
+  for (int i = 0; i < b->repeat_count; i++) {
+    const struct batch_repeat *repeat = &b->repeats[i];
+    struct ingest_result *result = slot_result(b, &repeat->slot);
+    const struct ingest_result *original = slot_result(b, &repeat->original);
+    if (!original->ledger_id)
+      continue;
+    if (!repeat->is_same) {
+      result->status = answer_conflict(slot_event(b, &repeat->slot));
+      continue;
+    }
+    result->ledger_id = original->ledger_id;
+    result->sequence = original->sequence;
+    result->committed_us = original->committed_us;
+    result->is_duplicate = true;
+  }
 }
 
 void batch_mark_written(struct batch *b, const struct batch_place *first) {
@@ -138,6 +202,7 @@ void batch_mark_written(struct batch *b, const struct batch_place *first) {
     result->sequence = first->sequence + i;
     result->committed_us = first->committed_us;
   }
+  batch_mark_repeats(b);
 }
 
 void batch_attach_proofs(struct batch *b, const struct seal *seal) {

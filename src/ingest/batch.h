@@ -20,6 +20,13 @@ struct batch_slot {
   int index;   /* of the event within it */
 };
 
+/* An open event that an earlier request of the batch has a twin of. */
+struct batch_repeat {
+  struct batch_slot slot;
+  struct batch_slot original; /* what it repeats: the first of its twins */
+  bool is_same;               /* in content */
+};
+
 struct batch {
   struct ingest_request **requests; /* owned array; NULL once answered */
   int request_count;
@@ -27,15 +34,17 @@ struct batch {
   int open_count;
   int event_count;
   int64_t size_bytes;
-  uint64_t peer;             /* whose all requests are; 0: nobody's, or of several */
-  int64_t taken_us;          /* monotonic: when the lane got it */
-  struct append_item *items; /* owned; the group's open events, in order */
-  struct batch_slot *slots;  /* owned; items[i] is the event slots[i] */
-  int *order;                /* owned; items by id and time */
+  uint64_t peer;                /* whose most of the events are; 0: nobody's */
+  int peer_lead;                /* by how many, at least */
+  int64_t moved_us;             /* monotonic: when the lane got it, or last got on with it */
+  struct append_item *items;    /* owned; the group's open events, in order */
+  struct batch_slot *slots;     /* owned; items[i] is the event slots[i] */
+  int *order;                   /* owned; items by id and time */
+  struct batch_repeat *repeats; /* owned; decided by what becomes of the items */
+  int repeat_count;
   int item_count;
   int item_cap;
   int group_count;     /* open requests in the group */
-  bool is_cut;         /* the group ends where a twin of one of its events comes */
   struct list settled; /* struct ingest_request.link: to be answered */
 };
 
@@ -49,15 +58,16 @@ void batch_add(struct batch *b, struct ingest_request *request);
 /* How much a group may hold. */
 struct batch_bounds {
   int max_requests;
-  int max_items;   /* INT_MAX, or of a group of one request: its first ones */
-  bool cuts_twins; /* it ends before a request that holds a twin of an event in the group */
+  int max_items;       /* INT_MAX, or of a group of one request: its first ones */
+  bool leaves_repeats; /* those are no items, and it ends before a request that one may refuse */
 };
 extern const struct batch_bounds batch_all;
 
 /* Makes the group of the first open requests, and its items. */
 void batch_gather(struct batch *b, const struct batch_bounds *bounds);
 
-/* The group's items were written from first->sequence on. */
+/* The group's items were written from first->sequence on; what repeats them in any request is a
+ * duplicate, or a conflict. */
 struct batch_place {
   int64_t ledger_id;
   int64_t sequence;

@@ -223,8 +223,9 @@ static void on_looked_up(void *arg, const struct pg_outcome *outcome) {
                      lane->is_in_doubt ? lane->doubt_ledger_id : lane->claim.ledger_id);
   batch_mark_twins(&lane->batch);
   batch_settle_decided(&lane->batch);
+  lane->batch.moved_us = now_us(lane);
   lane->needs_lookup = false;
-  lane->cuts_twins = true;
+  lane->leaves_repeats = true;
   lane->is_in_doubt = lane->is_in_doubt && lane_is_where_doubt_began(lane);
   lane->fruitless = lane->match_count > 0 ? 0 : lane->fruitless + 1;
   lane_advance(lane);
@@ -287,7 +288,7 @@ static void on_written(void *arg, const struct pg_outcome *outcome) {
   lane->is_ahead = true;
   lane_move(lane);
   batch_settle_decided(&lane->batch);
-  lane->needs_lookup = lane->batch.is_cut;
+  lane->batch.moved_us = now_us(lane);
   lane->is_in_doubt = false;
   lane->trouble = lane->fruitless = lane->force_tries = lane->unexplained = 0;
   lane_widen(lane);
@@ -370,7 +371,7 @@ static void lane_write(struct lane *lane) {
   static const struct pg_pipeline_cb cb = {.on_done = on_written, .is_answer = append_is_answer};
   batch_gather(&lane->batch, &(struct batch_bounds){.max_requests = lane->group_limit,
                                                     .max_items = lane->item_limit,
-                                                    .cuts_twins = lane->cuts_twins});
+                                                    .leaves_repeats = lane->leaves_repeats});
   lane_aim(lane);
   lane->has_turn = is_worth_a_turn(lane);
   lane->write_started_us = now_us(lane);
@@ -414,7 +415,7 @@ void lane_start(struct lane *lane) {
   lane->must_compare = lane->is_stale = lane->is_in_the_way = false;
   lane->is_refusal_told = false;
   lane->unexplained = lane->unreadable = lane->suspected = lane->raced = 0;
-  lane->needs_lookup = lane->cuts_twins = false;
+  lane->needs_lookup = lane->leaves_repeats = false;
   lane->is_in_doubt = lane->is_ensure_forced = false;
   lane->is_behind = lane->is_ahead = false;
   lane->fruitless = lane->trouble = lane->force_tries = 0;

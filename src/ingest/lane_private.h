@@ -52,7 +52,7 @@ struct lane {
   int group_limit;   /* requests written together: halved when data is refused */
   int item_limit;    /* events of a single request, likewise */
   bool needs_lookup; /* some of the events may be stored already */
-  bool cuts_twins;
+  bool leaves_repeats;
   bool is_in_doubt;     /* a write may have been committed, or may be yet, to the place below */
   bool must_compare;    /* a write of this batch didn't leave what was sent */
   bool is_stale;        /* the last write was refused because of its ledger: the claim tells why */

@@ -5,6 +5,9 @@
 
 #include "base/alloc.h"
 
+/* Of each bound, what a peer may take of the last eighth. */
+#define LITTLE_SHARE 64
+
 void queue_init(struct queue *q, const struct config_ingest *config) {
   *q = (struct queue){.config = config};
 }
@@ -50,11 +53,38 @@ static void source_update(struct ingest_source *source) {
 
 /* ---- in ---- */
 
-bool queue_has_room(const struct queue *q, const struct ingest_request *request) {
+static const struct queue_stake *stake_of(const struct queue *q,
+                                          const struct ingest_request *request) {
+  return &q->stakes[request->peer ? 1 + request->peer % (QUEUE_STAKES - 1) : 0];
+}
+
+static void queue_count(struct queue *q, const struct ingest_request *request, int sign) {
+  struct queue_stake *stake = &q->stakes[stake_of(q, request) - q->stakes];
+  int events = sign * request->count;
+  int64_t bytes = sign * (int64_t)request->size_bytes;
+  q->events += events;
+  q->bytes += bytes;
+  stake->events += events;
+  stake->bytes += bytes;
+}
+
+/* A queue too short to be shared out is nobody's in particular. */
+static bool fits(int64_t queued, int64_t own, int64_t limit, bool is_contested) {
+  int64_t little = limit / LITTLE_SHARE;
+  if (is_contested && little > 0 && own > little && queued > limit / 8 * 7)
+    return false;
+  return queued <= limit;
+}
+
+bool queue_has_room(const struct queue *q, const struct ingest_request *request,
+                    bool is_contested) {
+  const struct queue_stake *stake = stake_of(q, request);
+  int64_t bytes = (int64_t)request->size_bytes;
   if (q->requests.count == 0)
     return true;
-  return q->events + request->count <= q->config->max_queue_events &&
-         q->bytes + (int64_t)request->size_bytes <= q->config->max_queue_bytes;
+  return fits(q->events + request->count, stake->events + request->count,
+              q->config->max_queue_events, is_contested) &&
+         fits(q->bytes + bytes, stake->bytes + bytes, q->config->max_queue_bytes, is_contested);
 }
 
 bool queue_is_low(const struct queue *q) {
@@ -64,8 +94,7 @@ bool queue_is_low(const struct queue *q) {
 void queue_push(struct queue *q, struct ingest_request *request) {
   list_push_back(&request->source->requests, &request->link);
   list_push_back(&q->requests, &request->queue_link);
-  q->events += request->count;
-  q->bytes += (int64_t)request->size_bytes;
+  queue_count(q, request, 1);
   source_update(request->source);
 }
 
@@ -74,8 +103,7 @@ void queue_push(struct queue *q, struct ingest_request *request) {
 static void queue_remove(struct queue *q, struct ingest_request *request) {
   list_remove(&request->source->requests, &request->link);
   list_remove(&q->requests, &request->queue_link);
-  q->events -= request->count;
-  q->bytes -= (int64_t)request->size_bytes;
+  queue_count(q, request, -1);
 }
 
 static int queue_share(const struct queue *q, int free_lanes) {

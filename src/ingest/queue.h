@@ -26,12 +26,22 @@ struct ingest_source {
   bool is_one_shot; /* made for one request; ends with it */
 };
 
+/* Peers beyond so many share with others. */
+#define QUEUE_STAKES 1024
+
+/* What one peer has queued. */
+struct queue_stake {
+  int events;
+  int64_t bytes;
+};
+
 struct queue {
   const struct config_ingest *config; /* borrowed */
   struct list ready;                  /* struct ingest_source.link */
   struct list requests;               /* struct ingest_request.queue_link: all that are queued */
   int events;
   int64_t bytes;
+  struct queue_stake stakes[QUEUE_STAKES]; /* by the peer's number; [0]: nobody's */
   int source_count;
 };
 
@@ -43,8 +53,9 @@ void queue_deinit(struct queue *q);
 struct ingest_source *queue_source_new(struct queue *q, bool is_one_shot);
 void queue_source_free(struct ingest_source *source);
 
-/* An empty queue has room for any request, so that none is too large for ever. */
-bool queue_has_room(const struct queue *q, const struct ingest_request *request);
+/* An empty queue has room for any request, so that none is too large for ever. While several peers
+ * write, the last eighth is for those who have little in it. */
+bool queue_has_room(const struct queue *q, const struct ingest_request *request, bool is_contested);
 
 /* Below half of both bounds. */
 bool queue_is_low(const struct queue *q);

@@ -62,6 +62,24 @@ def duplicates(peer):
     return calls(same, at_once=4)(peer)
 
 
+def chained_twins(peer):
+    """Calls of two events, each of which has one in common with the call before."""
+    now = int(time.time())
+    ids = [str(uuid.uuid4())]
+
+    def one(stream):
+        ids.append(str(uuid.uuid4()))
+        return call(WRITE, batch([event(now, one_id) for one_id in ids[-2:]]))(stream)
+    return calls(one)(peer)
+
+
+def full_queue(peer):
+    """As many large batches as may be under way, of events that are stored already."""
+    now = time.time()
+    same = call(WRITE, batch([event(now, str(uuid.uuid4())) for _ in range(1000)]))
+    return calls(same, at_once=60)(peer)
+
+
 def months(stream):
     """A batch of events that lie in as many months."""
     first = stream * 100 * SECONDS_OF_A_MONTH
@@ -91,6 +109,8 @@ ATTACKS = {
     "cancelled_lists": Attack(cancelled_lists, window=OPEN_WINDOW, connections=4, keeps_rules=True),
     "reset_writes": Attack(reset_writes, window=OPEN_WINDOW),
     "duplicates": Attack(duplicates, window=OPEN_WINDOW, keeps_rules=True),
+    "chained_twins": Attack(chained_twins, window=OPEN_WINDOW, keeps_rules=True),
+    "full_queue": Attack(full_queue, window=OPEN_WINDOW, keeps_rules=True),
     "late_lists": working(no_time(LIST, b"")),
     "late_writes": working(varied(lambda _: no_time(WRITE, batch([event(time.time(), str(uuid.uuid4()))])))),
     "missing_events": working(varied(lambda _: call(GET, field(1, str(uuid.uuid4()))))),

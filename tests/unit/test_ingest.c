@@ -290,6 +290,68 @@ static void a_stream_keeps_its_order_around_a_twin(void **state) {
   assert_ledgers_are_dense(f);
 }
 
+/* Requests of two events, the first of which is the last of the request before. */
+static void submit_chain(struct fixture *f, struct job **ret_jobs, int count, bool is_atomic,
+                         bool conflicts) {
+  struct ingest_source *source = source_new(f);
+  for (int i = 0; i < count; i++) {
+    ret_jobs[i] = job_new(f, 2);
+    ret_jobs[i]->request.is_atomic = is_atomic;
+    if (i > 0)
+      ret_jobs[i]->events[0] = ret_jobs[i - 1]->events[1];
+    if (i > 0 && conflicts)
+      change(&ret_jobs[i]->events[0]);
+    submit(f, source, ret_jobs[i]);
+  }
+  wait_all(f);
+}
+
+static void a_chain_of_twins_is_written_at_once(void **state) {
+  struct fixture *f = *state;
+  enum { LINKS = 200 };
+  struct job *jobs[LINKS];
+  submit_chain(f, jobs, LINKS, true, false);
+  for (int i = 0; i < LINKS; i++) {
+    assert_stored(jobs[i]);
+    assert_receipt(f, jobs[i], 0);
+    assert_true(result(jobs[i], 0)->is_duplicate == (i > 0));
+    assert_false(result(jobs[i], 1)->is_duplicate);
+  }
+  assert_int_equal(row_count(f), LINKS + 1);
+  assert_in_range(ingest_stats_of(f).batches[INGEST_BATCH_COMMITTED], 1, 3);
+  assert_ledgers_are_dense(f);
+}
+
+/* What a refused request holds besides isn't there for the next to conflict with. */
+static void a_chain_of_conflicts_refuses_each_second_request(void **state) {
+  struct fixture *f = *state;
+  enum { LINKS = 20 };
+  struct job *jobs[LINKS];
+  submit_chain(f, jobs, LINKS, true, true);
+  for (int i = 0; i < LINKS; i += 2) {
+    assert_stored(jobs[i]);
+    assert_failed(jobs[i + 1], GRPC_ALREADY_EXISTS);
+  }
+  assert_int_equal(row_count(f), LINKS);
+  assert_ledgers_are_dense(f);
+}
+
+static void a_chain_of_conflicts_is_refused_event_by_event(void **state) {
+  struct fixture *f = *state;
+  enum { LINKS = 100 };
+  struct job *jobs[LINKS];
+  submit_chain(f, jobs, LINKS, false, true);
+  for (int i = 0; i < LINKS; i++) {
+    assert_null(jobs[i]->failure);
+    assert_receipt(f, jobs[i], 1);
+    if (i > 0)
+      assert_int_equal(grpc_status_code(result(jobs[i], 0)->status), GRPC_ALREADY_EXISTS);
+  }
+  assert_int_equal(row_count(f), LINKS + 1);
+  assert_in_range(ingest_stats_of(f).batches[INGEST_BATCH_COMMITTED], 1, 3);
+  assert_ledgers_are_dense(f);
+}
+
 static void twins_in_one_request_share_a_place(void **state) {
   struct fixture *f = *state;
   struct job *job = job_new(f, 4);
@@ -466,6 +528,9 @@ int main(void) {
       TEST(twins_in_one_batch_are_stored_once),
       TEST(a_storm_of_the_same_event_is_stored_once),
       TEST(a_stream_keeps_its_order_around_a_twin),
+      TEST(a_chain_of_twins_is_written_at_once),
+      TEST(a_chain_of_conflicts_refuses_each_second_request),
+      TEST(a_chain_of_conflicts_is_refused_event_by_event),
       TEST(twins_in_one_request_share_a_place),
       TEST(twins_of_other_content_in_one_request_are_a_conflict),
       TEST(a_request_that_expires_in_the_queue_is_not_written),

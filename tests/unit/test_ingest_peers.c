@@ -76,12 +76,68 @@ static void who_writes_alone_has_all_lanes(void **state) {
   assert_true(jobs[1]->done_at < jobs[2]->done_at);
 }
 
+/* Events of nobody's among them don't make it another's batch. */
+static void a_batch_is_whose_most_events_are(void **state) {
+  struct fixture *f = *state;
+  f->config.min_split_events = 1;
+  write_by_the_other(f);
+  lock_ledger(f);
+  struct ingest_source *source = source_new(f);
+  for (int i = 0; i < 3; i++) {
+    struct job *job = job_new(f, 1);
+    job->request.peer = i == 1 ? 0 : ONE;
+    submit(f, source, job);
+  }
+  store_turn(&f->store);
+  const struct job *next = submit_of(f, ONE);
+  store_turn(&f->store);
+  const struct job *other = submit_of(f, OTHER);
+  store_run_until(&f->store, &other->is_done);
+  PQclear(store_query(&f->store, "COMMIT"));
+  wait_all(f);
+  assert_true(other->done_at < next->done_at);
+}
+
+/* ---- room in the queue ---- */
+
+static int fill(struct fixture *f, uint64_t peer) {
+  for (int count = 0;; count++) {
+    struct job *job = job_new(f, 1);
+    job->request.peer = peer;
+    if (try_submit(f, NULL, job) == 0)
+      continue;
+    job_free(job);
+    return count;
+  }
+}
+
+static void the_last_eighth_is_for_those_who_have_little(void **state) {
+  struct fixture *f = *state;
+  f->config.max_queue_events = 128;
+  write_by_the_other(f);
+  assert_int_equal(fill(f, ONE), 128 / 8 * 7);
+  assert_int_equal(fill(f, OTHER), 2);
+  assert_int_equal(fill(f, OTHER + 1), 2);
+  assert_int_equal(fill(f, ONE), 0);
+  wait_all(f);
+}
+
+static void who_writes_alone_has_the_whole_queue(void **state) {
+  struct fixture *f = *state;
+  f->config.max_queue_events = 128;
+  assert_int_equal(fill(f, ONE), 128);
+  wait_all(f);
+}
+
 int main(int argc, char **argv) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, ingest_setup, ingest_teardown)
   const struct CMUnitTest tests[] = {
       CASE(the_last_lane_is_for_another),
       CASE(a_lane_is_not_kept_for_ever),
       CASE(who_writes_alone_has_all_lanes),
+      CASE(a_batch_is_whose_most_events_are),
+      CASE(the_last_eighth_is_for_those_who_have_little),
+      CASE(who_writes_alone_has_the_whole_queue),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);
