@@ -6,7 +6,8 @@
 #include "base/alloc.h"
 #include "base/log_sample.h"
 
-#define SHORT_PATIENCE_US 5000000
+/* Of those in whose way others are held back. */
+#define SHORT_PATIENCE_US 1000000
 
 /* ---- life ---- */
 

@@ -49,7 +49,8 @@ struct grpc_call {
 
   bool is_stream_open;
   bool is_accepted;
-  bool is_page; /* a browser's request: answered with a text */
+  bool is_let_in; /* by the open hook */
+  bool is_page;   /* a browser's request: answered with a text */
   bool is_half_closed;
   bool is_running;
   bool is_ended;
@@ -142,6 +143,7 @@ void grpc_call_post(struct grpc_call *call, enum grpc_call_event event);
 
 /* What is above the limits isn't kept. False: so far above them that the peer can't be honest. */
 bool grpc_headers_take(struct grpc_call *call, struct str name, struct str value);
+bool grpc_headers_take_trailer(struct grpc_call *call, struct str name, size_t value_len);
 
 /* All are there: accepts the call, or answers why not. */
 void grpc_headers_complete(struct grpc_call *call);

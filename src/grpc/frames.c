@@ -7,6 +7,8 @@
 #include "grpc/call.h"
 
 #define IDLE_FRAME_BYTES 64
+/* A byte of a message may be inflated to a thousand, and these are checked. */
+#define DATA_WEIGHT 8
 
 static struct grpc_call *call_of(nghttp2_session *h2, int32_t stream_id) {
   return nghttp2_session_get_stream_user_data(h2, stream_id);
@@ -89,23 +91,37 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
   return 0;
 }
 
+/* 0, or that others have their turn now: what is left comes in the next. */
+static int go_on(struct grpc_session *session, size_t bytes) {
+  session->is_interrupted = grpc_share_turn_is_over(session, bytes);
+  return session->is_interrupted ? NGHTTP2_ERR_PAUSE : 0;
+}
+
+/* Whose field it is; NULL: nobody's who wants to know. */
+static struct grpc_call *call_of_field(const struct grpc_session *session,
+                                       const nghttp2_frame *frame) {
+  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+    return call_of(session->h2, frame->hd.stream_id);
+  bool is_current = session->header_call && session->header_call->stream_id == frame->hd.stream_id;
+  return is_current ? session->header_call : NULL;
+}
+
 /* NOLINTNEXTLINE(readability-function-size): nghttp2's signature */
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
                      void *user) {
   struct grpc_session *session = user;
+  struct grpc_call *call = call_of_field(session, frame);
+  struct str field = str_of(name, name_len);
+  (void)h2;
   (void)flags;
-  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-    struct grpc_call *call = call_of(h2, frame->hd.stream_id);
-    if (call)
-      grpc_fields_take_trailer(&call->request.fields, str_of(name, name_len));
-    return 0;
-  }
-  if (!session->header_call || session->header_call->stream_id != frame->hd.stream_id)
-    return 0;
-  return grpc_headers_take(session->header_call, str_of(name, name_len), str_of(value, value_len))
-             ? 0
-             : fail(session, NGHTTP2_ENHANCE_YOUR_CALM, "a header list far above the limit");
+  if (!call)
+    return go_on(session, name_len + value_len);
+  bool is_fine = frame->headers.cat == NGHTTP2_HCAT_REQUEST
+                     ? grpc_headers_take(call, field, str_of(value, value_len))
+                     : grpc_headers_take_trailer(call, field, value_len);
+  return is_fine ? go_on(session, name_len + value_len)
+                 : fail(session, NGHTTP2_ENHANCE_YOUR_CALM, "a header list far above the limit");
 }
 
 static void trailers_received(struct grpc_session *session, const nghttp2_frame *frame) {
@@ -197,9 +213,7 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t stream_id, 
     grpc_receive_data(call, data, len);
   else
     (void)nghttp2_session_consume_stream(h2, stream_id, len);
-  struct grpc_session *session = user;
-  session->is_interrupted = grpc_share_turn_is_over(session, len);
-  return session->is_interrupted ? NGHTTP2_ERR_PAUSE : 0;
+  return go_on(user, len * DATA_WEIGHT);
 }
 
 /* Extensions are ignored, as HTTP/2 demands, but counted by on_begin_frame. */
@@ -228,6 +242,11 @@ static void goaway_sent(struct grpc_session *session, const nghttp2_goaway *goaw
   log_sampled(session->server->loop, &cause, &code, 1);
 }
 
+/* Not what anybody is told. */
+static bool is_worked_on(const struct grpc_call *call) {
+  return call && call->is_let_in && !call->request.route->is_public;
+}
+
 static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *user) {
   struct grpc_session *session = user;
   int32_t id = frame->hd.stream_id;
@@ -236,7 +255,7 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
   case NGHTTP2_HEADERS:
     /* Answers pay for the pings and window updates that they cause. */
     bucket_put(&session->idle_frames, 2);
-    session->has_answered = true;
+    session->has_answered |= is_worked_on(call_of(h2, id));
     grpc_liveness_used(&session->liveness);
     /* The answer is complete and the request isn't: tell the peer that nobody reads the rest. Any
      * earlier, the reset would take the trailers' place. */

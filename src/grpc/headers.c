@@ -123,12 +123,24 @@ static bool are_too_many(const struct grpc_request *r) {
   return r->bytes > MAX_HEADER_BYTES || r->count > MAX_HEADERS;
 }
 
+static void count_field(struct grpc_request *r, struct str name, size_t value_len) {
+  r->bytes += name.len + value_len + HEADER_OVERHEAD;
+  r->count++;
+}
+
 bool grpc_headers_take(struct grpc_call *call, struct str name, struct str value) {
   struct grpc_request *r = &call->request;
-  r->bytes += name.len + value.len + HEADER_OVERHEAD;
-  r->count++;
-  if (grpc_fields_take(&r->fields, name, value) && !are_too_many(r))
+  count_field(r, name, value.len);
+  if (!are_too_many(r) && grpc_fields_take(&r->fields, name, value))
     take_field(call, name, value);
+  return r->bytes <= BOMB_BYTES;
+}
+
+bool grpc_headers_take_trailer(struct grpc_call *call, struct str name, size_t value_len) {
+  struct grpc_request *r = &call->request;
+  count_field(r, name, value_len);
+  if (!are_too_many(r))
+    grpc_fields_take_trailer(&r->fields, name);
   return r->bytes <= BOMB_BYTES;
 }
 
@@ -196,6 +208,7 @@ static void accept_call(struct grpc_call *call) {
     grpc_deadlines_add(&server->deadlines, &call->deadline, now + r->timeout_us);
   if (!passes_hook(call))
     return;
+  call->is_let_in = true;
   /* Peers wait for the headers of a stream before they send or show anything. */
   if ((kind == GRPC_SERVER_STREAMING || kind == GRPC_BIDI_STREAMING) && !call->holds_headers)
     grpc_respond(call);

@@ -143,10 +143,14 @@ size_t grpc_memory_connections(const struct grpc_memory *memory, size_t bytes) {
   return sixteenths(memory, ACCEPT_SIXTEENTHS) / (bytes + GRPC_SESSION_BYTES);
 }
 
+static void make_room(const struct grpc_memory *memory, size_t bytes);
+
 struct grpc_account *grpc_account_open(struct grpc_memory *memory, size_t bytes) {
-  if (waiting_of(memory->kinds) + bytes + GRPC_SESSION_BYTES >
-      sixteenths(memory, ACCEPT_SIXTEENTHS))
+  size_t needed_bytes = bytes + GRPC_SESSION_BYTES;
+  if (waiting_of(memory->kinds) + needed_bytes > sixteenths(memory, ACCEPT_SIXTEENTHS)) {
+    make_room(memory, needed_bytes);
     return NULL;
+  }
   struct grpc_account *account = xcalloc(1, sizeof(*account));
   account->memory = memory;
   account->references = 1;
@@ -253,6 +257,13 @@ static void shed_greatest(struct grpc_memory *memory) {
       return;
     shed(session);
   }
+}
+
+/* For the next who comes: those who are there and want nothing don't keep out the others. */
+static void make_room(const struct grpc_memory *memory, size_t bytes) {
+  struct grpc_session *session = greatest(memory->server);
+  if (session && waiting_of(session->account->kinds) > 2 * bytes)
+    shed(session);
 }
 
 /* ---- too much altogether ---- */

@@ -8,10 +8,10 @@
 #define BURST_US     50000
 /* Of one connection before others have their turn: a message may take so long, not several. */
 #define TURN_US 10000
-/* Taken in between two looks at the clock, and what a chunk counts besides its bytes: inflated it
- * is half a millisecond's work at most, and calls that do nothing don't pay for a look each. */
-#define UNWATCHED_MAX_BYTES 512
-#define CHUNK_BYTES         64
+/* Taken in between two looks at the clock, and what each piece counts besides its bytes: half a
+ * millisecond's work at most, and calls that do nothing don't pay for a look each. */
+#define UNWATCHED_MAX_BYTES 4096
+#define PIECE_BYTES         64
 /* What is there when a rest ends, so that it isn't followed by another at once. */
 #define RESTED_US 5000
 /* Who was read no longer ago than this competes. */
@@ -27,7 +27,7 @@ bool grpc_share_is_resting(const struct grpc_share *share) {
 
 bool grpc_share_turn_is_over(struct grpc_session *session, size_t bytes) {
   struct grpc_share *share = &session->share;
-  share->unwatched_bytes += bytes + CHUNK_BYTES;
+  share->unwatched_bytes += bytes + PIECE_BYTES;
   if (share->unwatched_bytes < UNWATCHED_MAX_BYTES)
     return false;
   share->unwatched_bytes = 0;

@@ -24,8 +24,8 @@ void grpc_share_init(struct grpc_share *share, int64_t now_us);
 /* The connection was read, from session->now_us until now. */
 void grpc_share_charge(struct grpc_session *session);
 
-/* So many bytes of messages were taken in. True: the connection has been looked at for long enough
- * at a time, from session->now_us on. */
+/* A field or a piece of a message was taken in that costs as much as so many bytes of fields do.
+ * True: the connection has been looked at for long enough at a time, from session->now_us on. */
 bool grpc_share_turn_is_over(struct grpc_session *session, size_t bytes);
 
 bool grpc_share_is_resting(const struct grpc_share *share);

@@ -32,6 +32,20 @@ def header_bomb(stream):
                  raw_h2.header_block(*CALL_FIELDS) + field + b"\xbe" * 12000)
 
 
+def trailer_bomb(stream):
+    """A call whose trailers have one name of 4,000 letters again and again."""
+    name = b"\x40\x7f" + bytes([0xa1, 0x1e]) + b"n" * 4000 + b"\0"
+    return (raw_h2.grpc_headers(stream, CHECK) +
+            frame(raw_h2.HEADERS, raw_h2.END_HEADERS | raw_h2.END_STREAM, stream, name + b"\xbe" * 12000))
+
+
+def large_headers(stream):
+    """Forty fields of 4,000 bytes for a byte each: a little less than what ends the connection."""
+    value = b"\x40" + bytes([1]) + b"x" + b"\x7f" + bytes([0xa1, 0x1e]) + b"v" * 4000
+    return frame(raw_h2.HEADERS, raw_h2.END_HEADERS, stream, raw_h2.header_block(*CALL_FIELDS) +
+                 (value if stream == 1 else b"\xbe") + b"\xbe" * 38)
+
+
 def table_churn(stream):
     """The table is emptied, made large again and filled, at each call."""
     size_updates = b"\x20" + b"\x3f\xe1\x1f"
@@ -111,6 +125,8 @@ ATTACKS = {
         raw_h2.WINDOW_UPDATE, stream=stream, payload=bytes(4)))),
     "half_requests": Attack(half_requests, keeps_rules=True),
     "header_bomb": Attack(streams(header_bomb)),
+    "trailer_bomb": Attack(streams(trailer_bomb)),
+    "large_headers": Attack(streams(reset(large_headers)), keeps_rules=True),
     "table_churn": Attack(calls(table_churn), window=OPEN_WINDOW, keeps_rules=True),
     "continuations": Attack(continuations),
     "trailers": Attack(calls(trailers), window=OPEN_WINDOW, keeps_rules=True),

@@ -122,17 +122,25 @@ static size_t longest_run(const char *text) {
   return longest;
 }
 
-static void what_came_at_once_leaves_others_their_turn(void **state) {
+static struct grpc_status *open_slowly(void *arg, struct grpc_call *call,
+                                       const struct grpc_method *method) {
+  (void)method;
+  return serve_slowly(arg, call);
+}
+
+/* Two connections send all at once, and the calls take long by what `start` sets. */
+static void assert_turns_end(struct echo_server *e,
+                             void (*start)(struct grpc_server *server, struct slow_clock *slow)) {
   struct slow_clock slow = {.clock = {slow_monotonic_us, slow_wall_us}};
-  struct echo_server *e = *state;
+  const char *text = "so many bytes that the clock is looked at more often than at each tenth call";
   e->loop.clock = &slow.clock;
   echo_server_start(e);
-  grpc_server_on_message(e->server, serve_slowly, &slow);
+  start(e->server, &slow);
   struct h2_client *clients[2] = {echo_server_connect(e, 0), echo_server_connect(e, 0)};
   echo_server_settle(e);
   for (int i = 0; i < CALLS; i++) {
-    echo_open(clients[0], ECHO_UNARY, NULL, "x");
-    echo_open(clients[1], ECHO_CLIENT_STREAM, NULL, "x");
+    echo_open(clients[0], ECHO_UNARY, NULL, text);
+    echo_open(clients[1], ECHO_CLIENT_STREAM, NULL, text);
   }
   while (slow.count < 2 * CALLS)
     echo_server_step(e);
@@ -142,12 +150,30 @@ static void what_came_at_once_leaves_others_their_turn(void **state) {
   e->loop.clock = &clock_system;
 }
 
+static void set_slow_messages(struct grpc_server *server, struct slow_clock *slow) {
+  grpc_server_on_message(server, serve_slowly, slow);
+}
+
+static void set_slow_headers(struct grpc_server *server, struct slow_clock *slow) {
+  grpc_server_on_open(server, open_slowly, slow);
+}
+
+static void messages_that_came_at_once_leave_others_their_turn(void **state) {
+  assert_turns_end(*state, set_slow_messages);
+}
+
+static void headers_that_came_at_once_leave_others_their_turn(void **state) {
+  assert_turns_end(*state, set_slow_headers);
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(who_takes_too_long_rests_while_others_go_on, echo_setup,
                                       echo_teardown),
       cmocka_unit_test_setup_teardown(who_is_alone_never_rests, echo_setup, echo_teardown),
-      cmocka_unit_test_setup_teardown(what_came_at_once_leaves_others_their_turn, echo_setup,
+      cmocka_unit_test_setup_teardown(messages_that_came_at_once_leave_others_their_turn,
+                                      echo_setup, echo_teardown),
+      cmocka_unit_test_setup_teardown(headers_that_came_at_once_leave_others_their_turn, echo_setup,
                                       echo_teardown),
   };
   if (argc > 1)
