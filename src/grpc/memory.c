@@ -259,10 +259,28 @@ static void shed_greatest(struct grpc_memory *memory) {
   }
 }
 
-/* For the next who comes: those who are there and want nothing don't keep out the others. */
+/* Of those for whom nothing was ever done, the one who costs most by being there. */
+static struct grpc_session *greatest_stranger(const struct grpc_server *server) {
+  struct grpc_session *found = NULL;
+  size_t most = 0;
+  for (struct list_link *link = server->sessions.first; link; link = link->next) {
+    struct grpc_session *session = LIST_ENTRY(link, struct grpc_session, link);
+    size_t bytes = session->account->kinds[GRPC_MEMORY_CONNECTION].used_bytes;
+    if (session->is_shed || session->has_answered || bytes <= most)
+      continue;
+    found = session;
+    most = bytes;
+  }
+  return found;
+}
+
+/* For the next who comes: strangers who want nothing don't keep out the others. */
 static void make_room(const struct grpc_memory *memory, size_t bytes) {
-  struct grpc_session *session = greatest(memory->server);
-  if (session && waiting_of(session->account->kinds) > 2 * bytes)
+  size_t staying = waiting_of(memory->kinds) - closing_bytes(memory->server);
+  if (staying + bytes <= sixteenths(memory, ACCEPT_SIXTEENTHS))
+    return;
+  struct grpc_session *session = greatest_stranger(memory->server);
+  if (session && session->account->kinds[GRPC_MEMORY_CONNECTION].used_bytes > 2 * bytes)
     shed(session);
 }
 
