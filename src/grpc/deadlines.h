@@ -23,7 +23,8 @@ struct grpc_deadlines {
   grpc_deadline_cb *expired;
 };
 
-/* `expired` runs from the loop, once per deadline, which is out of the heap by then. */
+/* `expired` runs from the loop, once per deadline, which is out of the heap by then. Many that have
+ * passed take several of its turns. */
 void grpc_deadlines_init(struct grpc_deadlines *d, struct loop *loop, grpc_deadline_cb *expired);
 
 /* CLOCK_NEVER is left out. */

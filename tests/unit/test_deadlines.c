@@ -124,6 +124,19 @@ static void timer_is_set_to_the_earliest(void **state) {
   assert_true(f->deadlines.armed_us == CLOCK_NEVER);
 }
 
+static void a_crowd_takes_several_turns(void **state) {
+  struct fixture *f = *state;
+  add_all(f);
+  while (f->deadlines.count > 0) {
+    size_t before = f->deadlines.count;
+    assert_true(f->deadlines.armed_us <= 9000000);
+    move_to(f, 9000000);
+    assert_in_range(before - f->deadlines.count, 1, COUNT / 2);
+  }
+  for (size_t k = 0; k < COUNT; k++)
+    assert_int_equal(f->entries[k].expired, 1);
+}
+
 int main(int argc, char **argv) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -131,6 +144,7 @@ int main(int argc, char **argv) {
       CASE(removed_ones_never_expire),
       CASE(never_is_left_out),
       CASE(timer_is_set_to_the_earliest),
+      CASE(a_crowd_takes_several_turns),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);
