@@ -17,7 +17,7 @@
 
 #include "net/listener.h"
 
-#define MAX_CONNS  8
+#define MAX_CONNS  40
 #define GIVE_UP_US 20000000
 
 struct fixture;
@@ -408,6 +408,21 @@ static void connections_above_the_maximum_are_closed_at_once(void **state) {
   close(fourth);
 }
 
+static void storm_of_connects_is_accepted_turn_by_turn(void **state) {
+  struct fixture *f = *state;
+  int fds[MAX_CONNS];
+  listen_with(f, MAX_CONNS, GIVE_UP_US);
+  for (int i = 0; i < MAX_CONNS; i++)
+    fds[i] = dial(f);
+  while (f->accepted < MAX_CONNS) {
+    int before = f->accepted;
+    step(f);
+    assert_in_range(f->accepted - before, 0, 8);
+  }
+  for (int i = 0; i < MAX_CONNS; i++)
+    close(fds[i]);
+}
+
 static void connections_outlive_their_listener(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
@@ -509,6 +524,7 @@ int main(int argc, char **argv) {
       CASE(user_may_refuse_what_it_reads),
       CASE(reset_by_the_peer_is_reported),
       CASE(connections_above_the_maximum_are_closed_at_once),
+      CASE(storm_of_connects_is_accepted_turn_by_turn),
       CASE(connections_outlive_their_listener),
       CASE(running_out_of_descriptors_pauses_accepting_without_a_busy_loop),
       CASE(malformed_addresses_are_refused),
