@@ -14,6 +14,11 @@
 
 #define SUBJECT_TEXT_SIZE 256
 #define TLS12_SUITES      "ECDHE+AESGCM:ECDHE+CHACHA20"
+/* Not the finite fields (RFC 7919): to check a peer's key of ffdhe8192 takes 100 ms, to make one up
+ * nothing. The dearest of these, P-384, takes 1.1 ms (`openssl speed`). */
+#define GROUPS "X25519:P-256:P-384:P-521"
+/* Of a client's certificates; OpenSSL's own limit is 100 KB, for each handshake. */
+#define MAX_CERT_LIST_BYTES (16 * 1024)
 
 struct tls_context {
   SSL_CTX *ctx; /* owned; connections hold references of their own */
@@ -104,6 +109,7 @@ static int load_clients(SSL_CTX *ctx, const struct tls_options *options, struct 
     return fail_file(err, "clients' signers", options->client_ca_file);
   }
   SSL_CTX_set_client_CA_list(ctx, names);
+  SSL_CTX_set_max_cert_list(ctx, MAX_CERT_LIST_BYTES);
   int mode = SSL_VERIFY_PEER;
   if (options->clients == TLS_CLIENTS_REQUIRED)
     mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
@@ -118,7 +124,7 @@ static int load_clients(SSL_CTX *ctx, const struct tls_options *options, struct 
 static SSL_CTX *ctx_new(void) {
   SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
   if (!ctx || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
-      SSL_CTX_set_cipher_list(ctx, TLS12_SUITES) != 1)
+      SSL_CTX_set_cipher_list(ctx, TLS12_SUITES) != 1 || SSL_CTX_set1_groups_list(ctx, GROUPS) != 1)
     abort(); /* out of memory, or not the OpenSSL that this was built for */
   SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -126,6 +132,8 @@ static SSL_CTX *ctx_new(void) {
                             SSL_MODE_RELEASE_BUFFERS);
   /* One read ends behind a message of TLS's own: a flood of them would hold it for ever. */
   SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
+  /* Sessions are resumed by tickets, which the peer keeps; 20,480 of 0.9 KB would stay here. */
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_alpn_select_cb(ctx, select_h2, NULL);
   return ctx;
 }

@@ -6,7 +6,8 @@
  * for a moment.
  *
  * TLS 1.2 or later; of 1.2 only suites with forward secrecy and authenticated encryption (RFC 9113,
- * 9.2.2); no renegotiation, no compression. The peer has to name "h2" by ALPN (RFC 9113, 3.2).
+ * 9.2.2); no renegotiation, no compression; keys are agreed on by elliptic curves. Sessions are
+ * resumed by tickets alone. The peer has to name "h2" by ALPN (RFC 9113, 3.2).
  */
 #pragma once
 
