@@ -16,15 +16,38 @@
 
 /* ---- life ---- */
 
+/* A ServerHello with this for its random number (RFC 8446, 4.1.3) asks for a second ClientHello. */
+static bool is_hello_retry(const uint8_t *message, size_t len) {
+  static const uint8_t retry[SSL3_RANDOM_SIZE] = {0xCF, 0x21, 0xAD, 0x74, 0xE5, 0x9A, 0x61, 0x11,
+                                                  0xBE, 0x1D, 0x8C, 0x02, 0x1E, 0x65, 0xB8, 0x91,
+                                                  0xC2, 0xA2, 0x11, 0x16, 0x7A, 0xBB, 0x8C, 0x5E,
+                                                  0x07, 0x9E, 0x09, 0xE2, 0xC8, 0xA8, 0x33, 0x9C};
+  const size_t at = SSL3_HM_HEADER_LENGTH + sizeof(uint16_t); /* behind the version */
+  return len >= at + sizeof(retry) && message[0] == SSL3_MT_SERVER_HELLO &&
+         memcmp(message + at, retry, sizeof(retry)) == 0;
+}
+
+/* Told by the head of a record: of the message behind it OpenSSL keeps what has come until the rest
+ * is there, and refuses it only then. TLS 1.3 has records of this type in handshakes alone. */
+static bool is_new_handshake(const SSL *ssl, const uint8_t *record) {
+  return record[0] == SSL3_RT_HANDSHAKE && SSL_version(ssl) < TLS1_3_VERSION &&
+         SSL_is_init_finished(ssl);
+}
+
 /* NOLINTNEXTLINE(readability-function-size): OpenSSL's signature */
 static void on_message(int is_sent, int version, int type, const void *data, size_t len, SSL *ssl,
                        void *arg) {
   struct transport *t = arg;
   const uint8_t *message = data;
   (void)version;
-  (void)ssl;
-  if (!is_sent && type == SSL3_RT_HANDSHAKE && len > 0 && message[0] == SSL3_MT_KEY_UPDATE)
+  if (type == SSL3_RT_HEADER && !is_sent)
+    t->is_renegotiated |= is_new_handshake(ssl, message);
+  if (type != SSL3_RT_HANDSHAKE || len == 0)
+    return;
+  if (!is_sent && message[0] == SSL3_MT_KEY_UPDATE)
     t->key_updates++;
+  if (is_sent && is_hello_retry(message, len))
+    hello_expect(&t->hello, ssl);
 }
 
 bool transport_init(struct transport *t, int fd, struct tls_context *context) {
@@ -39,6 +62,7 @@ bool transport_init(struct transport *t, int fd, struct tls_context *context) {
     return false;
   SSL_set_msg_callback(t->ssl, on_message);
   SSL_set_msg_callback_arg(t->ssl, t);
+  hello_expect(&t->hello, t->ssl);
   return true;
 }
 
@@ -47,6 +71,7 @@ void transport_close(struct transport *t) {
   t->ssl = NULL;
   free(t->refusal.subject);
   t->refusal.subject = NULL;
+  hello_end(&t->hello, t->fd);
   close(t->fd);
   t->fd = -1;
 }
@@ -100,6 +125,8 @@ int transport_handshake(struct transport *t, const char **ret_reason) {
       return rc;
     if (rc == TRANSPORT_END)
       *ret_reason = "closed by the peer";
+    if (t->hello.fault)
+      *ret_reason = t->hello.fault;
     return TRANSPORT_FAILED;
   }
   t->read_waits_for = UV_READABLE;
@@ -125,8 +152,13 @@ static ssize_t read_plain(struct transport *t, uint8_t *data, size_t size,
   return TRANSPORT_FAILED;
 }
 
-static bool updates_keys_too_often(const struct transport *t) {
-  return t->key_updates > FIRST_KEY_UPDATES + t->received / BYTES_PER_KEY_UPDATE;
+/* What the peer does with TLS that it may not; NULL: nothing. */
+static const char *misuse(const struct transport *t) {
+  if (t->is_renegotiated)
+    return "TLS renegotiation, which HTTP/2 forbids"; /* RFC 9113, 9.2.1 */
+  if (t->key_updates > FIRST_KEY_UPDATES + t->received / BYTES_PER_KEY_UPDATE)
+    return "too many TLS key updates";
+  return NULL;
 }
 
 ssize_t transport_read(struct transport *t, uint8_t *data, size_t size, const char **ret_reason) {
@@ -139,8 +171,9 @@ ssize_t transport_read(struct transport *t, uint8_t *data, size_t size, const ch
   errno = 0;
   bool is_read = SSL_read_ex(t->ssl, data, size, &n) == 1;
   t->received += n;
-  if (updates_keys_too_often(t)) {
-    *ret_reason = "too many TLS key updates";
+  const char *fault = misuse(t);
+  if (fault) {
+    *ret_reason = fault;
     return TRANSPORT_FAILED;
   }
   if (!is_read)

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/must_check.h"
+#include "net/hello.h"
 #include "net/peer_names.h"
 #include "net/tls.h"
 
@@ -28,8 +29,10 @@ struct transport {
   int fd;   /* owned; -1 once closed */
   SSL *ssl; /* owned; of TLS only */
   struct tls_refusal refusal;
+  struct hello_watch hello;
   uint64_t received;    /* bytes, by TLS */
   uint64_t key_updates; /* of the peer's */
+  bool is_renegotiated; /* by the peer, who began another handshake */
   int read_waits_for;
   int write_waits_for;
 };
