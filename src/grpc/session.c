@@ -105,7 +105,6 @@ static int receive_failed(struct grpc_session *session, int rc, struct str data)
 
 /* How much of it was taken: all, unless it took long; or a negative error of nghttp2's. */
 static ssize_t take_in(struct grpc_session *session, const uint8_t *data, size_t len) {
-  session->now_us = clock_monotonic_us(session->server->loop->clock);
   grpc_liveness_read(&session->liveness, session->now_us);
   session->is_interrupted = false;
   return nghttp2_session_mem_recv(session->h2, data, len);
@@ -126,6 +125,7 @@ static void look_after(struct grpc_session *session) {
 
 static int on_read(void *user, const uint8_t *data, size_t len) {
   struct grpc_session *session = user;
+  session->now_us = net_conn_read_began_us(session->conn);
   ssize_t n = take_in(session, data, len);
   if (n < 0)
     return receive_failed(session, (int)n, str_of(data, len));
@@ -144,6 +144,7 @@ static void on_rest(void *arg) {
   /* Also when it is empty: nghttp2 has the end of a frame left to look at. */
   struct str rest =
       session->rest.data ? str_of(buf_bytes(&session->rest), buf_len(&session->rest)) : str_z("");
+  session->now_us = clock_monotonic_us(session->server->loop->clock);
   ssize_t n = take_in(session, (const uint8_t *)rest.data, rest.len);
   if (n < 0) {
     if (receive_failed(session, (int)n, rest) != 0)

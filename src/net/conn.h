@@ -44,6 +44,10 @@ void net_conn_want_write(struct net_conn *conn);
 void net_conn_pause_read(struct net_conn *conn);
 void net_conn_resume_read(struct net_conn *conn);
 
+/* Within on_read, the monotonic time when reading began: opening TLS's records is work for the peer
+ * as well. */
+int64_t net_conn_read_began_us(const struct net_conn *conn);
+
 /* Closes soon; on_close follows. Safe to call twice. With `flush`, what is queued is written first
  * and the peer is given up to a second, and 256 KiB that it may still send, to read it (RFC 9112,
  * 9.6: a close with unread input would reset the connection and lose the last bytes). */

@@ -80,6 +80,11 @@ void net_conn_close(struct net_conn *conn, bool flush, const char *reason) {
   conn->is_closing = true;
 }
 
+int64_t net_conn_read_began_us(const struct net_conn *conn) {
+  (void)conn;
+  return clock_monotonic_us(echo.loop.clock);
+}
+
 const char *net_conn_peer(const struct net_conn *conn) {
   (void)conn;
   return "the fuzzer";
