@@ -1,16 +1,16 @@
 """Attacks on what comes before HTTP/2, and on the pages' port."""
 
-import ctypes
-import ctypes.util
 import socket
 import ssl
+import struct
 import time
 
-from support.attack import Attack
+from support import hellos, raw_h2
+from support.attack import FRAME_BYTES, Attack
+from support.openssl import TLS1_2, TLS1_3, Session
 
-KEY_UPDATE_REQUESTED = 1
-TLS1_2, TLS1_3 = 0x0303, 0x0304
-SET_MIN_VERSION, SET_MAX_VERSION = 123, 124
+UNKNOWN_FRAME = 0xBE
+CONNECTS_AT_ONCE = 256
 TIMEOUT_S = 5
 
 
@@ -38,63 +38,100 @@ def slowly(text):
     return pieces
 
 
-def load_openssl():
-    """By hand: what Python's own module doesn't do."""
-    lib = ctypes.CDLL(ctypes.util.find_library("ssl"))
-    pointer, number = ctypes.c_void_p, ctypes.c_int
-    for name, result, *arguments in (
-            ("TLS_client_method", pointer), ("SSL_CTX_new", pointer, pointer), ("SSL_CTX_free", None, pointer),
-            ("SSL_CTX_ctrl", ctypes.c_long, pointer, number, ctypes.c_long, pointer),
-            ("SSL_CTX_set_alpn_protos", number, pointer, ctypes.c_char_p, ctypes.c_uint),
-            ("SSL_new", pointer, pointer), ("SSL_free", None, pointer), ("SSL_set_fd", number, pointer, number),
-            ("SSL_connect", number, pointer), ("SSL_do_handshake", number, pointer),
-            ("SSL_key_update", number, pointer, number), ("SSL_renegotiate", number, pointer)):
-        getattr(lib, name).restype, getattr(lib, name).argtypes = result, arguments
-    return lib
-
-
-class TlsMessages:
-    """`again(lib, session)` after the handshake, as often as it goes."""
+class Talks:
+    """Connections one after the other; each is over when the server has enough, or time is."""
 
     port = "grpc"
+
+    def run(self, port, end):
+        counts = {"connections": 0, "ended": 0, "bytes": 0, "codes": {}}
+        while time.monotonic() < end:
+            counts["connections"] += 1
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as sock:
+                try:
+                    counts["bytes"] += self.talk(sock, end)
+                except OSError:
+                    pass
+            counts["ended"] += time.monotonic() < end
+        return counts
+
+
+class TlsMessages(Talks):
+    """`again(session)` after the handshake, as often as it goes."""
 
     def __init__(self, version, again, keeps_rules=False):
         self.version, self.again, self.keeps_rules = version, again, keeps_rules
 
-    def run(self, port, end):
-        lib = load_openssl()
-        context = lib.SSL_CTX_new(lib.TLS_client_method())
-        lib.SSL_CTX_ctrl(context, SET_MIN_VERSION, self.version, None)
-        lib.SSL_CTX_ctrl(context, SET_MAX_VERSION, self.version, None)
-        lib.SSL_CTX_set_alpn_protos(context, b"\x02h2", 3)
-        counts = {"connections": 0, "ended": 0, "bytes": 0, "codes": {}}
+    def talk(self, sock, end):
+        with Session(self.version) as session:
+            sent = 1000 if session.connect(sock) else 0
+            while sent and time.monotonic() < end:
+                data = self.again(session)
+                try:
+                    sock.sendall(data)
+                except OSError:
+                    break
+                sent += len(data)
+            return sent
+
+
+class DearKeys(Talks):
+    """Gone when they were checked, or refused."""
+
+    keeps_rules = False
+
+    @staticmethod
+    def talk(sock, _):
+        hello = hellos.of_finite_field()
+        sock.sendall(hello)
+        sock.recv(1000)
+        return len(hello)
+
+
+class Renegotiations(Talks):
+    """`hello(session)` after the handshake, and what becomes of it."""
+
+    keeps_rules = False
+
+    def __init__(self, hello):
+        self.hello = hello
+
+    def talk(self, sock, _):
+        with Session(TLS1_2) as session:
+            if not session.connect(sock):
+                return 0
+            data = self.hello(session)
+            sock.sendall(data)
+            while sock.recv(65536):
+                pass
+            return 1000 + len(data)
+
+
+def tiny_records(session):
+    opening = raw_h2.PREFACE + raw_h2.frame(raw_h2.SETTINGS) + raw_h2.frame(raw_h2.SETTINGS, raw_h2.ACK)
+    text = raw_h2.frame(UNKNOWN_FRAME, payload=bytes(FRAME_BYTES)) if session.is_opened else opening
+    session.is_opened = True
+    return session.records(text)
+
+
+class Connects:
+    """And nothing after that; gone at once, so that the machine isn't filled with sockets in TIME_WAIT."""
+
+    keeps_rules, port = True, "grpc"
+
+    @staticmethod
+    def run(port, end):
+        rounds = 0
         while time.monotonic() < end:
-            counts["connections"] += 1
-            messages = self.talk(lib, context, port, end)
-            counts["ended"] += time.monotonic() < end
-            counts["bytes"] += 1000 * (messages > 0) + 27 * messages
-        lib.SSL_CTX_free(context)
-        return counts
-
-    def talk(self, lib, context, port, end):
-        """How many messages went out until the server had enough."""
-        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as sock:
-            sock.settimeout(None)
-            session, count = lib.SSL_new(context), 0
-            lib.SSL_set_fd(session, sock.fileno())
-            if lib.SSL_connect(session) == 1:
-                while time.monotonic() < end and self.again(lib, session):
-                    count += 1
-            lib.SSL_free(session)
-            return count
-
-
-def update_key(lib, session):
-    return lib.SSL_key_update(session, KEY_UPDATE_REQUESTED) == 1 and lib.SSL_do_handshake(session) == 1
-
-
-def renegotiate(lib, session):
-    return lib.SSL_renegotiate(session) == 1 and lib.SSL_do_handshake(session) == 1
+            socks = [socket.socket() for _ in range(CONNECTS_AT_ONCE)]
+            for sock in socks:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.setblocking(False)
+                sock.connect_ex(("127.0.0.1", port))
+            for sock in socks:
+                sock.close()
+            rounds += 1
+        return {"connections": rounds * CONNECTS_AT_ONCE, "ended": 0, "bytes": 0, "codes": {}}
 
 
 class Handshakes:
@@ -119,8 +156,8 @@ class Handshakes:
         return counts
 
 
-def plain(pieces=nothing, **more):
-    return Attack(pieces, is_http2=False, keeps_rules=True, **more)
+def plain(pieces=nothing, keeps_rules=True, **more):
+    return Attack(pieces, is_http2=False, keeps_rules=keeps_rules, **more)
 
 
 # Those that the daemon has to speak TLS for.
@@ -128,8 +165,15 @@ TLS_ATTACKS = {
     "half_handshakes": plain(first=client_hello(), connections=300),
     "half_hellos": plain(first=client_hello()[:60], connections=300),
     "handshakes": Handshakes,
-    "key_updates": TlsMessages(TLS1_3, update_key),
-    "renegotiations": TlsMessages(TLS1_2, renegotiate, keeps_rules=True),
+    "dear_keys": DearKeys(),
+    "long_hellos": plain(keeps_rules=False, first=hellos.long(), connections=4),
+    "half_long_hellos": plain(keeps_rules=False, first=hellos.records(hellos.header(hellos.MAX_BYTES)),
+                              connections=300),
+    "key_updates": TlsMessages(TLS1_3, Session.update_key),
+    "tiny_records": TlsMessages(TLS1_3, tiny_records, keeps_rules=True),
+    "renegotiations": Renegotiations(Session.hello_again),
+    "half_renegotiations": Renegotiations(Session.half_hello_again),
+    "connects": Connects,
 }
 HTTP_ATTACKS = {
     "http_silence": plain(connections=64, port="http"),
