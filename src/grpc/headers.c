@@ -217,7 +217,8 @@ static void accept_call(struct grpc_call *call) {
 void grpc_headers_complete(struct grpc_call *call) {
   struct grpc_request *r = &call->request;
   const struct grpc_session *session = call->session;
-  grpc_fields_complete(&r->fields);
+  if (!are_too_many(r))
+    grpc_fields_complete(&r->fields);
   if (r->fields.fault)
     grpc_call_reject(call, r->fields.fault);
   else if (session->calls.count > (size_t)call->server->config->max_concurrent_streams)

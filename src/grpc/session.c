@@ -364,6 +364,8 @@ static void tick_liveness(struct grpc_session *session) {
 static void tick_handshake(struct grpc_session *session) {
   if (session->handshake_deadline_us <= session->now_us)
     net_conn_close(session->conn, false, "sent no HTTP/2 settings in time");
+  else if (session->is_paused && session->header_deadline_us != CLOCK_NEVER)
+    session->header_deadline_us = session->now_us + session->server->config->handshake_timeout_us;
   else if (session->header_deadline_us <= session->now_us)
     net_conn_close(session->conn, false, "sent half a header block");
   else if (session->settings_deadline_us <= session->now_us) {

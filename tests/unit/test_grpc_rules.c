@@ -142,6 +142,16 @@ static void rq16_too_long_a_header_list_is_resource_exhausted(void **state) {
   echo_assert_ok(echo_call(e, ECHO_UNARY, fair, "x"));
 }
 
+/* Also when a field was passed over for it that there must be. */
+static void rq16_too_long_a_path_is_resource_exhausted(void **state) {
+  struct echo_server *e = *state;
+  char path[17000];
+  memset(path, 'p', sizeof(path) - 1);
+  path[0] = '/';
+  path[sizeof(path) - 1] = '\0';
+  echo_assert_trailers_only(echo_call(e, path, NULL, "x"), GRPC_RESOURCE_EXHAUSTED);
+}
+
 static void rq16_too_many_headers_are_resource_exhausted(void **state) {
   struct echo_server *e = *state;
   struct h2_header many[121] = {{NULL, NULL}};
@@ -408,6 +418,7 @@ int main(int argc, char **argv) {
       CASE(rq12_unknown_headers_are_ignored),
       CASE(rq16_too_long_a_header_list_is_resource_exhausted),
       CASE(rq16_too_many_headers_are_resource_exhausted),
+      CASE(rq16_too_long_a_path_is_resource_exhausted),
       CASE(rq17_unary_call_without_a_message_is_unimplemented),
       CASE(rq18_request_trailers_end_the_request),
       CASE(browser_gets_a_text),
