@@ -14,6 +14,7 @@
 #define MAX_HELLO_BYTES (16 * 1024)
 #define RECORD_BYTES    SSL3_RT_HEADER_LENGTH
 #define HEAD_BYTES      (RECORD_BYTES + SSL3_HM_HEADER_LENGTH)
+#define ALERT_BYTES     (RECORD_BYTES + 1) /* up to its level */
 /* A record of its own, which may come in front of a second hello (RFC 8446, D.4). */
 #define CHANGE_BYTES   (RECORD_BYTES + 1)
 #define MAX_LOOK_BYTES (CHANGE_BYTES + HEAD_BYTES)
@@ -68,24 +69,28 @@ static enum verdict judge_record(struct hello_watch *watch, const uint8_t *recor
   }
 }
 
+static bool is_of_tls(const uint8_t *record) {
+  return record[0] == SSL3_RT_HANDSHAKE || record[0] == SSL3_RT_ALERT;
+}
+
 /* What isn't TLS is OpenSSL's to refuse: it knows HTTP from other things. Amid a handshake there
  * are records that it passes over. */
 static enum verdict judge(struct hello_watch *watch, const struct look *look, size_t *ret_wanted) {
   const uint8_t *record = look->bytes;
-  *ret_wanted = HEAD_BYTES;
+  size_t before = 0;
+  *ret_wanted = ALERT_BYTES;
   if (look->len == 0)
     return MUST_WAIT;
   if (record[0] == SSL3_RT_CHANGE_CIPHER_SPEC) {
     if (look->len >= RECORD_BYTES && record_len(record) != 1)
       return refuse(watch, "a ChangeCipherSpec of another length than 1");
-    record += CHANGE_BYTES;
-    *ret_wanted = MAX_LOOK_BYTES;
-  } else if (record[0] == SSL3_RT_ALERT) {
-    *ret_wanted = RECORD_BYTES + 1;
-  } else if (record[0] != SSL3_RT_HANDSHAKE && !watch->is_second) {
+    before = CHANGE_BYTES;
+  } else if (!is_of_tls(record) && !watch->is_second) {
     return MAY_BE_READ;
   }
-  return look->len < *ret_wanted ? MUST_WAIT : judge_record(watch, record);
+  bool is_handshake = look->len > before && record[before] == SSL3_RT_HANDSHAKE;
+  *ret_wanted = before + (is_handshake ? HEAD_BYTES : ALERT_BYTES);
+  return look->len < *ret_wanted ? MUST_WAIT : judge_record(watch, record + before);
 }
 
 /* ---- looking ---- */
