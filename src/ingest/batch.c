@@ -10,7 +10,7 @@
 #include "ingest/proofs.h"
 #include "ledger/rows.h"
 
-#define NO_REQUEST (-1)
+#define NO_ITEM (-1)
 
 void batch_deinit(struct batch *b) {
   free(b->requests);
@@ -18,6 +18,7 @@ void batch_deinit(struct batch *b) {
   free(b->slots);
   free(b->order);
   free(b->repeats);
+  free(b->runs);
   *b = (struct batch){0};
 }
 
@@ -26,17 +27,6 @@ void batch_clear(struct batch *b) {
   b->request_count = b->event_count = b->item_count = b->group_count = b->repeat_count = 0;
   b->size_bytes = 0;
   b->peer = 0;
-  b->peer_lead = 0;
-}
-
-/* Whoever has more than half of the events is found so (Boyer and Moore, 1981). */
-static void batch_note_peer(struct batch *b, const struct ingest_request *request) {
-  bool is_leading = b->peer == request->peer;
-  b->peer_lead += is_leading ? request->count : -request->count;
-  if (b->peer_lead >= 0)
-    return;
-  b->peer = request->peer;
-  b->peer_lead = -b->peer_lead;
 }
 
 void batch_add(struct batch *b, struct ingest_request *request) {
@@ -44,11 +34,36 @@ void batch_add(struct batch *b, struct ingest_request *request) {
     b->request_cap = b->request_cap ? 2 * b->request_cap : 64;
     b->requests = xrealloc(b->requests, (size_t)b->request_cap * sizeof(struct ingest_request *));
   }
-  batch_note_peer(b, request);
   b->requests[b->request_count++] = request;
   b->open_count++;
   b->event_count += request->count;
   b->size_bytes += (int64_t)request->size_bytes;
+}
+
+/* ---- whose it is ---- */
+
+/* Whoever has more than half of the events is found so, if there is one (Boyer and Moore, 1981). */
+static uint64_t find_candidate(const struct batch *b) {
+  uint64_t peer = 0;
+  int lead = 0;
+  for (int i = 0; i < b->request_count; i++) {
+    const struct ingest_request *request = b->requests[i];
+    lead += request->peer == peer ? request->count : -request->count;
+    if (lead >= 0)
+      continue;
+    peer = request->peer;
+    lead = -lead;
+  }
+  return peer;
+}
+
+void batch_find_peer(struct batch *b) {
+  int64_t events = 0;
+  b->peer = find_candidate(b);
+  for (int i = 0; i < b->request_count; i++)
+    events += b->requests[i]->peer == b->peer ? b->requests[i]->count : 0;
+  if (2 * events <= b->event_count)
+    b->peer = 0;
 }
 
 /* ---- gathering ---- */
@@ -64,6 +79,7 @@ static void batch_reserve(struct batch *b, int count) {
   b->slots = xrealloc(b->slots, (size_t)count * sizeof(*b->slots));
   b->order = xrealloc(b->order, (size_t)count * sizeof(*b->order));
   b->repeats = xrealloc(b->repeats, (size_t)count * sizeof(*b->repeats));
+  b->runs = xrealloc(b->runs, (size_t)count * sizeof(*b->runs));
   b->item_cap = count;
 }
 
@@ -99,52 +115,66 @@ static bool is_twin_of_previous(const struct batch *b, int i) {
          event_compare_keys(b->items[b->order[i - 1]].event, b->items[b->order[i]].event) == 0;
 }
 
-static void batch_add_repeat(struct batch *b, int item, int original) {
-  b->repeats[b->repeat_count++] = (struct batch_repeat){
-      .slot = b->slots[item],
-      .original = b->slots[original],
-      .is_same = event_is_same(b->items[item].event, b->items[original].event)};
-}
-
-/* Returns the first request that is refused as a whole once the item is stored that it repeats with
- * other content; request_count if none. */
-static int batch_find_repeats(struct batch *b) {
-  int end = b->request_count;
-  int first = 0; /* of the run of twins, in order[] */
+/* Each item learns of which run of twins it is. */
+static void batch_find_runs(struct batch *b) {
+  int first = 0;
   batch_sort(b);
-  for (int i = 1; i < b->item_count; i++) {
-    int request = b->slots[b->order[i]].request;
-    if (!is_twin_of_previous(b, i)) {
-      first = i;
-      continue;
-    }
-    if (request == b->slots[b->order[first]].request)
-      continue;
-    batch_add_repeat(b, b->order[i], b->order[first]);
-    bool is_refusal = !b->repeats[b->repeat_count - 1].is_same && b->requests[request]->is_atomic;
-    if (is_refusal && request < end)
-      end = request;
-    b->slots[b->order[i]].request = NO_REQUEST;
+  for (int i = 0; i < b->item_count; i++) {
+    if (!is_twin_of_previous(b, i))
+      first = b->order[i];
+    b->runs[b->order[i]] = (struct batch_run){.first = first, .original = NO_ITEM};
   }
-  return end;
 }
 
-/* What is left are the items of the requests before `end` that repeat nothing. */
-static void batch_leave_repeats(struct batch *b) {
-  int end = batch_find_repeats(b);
-  int kept = 0;
-  for (int i = 0; i < b->item_count; i++) {
-    if (b->slots[i].request == NO_REQUEST || b->slots[i].request >= end)
+/* What it repeats of another request; NO_ITEM: nothing. */
+static int original_of(const struct batch *b, int item) {
+  int original = b->runs[b->runs[item].first].original;
+  bool is_other = original != NO_ITEM && b->slots[original].request != b->slots[item].request;
+  return is_other ? original : NO_ITEM;
+}
+
+/* Returns whether the items from `from` to `to`, which are a request's, include one that refuses it
+ * as a whole once its original is stored. */
+static bool batch_add_repeats(struct batch *b, int from, int to) {
+  bool is_refusal = false;
+  for (int i = from; i < to; i++) {
+    int original = original_of(b, i);
+    if (original == NO_ITEM)
       continue;
+    bool is_same = event_is_same(b->items[i].event, b->items[original].event);
+    b->repeats[b->repeat_count++] = (struct batch_repeat){
+        .slot = b->slots[i], .original = b->slots[original], .is_same = is_same};
+    is_refusal |= !is_same && b->requests[b->slots[i].request]->is_atomic;
+  }
+  return is_refusal;
+}
+
+/* Keeps what repeats nothing, from `kept` on, unless the whole request is left out. Returns where
+ * what is kept ends. */
+static int batch_keep(struct batch *b, int from, int to, int kept) {
+  bool is_left_out = batch_add_repeats(b, from, to);
+  for (int i = from; i < to && !is_left_out; i++) {
+    struct batch_run *run = &b->runs[b->runs[i].first];
+    if (original_of(b, i) != NO_ITEM)
+      continue;
+    if (run->original == NO_ITEM)
+      run->original = kept;
     b->items[kept] = b->items[i];
     b->slots[kept++] = b->slots[i];
   }
+  return kept;
+}
+
+static void batch_leave_repeats(struct batch *b) {
+  int kept = 0;
+  int to = 0;
+  batch_find_runs(b);
+  for (int from = 0; from < b->item_count; from = to) {
+    while (to < b->item_count && b->slots[to].request == b->slots[from].request)
+      to++;
+    kept = batch_keep(b, from, to, kept);
+  }
   b->item_count = kept;
-  if (end == b->request_count)
-    return;
-  b->group_count = 0;
-  for (int i = 0; i < end; i++)
-    b->group_count += b->requests[i] != NULL;
 }
 
 const struct batch_bounds batch_all = {.max_requests = INT_MAX, .max_items = INT_MAX};

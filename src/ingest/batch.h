@@ -27,6 +27,12 @@ struct batch_repeat {
   bool is_same;               /* in content */
 };
 
+/* Items that are twins of each other. */
+struct batch_run {
+  int first;    /* the run's first item, which has the rest of this */
+  int original; /* which of them, as items are counted afterwards; -1: none yet */
+};
+
 struct batch {
   struct ingest_request **requests; /* owned array; NULL once answered */
   int request_count;
@@ -34,14 +40,14 @@ struct batch {
   int open_count;
   int event_count;
   int64_t size_bytes;
-  uint64_t peer;                /* whose most of the events are; 0: nobody's */
-  int peer_lead;                /* by how many, at least */
+  uint64_t peer;                /* who has more than half of the events; 0: nobody */
   int64_t moved_us;             /* monotonic: when the lane got it, or last got on with it */
   struct append_item *items;    /* owned; the group's open events, in order */
   struct batch_slot *slots;     /* owned; items[i] is the event slots[i] */
   int *order;                   /* owned; items by id and time */
   struct batch_repeat *repeats; /* owned; decided by what becomes of the items */
   int repeat_count;
+  struct batch_run *runs; /* owned; of each item, while repeats are looked for */
   int item_count;
   int item_cap;
   int group_count;     /* open requests in the group */
@@ -55,11 +61,14 @@ void batch_clear(struct batch *b);
 
 void batch_add(struct batch *b, struct ingest_request *request);
 
+/* When all requests are added. */
+void batch_find_peer(struct batch *b);
+
 /* How much a group may hold. */
 struct batch_bounds {
   int max_requests;
   int max_items;       /* INT_MAX, or of a group of one request: its first ones */
-  bool leaves_repeats; /* those are no items, and it ends before a request that one may refuse */
+  bool leaves_repeats; /* those are no items, nor is what a request holds that one will refuse */
 };
 extern const struct batch_bounds batch_all;
 

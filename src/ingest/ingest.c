@@ -62,6 +62,7 @@ static void init_stats(struct ingest_stats *stats) {
 static void note_taken(struct ingest *ingest, struct batch *batch) {
   int64_t now = now_us(ingest);
   batch->moved_us = now;
+  batch_find_peer(batch);
   for (int i = 0; i < batch->request_count; i++)
     histogram_add(&ingest->stats.queue_us, now - batch->requests[i]->queued_us);
 }

@@ -79,7 +79,7 @@ static void who_writes_alone_has_all_lanes(void **state) {
 /* Events of nobody's among them don't make it another's batch. */
 static void a_batch_is_whose_most_events_are(void **state) {
   struct fixture *f = *state;
-  f->config.min_split_events = 1;
+  f->config.min_split_events = 3; /* which go together */
   write_by_the_other(f);
   lock_ledger(f);
   struct ingest_source *source = source_new(f);
