@@ -32,18 +32,6 @@ class HostileCase(TlsCase):
         """Nothing but what is sent ends its connections while a test waits."""
         self.daemon = self.start({**self.patient, **more})
 
-    def received(self, sock):
-        """All of it until the daemon closes, which it has to."""
-        got = b""
-        try:
-            while data := sock.recv(65536):
-                got += data
-        except ConnectionError:
-            pass
-        except socket.timeout:
-            self.fail("the connection was kept")
-        return got
-
     def said(self, sent, half_closes=False):
         """Why a peer who sends this is thrown out. Each has an address of its own: lines of one are sampled."""
         address = next(self.addresses)

@@ -31,6 +31,18 @@ class TlsCase(harness.PostgresCase):
     def start(self, settings, client=None, **options):
         return self.start_daemon(settings, credentials=self.credentials(client), **options)
 
+    def received(self, sock):
+        """All of it until the daemon closes, which it has to."""
+        got = b""
+        try:
+            while data := sock.recv(65536):
+                got += data
+        except ConnectionError:
+            pass
+        except socket.timeout:
+            self.fail("the connection was kept")
+        return got
+
     def context(self, client=None, alpn=("h2",)):
         context = ssl.create_default_context(cafile=self.authority.cert)
         if client:
