@@ -255,7 +255,7 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
   case NGHTTP2_HEADERS:
     /* Answers pay for the pings and window updates that they cause. */
     bucket_put(&session->idle_frames, 2);
-    session->has_answered |= is_worked_on(call_of(h2, id));
+    session->has_answered = session->has_answered || is_worked_on(call_of(h2, id));
     grpc_liveness_used(&session->liveness);
     /* The answer is complete and the request isn't: tell the peer that nobody reads the rest. Any
      * earlier, the reset would take the trailers' place. */

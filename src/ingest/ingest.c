@@ -331,7 +331,7 @@ static void ingest_dispatch(void *arg) {
 }
 
 static int64_t expires_at(const struct ingest *ingest, const struct ingest_request *request) {
-  int64_t now = now_us(ingest);
+  int64_t now = request->queued_us;
   if (request->deadline_us == CLOCK_NEVER)
     return now + ingest->config->write_timeout_us;
   int64_t margin_us = (request->deadline_us - now) / 10;

@@ -49,10 +49,10 @@ struct lane {
 
   /* the batch in hand */
   struct batch batch;
-  int group_limit;   /* requests written together: halved when data is refused */
-  int item_limit;    /* events of a single request, likewise */
-  bool needs_lookup; /* some of the events may be stored already */
-  bool leaves_repeats;
+  int group_limit;      /* requests written together: halved when data is refused */
+  int item_limit;       /* events of a single request, likewise */
+  bool needs_lookup;    /* some of the events may be stored already */
+  bool leaves_repeats;  /* what was stored before is known: the twins left are of the batch */
   bool is_in_doubt;     /* a write may have been committed, or may be yet, to the place below */
   bool must_compare;    /* a write of this batch didn't leave what was sent */
   bool is_stale;        /* the last write was refused because of its ledger: the claim tells why */

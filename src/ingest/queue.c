@@ -53,13 +53,13 @@ static void source_update(struct ingest_source *source) {
 
 /* ---- in ---- */
 
-static const struct queue_stake *stake_of(const struct queue *q,
-                                          const struct ingest_request *request) {
-  return &q->stakes[request->peer ? 1 + request->peer % (QUEUE_STAKES - 1) : 0];
+/* The place of the peer's stake. */
+static size_t stake_of(const struct ingest_request *request) {
+  return request->peer ? 1 + request->peer % (QUEUE_STAKES - 1) : 0;
 }
 
 static void queue_count(struct queue *q, const struct ingest_request *request, int sign) {
-  struct queue_stake *stake = &q->stakes[stake_of(q, request) - q->stakes];
+  struct queue_stake *stake = &q->stakes[stake_of(request)];
   int events = sign * request->count;
   int64_t bytes = sign * (int64_t)request->size_bytes;
   q->events += events;
@@ -78,7 +78,7 @@ static bool fits(int64_t queued, int64_t own, int64_t limit, bool is_contested) 
 
 bool queue_has_room(const struct queue *q, const struct ingest_request *request,
                     bool is_contested) {
-  const struct queue_stake *stake = stake_of(q, request);
+  const struct queue_stake *stake = &q->stakes[stake_of(request)];
   int64_t bytes = (int64_t)request->size_bytes;
   if (q->requests.count == 0)
     return true;

@@ -42,6 +42,13 @@
   X(EVENT_DATA,        "event_data",            "event_data",      1048576, false)
 /* clang-format on */
 
+/* All of them at their largest. */
+enum {
+#define EVENT_TEXT_ADD(name, path, column, max_bytes, required) +(max_bytes)
+  EVENT_TEXTS_MAX_BYTES = 0 EVENT_TEXT_FIELDS(EVENT_TEXT_ADD)
+#undef EVENT_TEXT_ADD
+};
+
 enum event_text {
 #define EVENT_TEXT_ENUM(name, path, column, max_bytes, required) EVENT_TEXT_##name,
   EVENT_TEXT_FIELDS(EVENT_TEXT_ENUM)

@@ -2,12 +2,10 @@
 
 #include <assert.h>
 
-/* All texts at their largest, and more than any column takes besides: a length, or a value. */
-/* NOLINTNEXTLINE(bugprone-macro-parentheses): a term of the sum below */
-#define ADD_MAX_BYTES(name, path, column, max_bytes, required) +(max_bytes)
-#define COMPARE_MAX_BYTES                                      (EVENT_COLUMN_COUNT * 32UL EVENT_TEXT_FIELDS(ADD_MAX_BYTES))
-#define SQL_MAX_BYTES                                          4096
-#define PLACE_COLUMNS                                          4
+/* All texts, and more than any column takes besides: a length, or a value. */
+#define COMPARE_MAX_BYTES (EVENT_TEXTS_MAX_BYTES + EVENT_COLUMN_COUNT * 32UL)
+#define SQL_MAX_BYTES     4096
+#define PLACE_COLUMNS     4
 
 /* ---- one pair of functions per column: a value out, a value in ---- */
 

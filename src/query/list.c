@@ -16,9 +16,7 @@ enum {
 #define ROW_MAX_BYTES  (ROW_BASE_BYTES + (int64_t)MAX_EVENT_DATA + MAX_ERROR_MESSAGE)
 
 /* All texts of an event at their largest, and 640 bytes for what isn't a text. */
-/* NOLINTNEXTLINE(bugprone-macro-parentheses): a term of the sum below */
-#define ADD_MAX_BYTES(name, path, column, max_bytes, required) +(max_bytes)
-#define EVENT_MAX_BYTES                                        (640 + EVENT_PRINCIPAL_MAX_BYTES EVENT_TEXT_FIELDS(ADD_MAX_BYTES))
+#define EVENT_MAX_BYTES (640 + EVENT_PRINCIPAL_MAX_BYTES + EVENT_TEXTS_MAX_BYTES)
 /* And libpq's, for each value of a row (PGresAttValue). */
 #define ROW_MORE_BYTES                                                                             \
   ((size_t)(EVENT_MAX_BYTES - ROW_MAX_BYTES) + 16 * (size_t)(EVENT_COLUMN_COUNT + 5))

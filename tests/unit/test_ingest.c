@@ -306,6 +306,13 @@ static void submit_chain(struct fixture *f, struct job **ret_jobs, int count, bo
   wait_all(f);
 }
 
+/* In a transaction or two, and all that is to be there. */
+static void assert_written_at_once(struct fixture *f, int events) {
+  assert_int_equal(row_count(f), events);
+  assert_in_range(ingest_stats_of(f).batches[INGEST_BATCH_COMMITTED], 1, 3);
+  assert_ledgers_are_dense(f);
+}
+
 static void a_chain_of_twins_is_written_at_once(void **state) {
   struct fixture *f = *state;
   enum { LINKS = 200 };
@@ -317,9 +324,7 @@ static void a_chain_of_twins_is_written_at_once(void **state) {
     assert_true(result(jobs[i], 0)->is_duplicate == (i > 0));
     assert_false(result(jobs[i], 1)->is_duplicate);
   }
-  assert_int_equal(row_count(f), LINKS + 1);
-  assert_in_range(ingest_stats_of(f).batches[INGEST_BATCH_COMMITTED], 1, 3);
-  assert_ledgers_are_dense(f);
+  assert_written_at_once(f, LINKS + 1);
 }
 
 /* What a refused request holds besides isn't there for the next to conflict with. */
@@ -332,9 +337,7 @@ static void a_chain_of_conflicts_refuses_each_second_request(void **state) {
     assert_stored(jobs[i]);
     assert_failed(jobs[i + 1], GRPC_ALREADY_EXISTS);
   }
-  assert_int_equal(row_count(f), LINKS);
-  assert_in_range(ingest_stats_of(f).batches[INGEST_BATCH_COMMITTED], 1, 3);
-  assert_ledgers_are_dense(f);
+  assert_written_at_once(f, LINKS);
 }
 
 static void a_chain_of_conflicts_is_refused_event_by_event(void **state) {
@@ -348,9 +351,7 @@ static void a_chain_of_conflicts_is_refused_event_by_event(void **state) {
     if (i > 0)
       assert_int_equal(grpc_status_code(result(jobs[i], 0)->status), GRPC_ALREADY_EXISTS);
   }
-  assert_int_equal(row_count(f), LINKS + 1);
-  assert_in_range(ingest_stats_of(f).batches[INGEST_BATCH_COMMITTED], 1, 3);
-  assert_ledgers_are_dense(f);
+  assert_written_at_once(f, LINKS + 1);
 }
 
 static void twins_in_one_request_share_a_place(void **state) {
