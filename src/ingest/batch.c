@@ -206,14 +206,13 @@ static struct ingest_result *item_result(const struct batch *b, int item) {
   return slot_result(b, &b->slots[item]);
 }
 
-/* Those of items that were just stored. */
+/* Their originals are items, which were just stored. */
 static void batch_mark_repeats(struct batch *b) {
   for (int i = 0; i < b->repeat_count; i++) {
     const struct batch_repeat *repeat = &b->repeats[i];
     struct ingest_result *result = slot_result(b, &repeat->slot);
     const struct ingest_result *original = slot_result(b, &repeat->original);
-    if (!original->ledger_id)
-      continue;
+    assert(original->ledger_id);
     if (!repeat->is_same) {
       result->status = answer_conflict(slot_event(b, &repeat->slot));
       continue;

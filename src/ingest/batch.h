@@ -4,7 +4,8 @@
  *
  * Words: open request = one of the batch without an answer yet; open event = one of an open request
  * that is neither stored nor refused; group = the first few open requests, which are written
- * together; items = the open events of the group; twins = events with the same id and time.
+ * together; items = the open events of the group; twins = events with the same id and time; repeat
+ * = an open event that isn't written but decided by its twin in an earlier request.
  *
  * An event's result says where it stands: a status: refused; ledger_id: stored; is_duplicate
  * without ledger_id: it repeats an earlier event of its own request, whose index stands in
