@@ -11,13 +11,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "http/server.h"
+#include "loop_fixture.h"
 
-#define GIVE_UP_US   30000000
 #define MAX_REPLY    (1 << 20)
 #define BIG_PAGE     (200 * 1024)
 #define CONNECTIONS  3
@@ -26,12 +25,10 @@
 #define STATUS(text) "HTTP/1.1 " text "\r\n"
 
 struct fixture {
-  uv_loop_t uv;
-  struct loop loop;
+  struct loop_fixture on;
   struct config_http config;
   struct http_server *server;
   int page_calls;
-  int64_t give_up_us;
   bool is_closed;
   char *reply; /* MAX_REPLY bytes */
 };
@@ -73,7 +70,7 @@ static int open_server(struct fixture *f, struct error *err) {
                                        .pages = pages,
                                        .page_count = sizeof(pages) / sizeof(pages[0]),
                                        .arg = f};
-  return http_server_new(&f->server, &f->loop, &options, err);
+  return http_server_new(&f->server, &f->on.loop, &options, err);
 }
 
 static int setup_loop(void **state) {
@@ -81,13 +78,11 @@ static int setup_loop(void **state) {
   assert_non_null(f);
   f->reply = malloc(MAX_REPLY);
   assert_non_null(f->reply);
-  assert_int_equal(uv_loop_init(&f->uv), 0);
-  loop_init(&f->loop, &f->uv, &clock_system);
+  loop_fixture_init(&f->on);
   f->config = (struct config_http){.listen = "127.0.0.1:0",
                                    .port_file = "",
                                    .max_connections = CONNECTIONS,
                                    .timeout_us = 20000000};
-  f->give_up_us = clock_monotonic_us(&clock_system) + GIVE_UP_US;
   *state = f;
   return 0;
 }
@@ -108,13 +103,6 @@ static int setup_impatient(void **state) {
   return 0;
 }
 
-static void step(struct fixture *f) {
-  if (clock_monotonic_us(&clock_system) > f->give_up_us)
-    fail_msg("what was waited for didn't happen");
-  uv_run(&f->uv, UV_RUN_NOWAIT);
-  (void)poll(NULL, 0, 1);
-}
-
 static void on_closed(void *arg) {
   ((struct fixture *)arg)->is_closed = true;
 }
@@ -123,16 +111,14 @@ static void close_server(struct fixture *f) {
   http_server_close(f->server, on_closed, f);
   f->server = NULL;
   while (!f->is_closed)
-    step(f);
+    loop_fixture_step(&f->on);
 }
 
 static int teardown(void **state) {
   struct fixture *f = *state;
   if (f->server)
     close_server(f);
-  loop_deinit(&f->loop);
-  uv_run(&f->uv, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&f->uv), 0);
+  loop_fixture_deinit(&f->on);
   free(f->reply);
   free(f);
   return 0;
@@ -165,7 +151,7 @@ static void read_until(struct fixture *f, int fd, const char *until) {
       len += (size_t)n;
       f->reply[len] = '\0';
     } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      step(f);
+      loop_fixture_step(&f->on);
     } else if (until) {
       fail_msg("closed after: %s", f->reply);
     } else {
@@ -356,7 +342,7 @@ static void a_request_may_come_byte_by_byte(void **state) {
   for (const char *c = request; *c; c++) {
     const char byte[] = {*c, '\0'};
     say(fd, byte);
-    step(f);
+    loop_fixture_step(&f->on);
   }
   read_until(f, fd, NULL);
   assert_starts(f->reply, STATUS("200 OK"));
@@ -417,7 +403,7 @@ static void a_client_that_does_not_read_holds_up_nobody(void **state) {
     say(deaf, "GET /big HTTP/1.1\r\n" KEPT);
   int64_t from_us = clock_monotonic_us(&clock_system);
   while (clock_monotonic_us(&clock_system) < from_us + 100000)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_alive(f);
   f->reply[0] = '\0';
   for (int i = 0; i < CONNECTIONS; i++)
@@ -438,12 +424,12 @@ static void a_client_that_leaves_is_forgotten(void **state) {
   for (int i = 0; i < 3 * CONNECTIONS; i++) {
     int fd = dial(f);
     say(fd, "GET /big HTTP/1.1\r\n" KEPT);
-    step(f);
+    loop_fixture_step(&f->on);
     const struct linger reset = {.l_onoff = 1};
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
     close(fd);
     for (int j = 0; j < 5; j++)
-      step(f);
+      loop_fixture_step(&f->on);
   }
   assert_alive(f);
 }
@@ -479,15 +465,15 @@ static int turns_at_rest(struct fixture *f) {
   bool is_over = false;
   uv_prepare_t prepare = {.data = &turns};
   uv_timer_t timer = {.data = &is_over};
-  uv_prepare_init(&f->uv, &prepare);
-  uv_timer_init(&f->uv, &timer);
+  uv_prepare_init(&f->on.uv, &prepare);
+  uv_timer_init(&f->on.uv, &timer);
   uv_prepare_start(&prepare, on_turn);
   uv_timer_start(&timer, on_over, 300, 0);
   while (!is_over)
-    uv_run(&f->uv, UV_RUN_ONCE);
+    uv_run(&f->on.uv, UV_RUN_ONCE);
   uv_close((uv_handle_t *)&prepare, NULL);
   uv_close((uv_handle_t *)&timer, NULL);
-  step(f);
+  loop_fixture_step(&f->on);
   return turns;
 }
 
@@ -506,7 +492,7 @@ static void closing_ends_the_connections_and_the_port(void **state) {
   int half = dial(f);
   answer_on(f, kept, "GET /small HTTP/1.1\r\n" KEPT, "page 1\n");
   say(half, "GET /small HTTP/1.1\r\nHo");
-  step(f);
+  loop_fixture_step(&f->on);
   struct sockaddr_in to = {.sin_family = AF_INET,
                            .sin_port = htons((uint16_t)http_server_port(f->server)),
                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -10,15 +10,14 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "loop_fixture.h"
 #include "net/listener.h"
 
-#define MAX_CONNS  40
-#define GIVE_UP_US 20000000
+#define MAX_CONNS 40
 
 struct fixture;
 
@@ -35,12 +34,10 @@ struct end {
 };
 
 struct fixture {
-  uv_loop_t uv;
-  struct loop loop;
+  struct loop_fixture on;
   struct net_listener *listener;
   struct end ends[MAX_CONNS];
   int accepted;
-  int64_t give_up_us;
   bool is_listener_closed;
 };
 
@@ -95,9 +92,7 @@ static bool on_accept(void *user, struct net_conn *conn) {
 static int setup(void **state) {
   struct fixture *f = calloc(1, sizeof(*f));
   assert_non_null(f);
-  assert_int_equal(uv_loop_init(&f->uv), 0);
-  loop_init(&f->loop, &f->uv, &clock_system);
-  f->give_up_us = clock_monotonic_us(&clock_system) + GIVE_UP_US;
+  loop_fixture_init(&f->on);
   *state = f;
   return 0;
 }
@@ -106,19 +101,12 @@ static void on_listener_closed(void *arg) {
   ((struct fixture *)arg)->is_listener_closed = true;
 }
 
-static void step(struct fixture *f) {
-  if (clock_monotonic_us(&clock_system) > f->give_up_us)
-    fail_msg("what was waited for didn't happen");
-  uv_run(&f->uv, UV_RUN_NOWAIT);
-  (void)poll(NULL, 0, 1);
-}
-
 static int teardown(void **state) {
   struct fixture *f = *state;
   if (f->listener) {
     net_listener_close(f->listener, on_listener_closed, f);
     while (!f->is_listener_closed)
-      step(f);
+      loop_fixture_step(&f->on);
   }
   for (int i = 0; i < f->accepted; i++) {
     if (f->ends[i].conn)
@@ -126,13 +114,11 @@ static int teardown(void **state) {
   }
   for (int i = 0; i < f->accepted; i++) {
     while (f->ends[i].closes == 0)
-      step(f);
+      loop_fixture_step(&f->on);
     assert_int_equal(f->ends[i].closes, 1);
     buf_deinit(&f->ends[i].received);
   }
-  loop_deinit(&f->loop);
-  uv_run(&f->uv, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&f->uv), 0);
+  loop_fixture_deinit(&f->on);
   free(f);
   return 0;
 }
@@ -144,7 +130,7 @@ static void listen_with(struct fixture *f, int max_connections, int64_t write_ti
                                                .on_accept = on_accept,
                                                .user = f};
   struct error err = {0};
-  assert_int_equal(net_listener_new(&f->listener, &f->loop, &options, &err), 0);
+  assert_int_equal(net_listener_new(&f->listener, &f->on.loop, &options, &err), 0);
 }
 
 static int dial(struct fixture *f) {
@@ -162,7 +148,7 @@ static int connect_pair(struct fixture *f, struct end **ret_end) {
   int before = f->accepted;
   int fd = dial(f);
   while (f->accepted == before)
-    step(f);
+    loop_fixture_step(&f->on);
   *ret_end = &f->ends[before];
   return fd;
 }
@@ -179,7 +165,7 @@ static ssize_t read_all(struct fixture *f, int fd, size_t stop_after) {
       return -1;
     if (n > 0)
       total += (size_t)n;
-    step(f);
+    loop_fixture_step(&f->on);
   }
   return (ssize_t)total;
 }
@@ -189,11 +175,11 @@ static ssize_t read_all(struct fixture *f, int fd, size_t stop_after) {
 static void bytes_come_in_and_go_out(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   assert_int_equal(send(fd, "hello", 5, MSG_NOSIGNAL), 5);
   while (buf_len(&end->received) < 5)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_memory_equal(buf_bytes(&end->received), "hello", 5);
   end->to_produce = 3;
   net_conn_want_write(end->conn);
@@ -202,14 +188,14 @@ static void bytes_come_in_and_go_out(void **state) {
   assert_int_equal(strncmp(net_conn_peer(end->conn), "127.0.0.1:", 10), 0);
   close(fd);
   while (end->closes == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_string_equal(end->reason, "closed by the peer");
 }
 
 static void wishes_to_write_of_one_turn_are_one_production(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   end->to_produce = 100;
   for (int i = 0; i < 10; i++)
@@ -222,12 +208,12 @@ static void wishes_to_write_of_one_turn_are_one_production(void **state) {
 static void more_than_the_socket_takes_is_written_piece_by_piece(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   end->to_produce = 20000000;
   net_conn_want_write(end->conn);
   for (int i = 0; i < 50; i++)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_true(end->to_produce > 0);
   assert_int_equal(read_all(f, fd, 20000000), 20000000);
   assert_int_equal(end->to_produce, 0);
@@ -243,7 +229,7 @@ static void peer_that_takes_nothing_is_closed_after_the_timeout(void **state) {
   net_conn_want_write(end->conn);
   int64_t before = clock_monotonic_us(&clock_system);
   while (end->closes == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_true(clock_monotonic_us(&clock_system) - before >= 50000);
   assert_string_equal(end->reason, "the peer took no bytes in time");
   close(fd);
@@ -264,7 +250,7 @@ static void peer_that_takes_bytes_slowly_is_not_closed(void **state) {
       (void)recv(fd, data, sizeof(data), MSG_DONTWAIT);
       next = clock_monotonic_us(&clock_system) + 50000;
     }
-    step(f);
+    loop_fixture_step(&f->on);
   }
   assert_int_equal(end->closes, 0);
   assert_true(end->to_produce > 0);
@@ -274,16 +260,16 @@ static void peer_that_takes_bytes_slowly_is_not_closed(void **state) {
 static void paused_connection_reads_nothing(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   net_conn_pause_read(end->conn);
   assert_int_equal(send(fd, "hello", 5, MSG_NOSIGNAL), 5);
   for (int i = 0; i < 50; i++)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_int_equal(end->reads, 0);
   net_conn_resume_read(end->conn);
   while (end->reads == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_int_equal(buf_len(&end->received), 5);
   close(fd);
 }
@@ -292,7 +278,7 @@ static void close_with_flush_delivers_everything_though_input_is_unread(void **s
   struct fixture *f = *state;
   struct end *end = NULL;
   static uint8_t junk[300000];
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   net_conn_pause_read(end->conn);
   assert_true(send(fd, junk, sizeof(junk), MSG_NOSIGNAL | MSG_DONTWAIT) > 0);
@@ -302,19 +288,19 @@ static void close_with_flush_delivers_everything_though_input_is_unread(void **s
   assert_int_equal(read_all(f, fd, SIZE_MAX), 50000);
   close(fd);
   while (end->closes == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_string_equal(end->reason, "finished");
 }
 
 static void peer_that_does_not_close_is_closed_a_second_after_the_flush(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   net_conn_close(end->conn, true, "that is all");
   int64_t before = clock_monotonic_us(&clock_system);
   while (end->closes == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   int64_t took = clock_monotonic_us(&clock_system) - before;
   assert_in_range(took, 900000, 5000000);
   assert_string_equal(end->reason, "that is all");
@@ -325,14 +311,14 @@ static void peer_that_goes_on_sending_behind_the_flush_is_closed(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
   static uint8_t junk[65536];
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   net_conn_close(end->conn, true, "that is all");
   size_t sent = 0;
   while (end->closes == 0) {
     for (ssize_t n; (n = send(fd, junk, sizeof(junk), MSG_NOSIGNAL | MSG_DONTWAIT)) > 0;)
       sent += (size_t)n;
-    step(f);
+    loop_fixture_step(&f->on);
   }
   /* What was read and what the sockets hold; a second's worth would be much more. */
   assert_in_range(sent, 256 * 1024, 16 * 1024 * 1024);
@@ -342,7 +328,7 @@ static void peer_that_goes_on_sending_behind_the_flush_is_closed(void **state) {
 static void close_may_be_said_twice_and_reports_once(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   end->to_produce = 1000;
   net_conn_want_write(end->conn);
@@ -352,9 +338,9 @@ static void close_may_be_said_twice_and_reports_once(void **state) {
   net_conn_pause_read(end->conn);
   assert_int_equal(end->closes, 0);
   while (end->closes == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   for (int i = 0; i < 20; i++)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_int_equal(end->closes, 1);
   assert_int_equal(end->produces, 0);
   assert_string_equal(end->reason, "first");
@@ -365,12 +351,12 @@ static void close_may_be_said_twice_and_reports_once(void **state) {
 static void user_may_refuse_what_it_reads(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   end->refuses = true;
   assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
   while (end->closes == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_int_equal(end->reads, 1);
   close(fd);
 }
@@ -378,20 +364,20 @@ static void user_may_refuse_what_it_reads(void **state) {
 static void reset_by_the_peer_is_reported(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   const struct linger hard = {1, 0};
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
   close(fd);
   while (end->closes == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_int_equal(end->closes, 1);
 }
 
 static void connections_above_the_maximum_are_closed_at_once(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 2, GIVE_UP_US);
+  listen_with(f, 2, LOOP_PATIENCE_US);
   int first = connect_pair(f, &end);
   struct end *second_end = NULL;
   int second = connect_pair(f, &second_end);
@@ -400,7 +386,7 @@ static void connections_above_the_maximum_are_closed_at_once(void **state) {
   assert_int_equal(f->accepted, 2);
   close(first);
   while (end->closes == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   struct end *fourth_end = NULL;
   int fourth = connect_pair(f, &fourth_end);
   close(second);
@@ -411,12 +397,12 @@ static void connections_above_the_maximum_are_closed_at_once(void **state) {
 static void storm_of_connects_is_accepted_turn_by_turn(void **state) {
   struct fixture *f = *state;
   int fds[MAX_CONNS];
-  listen_with(f, MAX_CONNS, GIVE_UP_US);
+  listen_with(f, MAX_CONNS, LOOP_PATIENCE_US);
   for (int i = 0; i < MAX_CONNS; i++)
     fds[i] = dial(f);
   while (f->accepted < MAX_CONNS) {
     int before = f->accepted;
-    step(f);
+    loop_fixture_step(&f->on);
     assert_in_range(f->accepted - before, 0, 8);
   }
   for (int i = 0; i < MAX_CONNS; i++)
@@ -426,12 +412,12 @@ static void storm_of_connects_is_accepted_turn_by_turn(void **state) {
 static void connections_outlive_their_listener(void **state) {
   struct fixture *f = *state;
   struct end *end = NULL;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = connect_pair(f, &end);
   net_listener_close(f->listener, on_listener_closed, f);
   f->listener = NULL;
   while (!f->is_listener_closed)
-    step(f);
+    loop_fixture_step(&f->on);
   end->to_produce = 10;
   net_conn_want_write(end->conn);
   assert_int_equal(read_all(f, fd, 10), 10);
@@ -440,23 +426,23 @@ static void connections_outlive_their_listener(void **state) {
 
 static void running_out_of_descriptors_pauses_accepting_without_a_busy_loop(void **state) {
   struct fixture *f = *state;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   int fd = dial(f);
   struct rlimit old;
   assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
   const struct rlimit none = {3, old.rlim_max};
   assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
   for (int i = 0; i < 10; i++)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_int_equal(f->accepted, 0);
   /* The loop now sleeps until the pause is over, though the socket is readable. */
   int64_t before = clock_monotonic_us(&clock_system);
-  uv_run(&f->uv, UV_RUN_ONCE);
+  uv_run(&f->on.uv, UV_RUN_ONCE);
   int64_t slept = clock_monotonic_us(&clock_system) - before;
   assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
   assert_true(slept > 20000);
   while (f->accepted == 0)
-    step(f);
+    loop_fixture_step(&f->on);
   close(fd);
 }
 
@@ -469,7 +455,8 @@ static void malformed_addresses_are_refused(void **state) {
     const struct net_listener_options options = {.address = bad[i], .max_connections = 1};
     struct error err = {0};
     struct net_listener *listener = NULL;
-    assert_int_equal(net_listener_new(&listener, &f->loop, &options, &err), ERR_INVALID_ARGUMENT);
+    assert_int_equal(net_listener_new(&listener, &f->on.loop, &options, &err),
+                     ERR_INVALID_ARGUMENT);
     assert_null(listener);
     assert_non_null(strstr(err.text, bad[i]));
   }
@@ -477,13 +464,13 @@ static void malformed_addresses_are_refused(void **state) {
 
 static void taken_port_is_unavailable_and_says_why(void **state) {
   struct fixture *f = *state;
-  listen_with(f, 10, GIVE_UP_US);
+  listen_with(f, 10, LOOP_PATIENCE_US);
   char address[32];
   snprintf(address, sizeof(address), "127.0.0.1:%d", net_listener_port(f->listener));
   const struct net_listener_options options = {.address = address, .max_connections = 1};
   struct error err = {0};
   struct net_listener *second = NULL;
-  assert_int_equal(net_listener_new(&second, &f->loop, &options, &err), ERR_UNAVAILABLE);
+  assert_int_equal(net_listener_new(&second, &f->on.loop, &options, &err), ERR_UNAVAILABLE);
   assert_non_null(strstr(err.text, address));
   assert_non_null(strstr(err.text, "in use"));
 }
@@ -496,7 +483,7 @@ static void host_names_and_ipv6_are_resolved(void **state) {
         .address = addresses[i], .max_connections = 1, .on_accept = on_accept, .user = f};
     struct error err = {0};
     struct net_listener *listener = NULL;
-    int rc = net_listener_new(&listener, &f->loop, &options, &err);
+    int rc = net_listener_new(&listener, &f->on.loop, &options, &err);
     if (rc == ERR_UNAVAILABLE && i == 1)
       continue; /* a machine without IPv6 */
     assert_int_equal(rc, 0);
@@ -504,7 +491,7 @@ static void host_names_and_ipv6_are_resolved(void **state) {
     f->is_listener_closed = false;
     net_listener_close(listener, on_listener_closed, f);
     while (!f->is_listener_closed)
-      step(f);
+      loop_fixture_step(&f->on);
   }
 }
 

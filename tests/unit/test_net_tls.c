@@ -19,22 +19,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "loop_fixture.h"
 #include "net/listener.h"
 
-#define GIVE_UP_US   20000000
 #define RECORDS      1000
 #define MOST_AT_ONCE 64
 #define FULL_RECORD  16384
 
 struct fixture {
-  uv_loop_t uv;
-  struct loop loop;
+  struct loop_fixture on;
   struct tls_context *tls;
   struct net_listener *listener;
   struct net_conn *conn;
   struct buf received;
   size_t most_at_once;
-  int64_t give_up_us;
   int reads;
   bool pauses; /* after each read */
   bool is_listener_closed;
@@ -48,7 +46,7 @@ struct fixture {
 static int on_read(void *user, const uint8_t *data, size_t len) {
   struct fixture *f = user;
   int64_t now_us = clock_monotonic_us(&clock_system);
-  assert_in_range(net_conn_read_began_us(f->conn), now_us - GIVE_UP_US, now_us);
+  assert_in_range(net_conn_read_began_us(f->conn), now_us - LOOP_PATIENCE_US, now_us);
   f->reads++;
   if (len > f->most_at_once)
     f->most_at_once = len;
@@ -134,19 +132,17 @@ static int connect_plain(const struct net_listener *listener) {
 static int setup(void **state) {
   struct fixture *f = calloc(1, sizeof(*f));
   assert_non_null(f);
-  assert_int_equal(uv_loop_init(&f->uv), 0);
-  loop_init(&f->loop, &f->uv, &clock_system);
-  f->give_up_us = clock_monotonic_us(&clock_system) + GIVE_UP_US;
+  loop_fixture_init(&f->on);
   buf_init(&f->received, (size_t)1 << 30);
   load_context(f);
   const struct net_listener_options options = {.address = "127.0.0.1:0",
                                                .max_connections = 10,
-                                               .write_timeout_us = GIVE_UP_US,
+                                               .write_timeout_us = LOOP_PATIENCE_US,
                                                .tls = f->tls,
                                                .on_accept = on_accept,
                                                .user = f};
   struct error err = {0};
-  assert_int_equal(net_listener_new(&f->listener, &f->loop, &options, &err), 0);
+  assert_int_equal(net_listener_new(&f->listener, &f->on.loop, &options, &err), 0);
   f->fd = connect_plain(f->listener);
   f->ctx = SSL_CTX_new(TLS_client_method());
   f->client = SSL_new(f->ctx);
@@ -154,13 +150,6 @@ static int setup(void **state) {
   assert_int_equal(SSL_set_alpn_protos(f->client, (const uint8_t *)"\2h2", 3), 0);
   *state = f;
   return 0;
-}
-
-static void step(struct fixture *f) {
-  if (clock_monotonic_us(&clock_system) > f->give_up_us)
-    fail_msg("what was waited for didn't happen");
-  uv_run(&f->uv, UV_RUN_NOWAIT);
-  (void)poll(NULL, 0, 1);
 }
 
 static void on_listener_closed(void *arg) {
@@ -176,19 +165,17 @@ static int teardown(void **state) {
     net_conn_close(f->conn, false, "end of the test");
   net_listener_close(f->listener, on_listener_closed, f);
   while (f->conn || !f->is_listener_closed)
-    step(f);
+    loop_fixture_step(&f->on);
   tls_context_free(f->tls);
   buf_deinit(&f->received);
-  loop_deinit(&f->loop);
-  uv_run(&f->uv, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&f->uv), 0);
+  loop_fixture_deinit(&f->on);
   free(f);
   return 0;
 }
 
 static void shake_hands(struct fixture *f) {
   while (SSL_connect(f->client) != 1)
-    step(f);
+    loop_fixture_step(&f->on);
 }
 
 static void send_records(struct fixture *f, int count, size_t len) {
@@ -196,13 +183,13 @@ static void send_records(struct fixture *f, int count, size_t len) {
   for (int i = 0; i < count; i++) {
     memset(text, i, len);
     while (SSL_write(f->client, text, (int)len) <= 0)
-      step(f);
+      loop_fixture_step(&f->on);
   }
 }
 
 static void receive(struct fixture *f, size_t len) {
   while (buf_len(&f->received) < len)
-    step(f);
+    loop_fixture_step(&f->on);
 }
 
 /* ---- tests ---- */
@@ -238,9 +225,9 @@ static void connection_that_is_paused_amid_records_stays_so(void **state) {
   send_records(f, RECORDS, 1);
   for (int reads = 1; buf_len(&f->received) < RECORDS; reads++) {
     while (f->reads < reads)
-      step(f);
+      loop_fixture_step(&f->on);
     for (int i = 0; i < 5; i++)
-      step(f);
+      loop_fixture_step(&f->on);
     assert_int_equal(f->reads, reads);
     net_conn_resume_read(f->conn);
   }
@@ -252,15 +239,15 @@ static void few_bytes_of_a_hello_leave_the_loop_asleep(void **state) {
   static const uint8_t hello[] = {0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x02, 0x01, 0x40};
   assert_int_equal(send(f->fd, hello, 3, MSG_NOSIGNAL), 3);
   while (!f->conn)
-    step(f);
+    loop_fixture_step(&f->on);
   for (int i = 0; i < 5; i++)
-    step(f);
-  struct pollfd loop = {.fd = uv_backend_fd(&f->uv), .events = POLLIN};
+    loop_fixture_step(&f->on);
+  struct pollfd loop = {.fd = uv_backend_fd(&f->on.uv), .events = POLLIN};
   while (poll(&loop, 1, 0) > 0)
-    step(f);
+    loop_fixture_step(&f->on);
   assert_int_equal(send(f->fd, hello + 3, sizeof(hello) - 3, MSG_NOSIGNAL), sizeof(hello) - 3);
   while (f->conn)
-    step(f);
+    loop_fixture_step(&f->on);
 }
 
 int main(int argc, char **argv) {
