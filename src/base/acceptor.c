@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,16 +54,22 @@ static void pause_accepting(struct acceptor *a) {
   loop_timer_set(&a->pause_timer, clock_monotonic_us(a->loop->clock) + EXHAUSTED_PAUSE_US);
 }
 
-/* With errno of the accept that failed. */
-static void note_exhausted(struct acceptor *a) {
-  const char *error = strerror(errno);
+/* accept4() takes the descriptor before it looks at the queue: without one it fails even when there
+ * is nobody to take. */
+static bool is_anybody_waiting(const struct acceptor *a) {
+  struct pollfd queue = {.fd = a->fd, .events = POLLIN};
+  return poll(&queue, 1, 0) != 0;
+}
+
+/* `error`: errno of the accept that failed. */
+static void note_exhausted(struct acceptor *a, int error) {
   int64_t now_us = clock_monotonic_us(a->loop->clock);
   a->exhausted++;
   if (now_us < a->log_again_us)
     return;
   a->log_again_us = now_us + LOG_EVERY_US;
   log_warn("connections wait: the system has nothing left for them", KV("port", a->port),
-           KV("error", error), KV("times", a->exhausted),
+           KV("error", strerror(error)), KV("times", a->exhausted),
            KV("advice", "raise the limit of open files, of the daemon or of the system"));
 }
 
@@ -75,14 +82,17 @@ static bool accept_one(struct acceptor *a) {
     a->on_accept(a->arg, fd, &peer);
     return true;
   }
-  switch (errno) {
+  int error = errno;
+  switch (error) {
   case EAGAIN:
     return false;
   case EMFILE:
   case ENFILE:
   case ENOBUFS:
   case ENOMEM:
-    note_exhausted(a);
+    if (!is_anybody_waiting(a))
+      return false;
+    note_exhausted(a, error);
     pause_accepting(a);
     return false;
   default:
