@@ -26,10 +26,11 @@
 #define STREAM_MAX_BYTES     ((size_t)8 * 1024)
 /* In which an account takes what nghttp2 allocates: some twenty small pieces for each call. */
 #define NGHTTP2_STEP_BYTES ((size_t)4 * 1024)
-/* Of memory that was freed glibc keeps what lies below memory in use; above so much it is given
- * back, but not so often that a load which takes it again at once would notice. */
+/* Of memory that was freed glibc keeps what lies below memory in use. It is given back once use has
+ * been so much below its peak for so long: a load that takes it again at once would pay 4 us for
+ * each page, which was a twentieth of what twelve streams write (`./dev bench ingest`). */
 #define TRIM_ABOVE_BYTES ((size_t)16 * 1024 * 1024)
-#define TRIM_INTERVAL_US 1000000
+#define TRIM_AFTER_US    5000000
 
 static const char *const kind_names[] = {
     [GRPC_MEMORY_UNFINISHED] = "unfinished",
@@ -307,8 +308,20 @@ static void set_all_short(const struct grpc_memory *memory, bool are_short) {
     set_short(LIST_ENTRY(link, struct grpc_session, link), are_short);
 }
 
+/* True: use is near its peak, so that memory which was freed is soon taken again. */
+static bool is_near_peak(struct grpc_memory *memory, int64_t now_us) {
+  size_t used = memory->total.used_bytes;
+  if (used > memory->peak_bytes)
+    memory->peak_bytes = used;
+  if (memory->peak_bytes - used > TRIM_ABOVE_BYTES)
+    return false;
+  memory->peak_us = now_us;
+  return true;
+}
+
 void grpc_memory_check(struct grpc_session *session) {
   struct grpc_memory *memory = &session->server->memory;
+  (void)is_near_peak(memory, session->now_us);
   shed_greatest(memory);
   size_t used = memory->total.used_bytes;
   if (used <= sixteenths(memory, HIGH_SIXTEENTHS))
@@ -351,12 +364,13 @@ static void renew_reserve(struct grpc_memory *memory) {
             KV("is_renewed", is_kept));
 }
 
-void grpc_memory_tick(struct grpc_memory *memory, int64_t now_us) {
+bool grpc_memory_tick(struct grpc_memory *memory, int64_t now_us) {
   renew_reserve(memory);
-  bool is_last = memory->server->sessions.count == 0;
-  if (!is_last && now_us - memory->trimmed_us < TRIM_INTERVAL_US)
-    return;
-  memory->trimmed_us = now_us;
-  if (mallinfo2().fordblks > TRIM_ABOVE_BYTES)
-    malloc_trim(0);
+  if (is_near_peak(memory, now_us))
+    return false;
+  if (now_us - memory->peak_us < TRIM_AFTER_US)
+    return true;
+  malloc_trim(0);
+  memory->peak_bytes = memory->total.used_bytes;
+  return false;
 }

@@ -65,7 +65,8 @@ struct grpc_memory {
   bool has_paused;             /* sessions that aren't read for it */
   bool is_full;                /* ... all of them */
   size_t reserve_uses;         /* that were told */
-  int64_t trimmed_us;          /* when unused memory was last given to the system */
+  size_t peak_bytes;           /* since unused memory was last given to the system */
+  int64_t peak_us;             /* when use was last near that */
 };
 
 /* What calls and connections cost of themselves; the rest is counted as it is taken. Measured over
@@ -107,6 +108,6 @@ void grpc_memory_check_soon(struct grpc_memory *memory);
 /* Something was given back: reads on when there is room again. */
 void grpc_memory_given_back(struct grpc_memory *memory);
 
-/* While there are connections, and once behind the last: gives to the system what a rush has left
- * unused, and keeps the reserve (base/reserve.h). */
-void grpc_memory_tick(struct grpc_memory *memory, int64_t now_us);
+/* While there are connections, and behind the last until it is false: gives to the system what a
+ * rush has left unused, and keeps the reserve (base/reserve.h). */
+bool grpc_memory_tick(struct grpc_memory *memory, int64_t now_us);

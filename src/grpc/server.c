@@ -110,8 +110,7 @@ static void on_tick(void *arg) {
   server->is_ticking = false;
   for (struct list_link *link = server->sessions.first; link; link = link->next)
     grpc_session_tick(LIST_ENTRY(link, struct grpc_session, link), now);
-  grpc_memory_tick(&server->memory, now);
-  if (server->sessions.count > 0)
+  if (grpc_memory_tick(&server->memory, now) || server->sessions.count > 0)
     arm_tick(server, now);
 }
 

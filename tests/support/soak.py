@@ -27,6 +27,7 @@ MAX_INBOUND_MIB, MAX_QUEUE_MIB = 32, 8
 # each attack had been there once.
 PEAK_MIB = 64 + MAX_INBOUND_MIB + MAX_QUEUE_MIB
 KEPT_MIB, GROWTH_MIB = 32, 8
+GIVEN_BACK_S = 10  # twice what the daemon keeps unused memory for
 
 
 def children(pid):
@@ -145,7 +146,7 @@ class SoakWorld(crash_world.World):
         if abuse.descriptors(self.daemon.process) > limit:
             self.many.append(attack)
         with contextlib.suppress(TimeoutError):
-            harness.wait_until(lambda: self.resident_now() <= self.first_mib + self.allowance(KEPT_MIB), 5)
+            harness.wait_until(lambda: self.resident_now() <= self.first_mib + self.allowance(KEPT_MIB), GIVEN_BACK_S)
         self.resident.append(self.resident_now())
 
     def resident_now(self):

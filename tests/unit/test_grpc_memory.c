@@ -7,10 +7,13 @@
 
 #include <cmocka.h>
 
+#include "grpc/memory.h"
+#include "grpc/server_private.h"
 #include "support/echo_server.h"
 
-#define KIB ((size_t)1024)
-#define MIB (1024 * KIB)
+#define SECOND_US INT64_C(1000000)
+#define KIB       ((size_t)1024)
+#define MIB       (1024 * KIB)
 
 static struct grpc_server_stats stats_of(const struct echo_server *e) {
   struct grpc_server_stats stats;
@@ -278,6 +281,77 @@ static void calls_that_outlive_their_grace_are_cut(void **state) {
     echo_server_step(e);
 }
 
+/* ---- what a rush leaves unused ---- */
+
+static int trims;
+
+/* In the place of glibc's. */
+int malloc_trim(size_t pad);
+int malloc_trim(size_t pad) {
+  assert_int_equal(pad, 0);
+  trims++;
+  return 1;
+}
+
+/* From `from_s` on, a tick each second: the one in which memory is given back; 0: in none. */
+static int trimmed_at(struct grpc_memory *memory, int from_s, int until_s) {
+  int before = trims;
+  for (int s = from_s; s <= until_s; s++) {
+    bool is_waiting = grpc_memory_tick(memory, s * SECOND_US);
+    if (trims > before)
+      return s;
+    assert_true(is_waiting);
+  }
+  return 0;
+}
+
+static void unused_memory_is_given_back_once_and_not_at_once(void **state) {
+  (void)state;
+  struct grpc_memory memory = {0};
+  trims = 0;
+  budget_force(&memory.total, 60 * MIB);
+  assert_false(grpc_memory_tick(&memory, SECOND_US));
+  budget_give(&memory.total, 50 * MIB);
+  assert_int_equal(trimmed_at(&memory, 2, 20), 6);
+  assert_false(grpc_memory_tick(&memory, 7 * SECOND_US));
+  budget_give(&memory.total, 10 * MIB);
+  assert_false(grpc_memory_tick(&memory, 60 * SECOND_US));
+  assert_int_equal(trims, 1);
+}
+
+static void what_a_load_takes_again_is_kept_for_it(void **state) {
+  (void)state;
+  struct grpc_memory memory = {0};
+  trims = 0;
+  for (int s = 1; s < 100; s += 5) {
+    budget_force(&memory.total, 60 * MIB);
+    assert_false(grpc_memory_tick(&memory, s * SECOND_US));
+    budget_give(&memory.total, 60 * MIB);
+    assert_int_equal(trimmed_at(&memory, s + 1, s + 4), 0);
+  }
+  assert_int_equal(trimmed_at(&memory, 101, 120), 101);
+}
+
+static void it_is_given_back_behind_the_last_connection_too(void **state) {
+  struct echo_server *e = *state;
+  e->config.max_inbound_bytes = (int64_t)(128 * MIB);
+  e->config.max_message_bytes = (int64_t)(64 * MIB);
+  e->config.stream_window_bytes = (int64_t)(64 * MIB);
+  e->config.connection_window_bytes = (int64_t)(64 * MIB);
+  trims = 0;
+  echo_server_start(e);
+  struct h2_client *client = echo_server_connect(e, 0);
+  send_part(client, h2_client_open(client, ECHO_BIDI, NULL, false), 40 * MIB, 20 * MIB);
+  while (stats_of(e).memory[GRPC_MEMORY_UNFINISHED] < (int64_t)(20 * MIB))
+    echo_server_step(e);
+  /* Without waiting for a tick, between two of which all may come and go. */
+  assert_true(e->server->memory.peak_bytes >= 20 * MIB);
+  h2_client_raw_frame(client, (struct h2_frame){NGHTTP2_PING, 0, 0}, "short", 5);
+  while (trims == 0)
+    echo_server_step(e);
+  assert_int_equal(stats_of(e).connections, 0);
+}
+
 int main(int argc, char **argv) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, echo_setup, echo_teardown)
   const struct CMUnitTest tests[] = {
@@ -291,6 +365,9 @@ int main(int argc, char **argv) {
       CASE(connections_that_do_not_fit_are_refused),
       CASE(a_newcomer_puts_out_the_greatest_stranger),
       CASE(a_silent_stream_of_an_open_service_is_ended),
+      cmocka_unit_test(unused_memory_is_given_back_once_and_not_at_once),
+      cmocka_unit_test(what_a_load_takes_again_is_kept_for_it),
+      CASE(it_is_given_back_behind_the_last_connection_too),
   };
   if (argc > 1)
     cmocka_set_test_filter(argv[1]);
