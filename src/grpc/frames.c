@@ -91,9 +91,12 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
   return 0;
 }
 
-/* 0, or that others have their turn now: what is left comes in the next. */
+/* 0, or that others have their turn now, or memory is short: what is left comes in the next, or
+ * when there is room, so that a call which keeps to the rules isn't refused for the rest of a read.
+ */
 static int go_on(struct grpc_session *session, size_t bytes) {
-  session->is_interrupted = grpc_share_turn_is_over(session, bytes);
+  bool is_over = grpc_share_turn_is_over(session, bytes);
+  session->is_interrupted = is_over || grpc_memory_is_to_wait(session);
   return session->is_interrupted ? NGHTTP2_ERR_PAUSE : 0;
 }
 

@@ -298,6 +298,12 @@ bool grpc_memory_has_room(const struct grpc_session *session) {
          grpc_account_bytes(session->account) <= memory->total.limit_bytes / LITTLE_SHARE;
 }
 
+bool grpc_memory_is_to_wait(const struct grpc_session *session) {
+  const struct budget *total = &session->server->memory.total;
+  return !grpc_memory_has_room(session) &&
+         total->used_bytes + GRPC_REST_MAX_BYTES <= total->limit_bytes;
+}
+
 static void set_short(struct grpc_session *session, bool is_short) {
   session->is_short_of_memory = is_short;
   grpc_session_update_reading(session);

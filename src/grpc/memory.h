@@ -99,6 +99,9 @@ size_t grpc_account_bytes(const struct grpc_account *account);
  * is for those who have little. */
 bool grpc_memory_has_room(const struct grpc_session *session);
 
+/* There is none, but there is for keeping what it sent until there is. */
+bool grpc_memory_is_to_wait(const struct grpc_session *session);
+
 /* The connection was read: ends calls, or stops reading it, when there is too much. */
 void grpc_memory_check(struct grpc_session *session);
 

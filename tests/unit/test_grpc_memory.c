@@ -12,8 +12,11 @@
 #include "support/echo_server.h"
 
 #define SECOND_US INT64_C(1000000)
-#define KIB       ((size_t)1024)
-#define MIB       (1024 * KIB)
+/* With its prefix, and two numbers of its field: a frame of HTTP/2 as large as they are by default.
+ */
+#define FRAME_MESSAGE_BYTES ((size_t)16384 - 5 - 4)
+#define KIB                 ((size_t)1024)
+#define MIB                 (1024 * KIB)
 
 static struct grpc_server_stats stats_of(const struct echo_server *e) {
   struct grpc_server_stats stats;
@@ -84,6 +87,30 @@ static void held_messages_stop_reading_until_they_are_released(void **state) {
   echo_server_release(e);
   assert_int_equal(stats_of(e).memory[GRPC_MEMORY_HELD], 0);
   assert_int_equal(stats_of(e).shed, 0);
+}
+
+/* Four frames come with a read, each with a message of its own: memory gets short between them. */
+static void a_call_waits_for_memory_within_a_read_too(void **state) {
+  struct echo_server *e = *state;
+  e->config.max_inbound_bytes = (int64_t)(4 * MIB);
+  e->config.stream_window_bytes = (int64_t)(8 * MIB);
+  e->config.connection_window_bytes = (int64_t)(8 * MIB);
+  e->holds_messages = true;
+  echo_server_start(e);
+  struct h2_client *clients[] = {echo_server_connect(e, 0), echo_server_connect(e, 0)};
+  struct h2_stream *streams[2];
+  for (size_t i = 0; i < 2; i++) {
+    streams[i] = h2_client_open(clients[i], ECHO_BIDI, NULL, false);
+    send_messages(clients[i], streams[i], FRAME_MESSAGE_BYTES, 300);
+  }
+  echo_server_settle(e);
+  assert_in_range(e->messages, 1, 599);
+  while (e->messages < 600) {
+    echo_server_release(e);
+    echo_server_step(e);
+  }
+  echo_server_release(e);
+  assert_false(streams[0]->is_closed || streams[1]->is_closed);
 }
 
 static void the_greatest_holder_of_unfinished_messages_pays(void **state) {
@@ -356,6 +383,7 @@ int main(int argc, char **argv) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, echo_setup, echo_teardown)
   const struct CMUnitTest tests[] = {
       CASE(held_messages_stop_reading_until_they_are_released),
+      CASE(a_call_waits_for_memory_within_a_read_too),
       CASE(the_greatest_holder_of_unfinished_messages_pays),
       CASE(memory_of_a_lost_connection_is_given_back),
       CASE(one_connection_queues_so_many_answers_and_all_go_on),
