@@ -26,11 +26,11 @@
 #define STREAM_MAX_BYTES     ((size_t)8 * 1024)
 /* In which an account takes what nghttp2 allocates: some twenty small pieces for each call. */
 #define NGHTTP2_STEP_BYTES ((size_t)4 * 1024)
-/* Of memory that was freed glibc keeps what lies below memory in use. It is given back once use has
- * been so much below its peak for so long: a load that takes it again at once would pay 4 us for
- * each page, which was a twentieth of what twelve streams write (`./dev bench ingest`). */
+/* Of memory that was freed glibc keeps what lies below memory in use. It is given back when so much
+ * wasn't used for so long: a load that takes it again at once would pay 4 us for each page, which
+ * was a twentieth of what twelve streams write (`./dev bench ingest`). */
 #define TRIM_ABOVE_BYTES ((size_t)16 * 1024 * 1024)
-#define TRIM_AFTER_US    5000000
+#define TRIM_INTERVAL_US 5000000
 
 static const char *const kind_names[] = {
     [GRPC_MEMORY_UNFINISHED] = "unfinished",
@@ -314,20 +314,14 @@ static void set_all_short(const struct grpc_memory *memory, bool are_short) {
     set_short(LIST_ENTRY(link, struct grpc_session, link), are_short);
 }
 
-/* True: use is near its peak, so that memory which was freed is soon taken again. */
-static bool is_near_peak(struct grpc_memory *memory, int64_t now_us) {
-  size_t used = memory->total.used_bytes;
-  if (used > memory->peak_bytes)
-    memory->peak_bytes = used;
-  if (memory->peak_bytes - used > TRIM_ABOVE_BYTES)
-    return false;
-  memory->peak_us = now_us;
-  return true;
+static void note_peak(struct grpc_memory *memory) {
+  if (memory->total.used_bytes > memory->peak_bytes)
+    memory->peak_bytes = memory->total.used_bytes;
 }
 
 void grpc_memory_check(struct grpc_session *session) {
   struct grpc_memory *memory = &session->server->memory;
-  (void)is_near_peak(memory, session->now_us);
+  note_peak(memory);
   shed_greatest(memory);
   size_t used = memory->total.used_bytes;
   if (used <= sixteenths(memory, HIGH_SIXTEENTHS))
@@ -370,13 +364,25 @@ static void renew_reserve(struct grpc_memory *memory) {
             KV("is_renewed", is_kept));
 }
 
-bool grpc_memory_tick(struct grpc_memory *memory, int64_t now_us) {
-  renew_reserve(memory);
-  if (is_near_peak(memory, now_us))
+/* True: there is unused memory, but it was used since the last look. */
+static bool keeps_unused(const struct grpc_memory *memory) {
+  size_t unused = mallinfo2().fordblks;
+  size_t recent = memory->peak_bytes - memory->total.used_bytes;
+  if (unused <= TRIM_ABOVE_BYTES)
     return false;
-  if (now_us - memory->peak_us < TRIM_AFTER_US)
+  if (unused <= TRIM_ABOVE_BYTES + recent)
     return true;
   malloc_trim(0);
-  memory->peak_bytes = memory->total.used_bytes;
   return false;
+}
+
+bool grpc_memory_tick(struct grpc_memory *memory, int64_t now_us) {
+  renew_reserve(memory);
+  note_peak(memory);
+  if (now_us - memory->looked_us < TRIM_INTERVAL_US)
+    return true;
+  bool is_wanted = keeps_unused(memory);
+  memory->looked_us = now_us;
+  memory->peak_bytes = memory->total.used_bytes;
+  return is_wanted;
 }

@@ -65,8 +65,8 @@ struct grpc_memory {
   bool has_paused;             /* sessions that aren't read for it */
   bool is_full;                /* ... all of them */
   size_t reserve_uses;         /* that were told */
-  size_t peak_bytes;           /* since unused memory was last given to the system */
-  int64_t peak_us;             /* when use was last near that */
+  size_t peak_bytes;           /* of the total, since memory that is unused was last looked for */
+  int64_t looked_us;           /* when that was */
 };
 
 /* What calls and connections cost of themselves; the rest is counted as it is taken. Measured over

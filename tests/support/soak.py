@@ -27,7 +27,7 @@ MAX_INBOUND_MIB, MAX_QUEUE_MIB = 32, 8
 # each attack had been there once.
 PEAK_MIB = 64 + MAX_INBOUND_MIB + MAX_QUEUE_MIB
 KEPT_MIB, GROWTH_MIB = 32, 8
-GIVEN_BACK_S = 10  # twice what the daemon keeps unused memory for
+GIVEN_BACK_S = 15  # the daemon looks every five seconds for what wasn't used since the last time
 
 
 def children(pid):

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <malloc.h>
 
 #include "grpc/memory.h"
 #include "grpc/server_private.h"
@@ -311,13 +312,27 @@ static void calls_that_outlive_their_grace_are_cut(void **state) {
 /* ---- what a rush leaves unused ---- */
 
 static int trims;
+static size_t unused_bytes;
 
 /* In the place of glibc's. */
-int malloc_trim(size_t pad);
 int malloc_trim(size_t pad) {
   assert_int_equal(pad, 0);
   trims++;
+  unused_bytes = 0;
   return 1;
+}
+
+struct mallinfo2 mallinfo2(void) {
+  return (struct mallinfo2){.fordblks = unused_bytes};
+}
+
+static int unused_setup(void **state) {
+  static struct grpc_memory memory;
+  memory = (struct grpc_memory){0};
+  trims = 0;
+  unused_bytes = 0;
+  *state = &memory;
+  return 0;
 }
 
 /* From `from_s` on, a tick each second: the one in which memory is given back; 0: in none. */
@@ -332,31 +347,48 @@ static int trimmed_at(struct grpc_memory *memory, int from_s, int until_s) {
   return 0;
 }
 
+static void use(struct grpc_memory *memory, size_t bytes) {
+  size_t was = memory->total.used_bytes;
+  budget_give(&memory->total, was);
+  budget_force(&memory->total, bytes);
+  unused_bytes += was > bytes ? was - bytes : 0;
+}
+
 static void unused_memory_is_given_back_once_and_not_at_once(void **state) {
-  (void)state;
-  struct grpc_memory memory = {0};
-  trims = 0;
-  budget_force(&memory.total, 60 * MIB);
-  assert_false(grpc_memory_tick(&memory, SECOND_US));
-  budget_give(&memory.total, 50 * MIB);
-  assert_int_equal(trimmed_at(&memory, 2, 20), 6);
-  assert_false(grpc_memory_tick(&memory, 7 * SECOND_US));
-  budget_give(&memory.total, 10 * MIB);
-  assert_false(grpc_memory_tick(&memory, 60 * SECOND_US));
+  struct grpc_memory *memory = *state;
+  use(memory, 60 * MIB);
+  assert_false(grpc_memory_tick(memory, 10 * SECOND_US));
+  use(memory, 10 * MIB);
+  assert_int_equal(trimmed_at(memory, 11, 40), 20);
+  assert_int_equal(trimmed_at(memory, 21, 24), 0);
+  assert_false(grpc_memory_tick(memory, 25 * SECOND_US));
   assert_int_equal(trims, 1);
 }
 
+static void what_was_not_counted_goes_with_the_next_look(void **state) {
+  struct grpc_memory *memory = *state;
+  unused_bytes = 17 * MIB;
+  assert_int_equal(trimmed_at(memory, 1, 40), 5);
+}
+
+static void a_little_stays(void **state) {
+  struct grpc_memory *memory = *state;
+  unused_bytes = 16 * MIB;
+  assert_int_equal(trimmed_at(memory, 1, 4), 0);
+  assert_false(grpc_memory_tick(memory, 5 * SECOND_US));
+  assert_int_equal(trims, 0);
+}
+
 static void what_a_load_takes_again_is_kept_for_it(void **state) {
-  (void)state;
-  struct grpc_memory memory = {0};
-  trims = 0;
+  struct grpc_memory *memory = *state;
   for (int s = 1; s < 100; s += 5) {
-    budget_force(&memory.total, 60 * MIB);
-    assert_false(grpc_memory_tick(&memory, s * SECOND_US));
-    budget_give(&memory.total, 60 * MIB);
-    assert_int_equal(trimmed_at(&memory, s + 1, s + 4), 0);
+    use(memory, 60 * MIB);
+    unused_bytes = 0;
+    assert_true(grpc_memory_tick(memory, s * SECOND_US));
+    use(memory, 0);
+    assert_int_equal(trimmed_at(memory, s + 1, s + 4), 0);
   }
-  assert_int_equal(trimmed_at(&memory, 101, 120), 101);
+  assert_int_equal(trimmed_at(memory, 101, 120), 105);
 }
 
 static void it_is_given_back_behind_the_last_connection_too(void **state) {
@@ -366,6 +398,7 @@ static void it_is_given_back_behind_the_last_connection_too(void **state) {
   e->config.stream_window_bytes = (int64_t)(64 * MIB);
   e->config.connection_window_bytes = (int64_t)(64 * MIB);
   trims = 0;
+  unused_bytes = 0;
   echo_server_start(e);
   struct h2_client *client = echo_server_connect(e, 0);
   send_part(client, h2_client_open(client, ECHO_BIDI, NULL, false), 40 * MIB, 20 * MIB);
@@ -374,9 +407,11 @@ static void it_is_given_back_behind_the_last_connection_too(void **state) {
   /* Without waiting for a tick, between two of which all may come and go. */
   assert_true(e->server->memory.peak_bytes >= 20 * MIB);
   h2_client_raw_frame(client, (struct h2_frame){NGHTTP2_PING, 0, 0}, "short", 5);
+  while (stats_of(e).connections > 0)
+    echo_server_step(e);
+  unused_bytes = 20 * MIB;
   while (trims == 0)
     echo_server_step(e);
-  assert_int_equal(stats_of(e).connections, 0);
 }
 
 int main(int argc, char **argv) {
@@ -393,8 +428,10 @@ int main(int argc, char **argv) {
       CASE(connections_that_do_not_fit_are_refused),
       CASE(a_newcomer_puts_out_the_greatest_stranger),
       CASE(a_silent_stream_of_an_open_service_is_ended),
-      cmocka_unit_test(unused_memory_is_given_back_once_and_not_at_once),
-      cmocka_unit_test(what_a_load_takes_again_is_kept_for_it),
+      cmocka_unit_test_setup(unused_memory_is_given_back_once_and_not_at_once, unused_setup),
+      cmocka_unit_test_setup(what_was_not_counted_goes_with_the_next_look, unused_setup),
+      cmocka_unit_test_setup(a_little_stays, unused_setup),
+      cmocka_unit_test_setup(what_a_load_takes_again_is_kept_for_it, unused_setup),
       CASE(it_is_given_back_behind_the_last_connection_too),
   };
   if (argc > 1)
