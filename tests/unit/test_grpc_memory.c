@@ -58,13 +58,18 @@ static void send_messages(struct h2_client *client, struct h2_stream *s, size_t 
 
 /* ---- requests ---- */
 
-static void held_messages_stop_reading_until_they_are_released(void **state) {
-  struct echo_server *e = *state;
+/* Clients may send more than there is memory for. */
+static void start_holding_4_mib(struct echo_server *e) {
   e->config.max_inbound_bytes = (int64_t)(4 * MIB);
   e->config.stream_window_bytes = (int64_t)(8 * MIB);
   e->config.connection_window_bytes = (int64_t)(8 * MIB);
   e->holds_messages = true;
   echo_server_start(e);
+}
+
+static void held_messages_stop_reading_until_they_are_released(void **state) {
+  struct echo_server *e = *state;
+  start_holding_4_mib(e);
   struct h2_client *client = echo_server_connect(e, 0);
   struct h2_client *other = echo_server_connect(e, 0);
   struct h2_stream *s = h2_client_open(client, ECHO_BIDI, NULL, false);
@@ -93,11 +98,7 @@ static void held_messages_stop_reading_until_they_are_released(void **state) {
 /* Four frames come with a read, each with a message of its own: memory gets short between them. */
 static void a_call_waits_for_memory_within_a_read_too(void **state) {
   struct echo_server *e = *state;
-  e->config.max_inbound_bytes = (int64_t)(4 * MIB);
-  e->config.stream_window_bytes = (int64_t)(8 * MIB);
-  e->config.connection_window_bytes = (int64_t)(8 * MIB);
-  e->holds_messages = true;
-  echo_server_start(e);
+  start_holding_4_mib(e);
   struct h2_client *clients[] = {echo_server_connect(e, 0), echo_server_connect(e, 0)};
   struct h2_stream *streams[2];
   for (size_t i = 0; i < 2; i++) {
