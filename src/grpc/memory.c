@@ -300,8 +300,7 @@ bool grpc_memory_has_room(const struct grpc_session *session) {
 
 bool grpc_memory_is_to_wait(const struct grpc_session *session) {
   const struct budget *total = &session->server->memory.total;
-  return !grpc_memory_has_room(session) &&
-         total->used_bytes + GRPC_REST_MAX_BYTES <= total->limit_bytes;
+  return !grpc_memory_has_room(session) && total->used_bytes + NET_READ_BYTES <= total->limit_bytes;
 }
 
 static void set_short(struct grpc_session *session, bool is_short) {

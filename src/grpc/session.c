@@ -22,6 +22,7 @@
 #define BAD_RESET_BURST        100
 #define BAD_RESETS_PER_SECOND  10
 #define GOAWAY_DELAY_US        1000000
+
 /* Of the 2^30 streams that a client can open, gone when the connection is ended: what is left is
  * more than enough for those opened until the client knows. */
 #define LAST_STREAM_ID (INT32_MAX / 4 * 3)
@@ -236,7 +237,7 @@ static struct grpc_session *session_new(struct grpc_server *server, struct net_c
   session->account = account;
   session->rest_task.cb = on_rest;
   session->rest_task.arg = session;
-  buf_init_counted(&session->rest, GRPC_REST_MAX_BYTES, &account->kinds[GRPC_MEMORY_CONNECTION]);
+  buf_init_counted(&session->rest, NET_READ_BYTES, &account->kinds[GRPC_MEMORY_CONNECTION]);
   session->now_us = clock_monotonic_us(server->loop->clock);
   session->handshake_deadline_us = session->now_us + server->config->handshake_timeout_us;
   session->header_deadline_us = CLOCK_NEVER;

@@ -11,9 +11,6 @@
 
 struct grpc_call;
 
-/* What is read at once (net/conn.h). */
-#define GRPC_REST_MAX_BYTES ((size_t)64 * 1024)
-
 struct grpc_session {
   struct list_link link; /* in server->sessions */
   struct grpc_server *server;

@@ -27,7 +27,6 @@
 #include "net/accepted.h"
 #include "net/transport.h"
 
-#define READ_BYTES (64 * 1024)
 /* Of TLS in a turn: to open one costs 2 µs and more, though it hold a single byte. Those of 1 KiB
  * still fill what is read at once, as do those that Go's clients begin with (1,400 bytes). */
 #define MAX_RECORDS       64
@@ -251,7 +250,7 @@ static void conn_read_on(struct net_conn *conn) {
  * pause, it doesn't. */
 static void conn_read_turn(void *arg) {
   struct net_conn *conn = arg;
-  uint8_t data[READ_BYTES];
+  uint8_t data[NET_READ_BYTES];
   const char *reason = "closed by the peer";
   size_t len = 0;
   ssize_t n = 0;

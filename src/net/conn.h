@@ -18,9 +18,11 @@ struct net_conn;
 /* A turn's output is gathered up to this before it is written (nghttp2 hands over one frame at a
  * time; measured: one write per frame costs several times the CPU). */
 #define NET_WRITE_GATHER_BYTES ((size_t)64 * 1024)
+/* Most that is read at once. */
+#define NET_READ_BYTES ((size_t)64 * 1024)
 
 struct net_conn_ops {
-  /* Bytes arrived (1 to 64 KiB). Return 0, or -1 to close. */
+  /* Bytes arrived (1 to NET_READ_BYTES). Return 0, or -1 to close. */
   int (*on_read)(void *user, const uint8_t *data, size_t len);
   /* Append what is to be sent, stopping at about NET_WRITE_GATHER_BYTES. Return 0; or -1 to close
    * once what was appended is written. */
