@@ -45,6 +45,8 @@ class Demo:
             raise AssertionError(done.stdout + done.stderr)
         self.address = self.find(r"export AUDITSTORE_SERVER=(\S+)")
         self.folder = pathlib.Path(self.find(r"sh (\S+)/stop"))
+        # How many there are depends on the machine: a fresh one has a short package history.
+        self.acknowledged = int(self.find(r"(\d+) events acknowledged"))
 
     def find(self, pattern):
         return re.search(pattern, self.text).group(1)
@@ -81,7 +83,8 @@ class DemoTest(unittest.TestCase):
         self.assertNotEqual(self.second.address, self.first.address)
         self.assertIn(f"port {self.port} is taken", self.second.text)
         for demo in (self.first, self.second):
-            self.assertGreaterEqual(self.count(demo), 5000)
+            self.assertGreater(demo.acknowledged, 0)
+            self.assertGreaterEqual(self.count(demo), demo.acknowledged)
 
     def test_the_readmes_program_runs_against_it_by_the_pages_own_lines(self):
         home = self.folder / "home"
