@@ -39,11 +39,8 @@ class SignalsCase(harness.PostgresCase):
         with open(self.log_file, "w", encoding="utf-8") as log:
             process = subprocess.Popen([str(harness.DAEMON), *options], stdin=subprocess.DEVNULL,
                                        stdout=log, stderr=log, preexec_fn=preexec_fn)
-
-        def end():
-            process.kill()
-            process.wait()
-        self.addCleanup(end)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
         return process
 
     def log(self):

@@ -52,11 +52,8 @@ class ToolTest(harness.StoreCase):
         tool = subprocess.Popen([str(harness.TOOL), "--server", address, *args], stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                 preexec_fn=lambda: close_all(fds))
-
-        def end():
-            tool.kill()
-            tool.wait()
-        self.addCleanup(end)
+        self.addCleanup(tool.wait)
+        self.addCleanup(tool.kill)
         return tool
 
     def opened_without(self, fds):
