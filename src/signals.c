@@ -38,7 +38,7 @@ void signals_begin(void) {
   static const int harmless[] = {SIGPIPE,   SIGXFSZ, SIGUSR1, SIGUSR2, SIGALRM,
                                  SIGVTALRM, SIGPROF, SIGIO,   SIGPWR,  SIGSTKFLT};
   hold(held, sizeof(held) / sizeof(held[0]));
-  /* What the parent ignored is not even held. */
+  /* Whether what the parent ignored is held all the same, POSIX leaves open. */
   handle(SIGHUP, SIG_DFL);
   for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
     handle(harmless[i], SIG_IGN);

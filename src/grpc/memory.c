@@ -28,7 +28,8 @@
 #define NGHTTP2_STEP_BYTES ((size_t)4 * 1024)
 /* Of memory that was freed glibc keeps what lies below memory in use. It is given back when so much
  * wasn't used for so long: a load that takes it again at once would pay 4 us for each page, which
- * was a twentieth of what twelve streams write (`./dev bench ingest`). */
+ * was a twentieth of what twelve streams write (rounds of 100,000 events by turns with a daemon
+ * that kept it). */
 #define TRIM_ABOVE_BYTES ((size_t)16 * 1024 * 1024)
 #define TRIM_INTERVAL_US 5000000
 

@@ -22,7 +22,6 @@
 #define BAD_RESET_BURST        100
 #define BAD_RESETS_PER_SECOND  10
 #define GOAWAY_DELAY_US        1000000
-
 /* Of the 2^30 streams that a client can open, gone when the connection is ended: what is left is
  * more than enough for those opened until the client knows. */
 #define LAST_STREAM_ID (INT32_MAX / 4 * 3)
